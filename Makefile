@@ -1,0 +1,35 @@
+# Everything runs in one virtual environment, .venv, made when missing. PYTHON picks the interpreter that makes it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := train,report,bench,dev
+SOURCES := src tests benchmarks
+
+.PHONY: setup demo demo-quick test check bench sanitize clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	touch $@
+
+demo: setup
+	$(BIN)/prunemap demo -o runs/demo
+
+demo-quick: setup
+	$(BIN)/prunemap demo --quick -o runs/demo-quick
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python benchmarks/demo.py
+
+clean:
+	rm -rf runs build .mypy_cache .pytest_cache .ruff_cache

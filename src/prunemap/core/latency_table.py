@@ -1,0 +1,50 @@
+"""LatencyTable: measured latency per layer setting × scheme × density on one machine (latency.json, version 1)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from prunemap.core.layer import LayerSetting
+from prunemap.core.scheme_spec import SchemeSpec
+
+
+class Machine(BaseModel):
+    """Fingerprint of the machine that a number was taken on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cpu: str
+    arch: str
+    cores: int
+    system: str
+    target: str = ""
+    compiler: str = ""
+
+
+class LatencyPoint(BaseModel):
+    """One measured point; times in microseconds for one image."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    setting: LayerSetting
+    scheme: SchemeSpec
+    density: float = Field(gt=0, le=1)
+    median_us: float = Field(gt=0)
+    p10_us: float = Field(gt=0)
+    p90_us: float = Field(gt=0)
+    runs: int = Field(gt=0)
+
+
+class LatencyTable(BaseModel):
+    """latency.json: points in the order they were measured, one per (setting, scheme, density)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    machine: Machine
+    threads: int = Field(gt=0)
+    command: str = ""
+    date: str = ""
+    points: tuple[LatencyPoint, ...] = ()

@@ -1,0 +1,33 @@
+"""Target: what the compiler must know of a machine. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """A machine class.
+
+    ``tiles`` gives, per number of filters F in a register tile, the number of pixel vectors V that fit the
+    registers beside it (F·V accumulators + V inputs + weights).
+    """
+
+    name: str
+    arch: str
+    """As ``platform.machine()`` says it: x86_64, aarch64, wasm32."""
+    lanes: int
+    """fp32 values per vector register."""
+    registers: int
+    cpu_flags: tuple[str, ...]
+    """Flags that /proc/cpuinfo must show for a program of this target to run."""
+    cc_flags: tuple[str, ...]
+    triple: str
+    """Target triple for ``zig cc -target``."""
+    tiles: tuple[tuple[int, int], ...]
+    l2_bytes: int = 1 << 20
+    """Typical private L2 cache; steers the loop order."""
+
+    def vectors(self, filters: int) -> int:
+        """Return V, the most pixel vectors of a tile with ``filters`` filters."""
+        return dict(self.tiles)[filters]

@@ -73,7 +73,8 @@ def resolve_layers(entries: Sequence[PlanLayer], layers: Sequence[LayerSpec]) ->
         elif layers[candidates[0]].weight_shape != entry.weight_shape:
             layer = layers[candidates[0]]
             problems.add(
-                f"layer {entry.name!r} has weight shape {list(layer.weight_shape)}, plan says {list(entry.weight_shape)}"
+                f"layer {entry.name!r} has weight shape {list(layer.weight_shape)}, "
+                f"plan says {list(entry.weight_shape)}"
             )
         elif found[candidates[0]] is not None:
             problems.add(f"layer {entry.name!r} is named twice")

@@ -1,1 +1,18 @@
-"""To be filled."""
+"""The sparse compiler: ONNX → typed graph → planar layout and packed weights → one C program → native library."""
+
+from prunemap.compiler.compile import LayerCase, compile_layers, compile_model
+from prunemap.compiler.layers import ModelLayer, identity_of, inspect_model, read_layers
+from prunemap.compiler.onnx_import import Unsupported
+from prunemap.compiler.structure import structure_of
+
+__all__ = [
+    "LayerCase",
+    "ModelLayer",
+    "Unsupported",
+    "compile_layers",
+    "compile_model",
+    "identity_of",
+    "inspect_model",
+    "read_layers",
+    "structure_of",
+]

@@ -21,6 +21,8 @@ class Target:
     registers: int
     cpu_flags: tuple[str, ...]
     """Flags that /proc/cpuinfo must show for a program of this target to run."""
+    march: str
+    """As gcc and clang spell it."""
     cc_flags: tuple[str, ...]
     triple: str
     """Target triple for ``zig cc -target``."""

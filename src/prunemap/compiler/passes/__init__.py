@@ -1,1 +1,25 @@
-"""To be filled."""
+"""PIPELINE: the passes in the order they run. Each leaves the interpreter's output unchanged."""
+
+from __future__ import annotations
+
+from prunemap.compiler.ir import Graph
+from prunemap.compiler.passes import drop_identity, fold_affine, fuse_add, fuse_clamp, vectors_to_linear
+from prunemap.compiler.passes.types import Pass
+from prunemap.compiler.verify import verify_graph
+from prunemap.core.table import by_name
+
+PIPELINE: tuple[Pass, ...] = (
+    Pass("drop_identity", drop_identity.run),
+    Pass("fold_affine", fold_affine.run),
+    Pass("fuse_add", fuse_add.run),
+    Pass("fuse_clamp", fuse_clamp.run),
+    Pass("vectors_to_linear", vectors_to_linear.run),
+)
+by_name(PIPELINE)  # no name twice
+
+
+def optimise(graph: Graph, passes: tuple[Pass, ...] = PIPELINE) -> Graph:
+    """Run ``passes`` in order, checking the graph after each."""
+    for each in passes:
+        graph = verify_graph(each.run(graph), after=f"pass {each.name}")
+    return graph

@@ -1,0 +1,115 @@
+"""C text → shared library, by ``zig cc`` or a given compiler; results are cached by the hash of all that goes in."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from prunemap.core import Target
+from prunemap.core.cache import cache_folder
+from prunemap.core.files import replacing
+from prunemap.errors import InternalError, UserError
+
+KERNELS = Path(__file__).parent / "kernels"
+RUNTIME = Path(__file__).parent.parent / "runtime"
+_FLAGS = (
+    "-std=gnu11",
+    "-O3",
+    "-g0",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-Wall",
+    "-Wno-unused-function",
+    "-Wno-psabi",
+)
+_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C compiler: its command and what it calls itself."""
+
+    command: tuple[str, ...]
+    version: str
+    is_zig: bool
+
+    def flags(self, target: Target) -> list[str]:
+        """Return the options that make code for ``target``."""
+        if self.is_zig:
+            machine = ["-target", target.triple, f"-mcpu={target.march.replace('-', '_')}", "-fno-sanitize=undefined"]
+        else:
+            machine = [f"-march={target.march}"]
+        return [*machine, *target.cc_flags, *_FLAGS]
+
+
+def find_compiler(cc: str | None = None) -> Compiler:
+    """Return the compiler to use.
+
+    Args:
+        cc: a command such as ``gcc`` or ``clang -m64``; None = ``zig cc`` of the ziglang package.
+
+    Raises:
+        UserError: there is none.
+    """
+    if cc is None:
+        if importlib.util.find_spec("ziglang") is None:
+            raise UserError("no C compiler: install one (pip install ziglang) or name one (--cc gcc)")
+        command: tuple[str, ...] = (sys.executable, "-m", "ziglang", "cc")
+    else:
+        command = tuple(shlex.split(cc))
+        if not command or shutil.which(command[0]) is None:
+            raise UserError(f"--cc: no compiler {cc!r} found, such as gcc, clang or a path to one")
+    return Compiler(command, _version_of(command), is_zig="zig" in command[0] or "ziglang" in command)
+
+
+@lru_cache
+def _version_of(command: tuple[str, ...]) -> str:
+    try:
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UserError(f"C compiler {shlex.join(command)} does not run: {error}") from None
+    return done.stdout.splitlines()[0].strip() if done.stdout else shlex.join(command)
+
+
+def build_library(source: str, target: Target, compiler: Compiler) -> bytes:
+    """Compile a program and return the shared library.
+
+    Raises:
+        InternalError: the compiler refuses the generated program.
+    """
+    flags = [*compiler.flags(target), "-shared"]
+    key = hashlib.sha256(repr((source, flags, compiler.command, compiler.version)).encode())
+    for header in sorted([*KERNELS.glob("*.h"), *RUNTIME.glob("*.h")]):
+        key.update(header.read_bytes())
+    cached = cache_folder("build") / f"{key.hexdigest()}.so"
+    if not cached.exists():
+        with tempfile.TemporaryDirectory(prefix="prunemap-") as folder:
+            made = _compile(source, Path(folder), [*compiler.command, *flags])
+            with replacing(cached) as temporary:
+                shutil.copyfile(made, temporary)
+    return cached.read_bytes()
+
+
+def _compile(source: str, folder: Path, command: list[str]) -> Path:
+    text, library = folder / "program.c", folder / "program.so"
+    text.write_text(source, encoding="utf-8")
+    includes = [f"-I{KERNELS}", f"-I{RUNTIME}"]
+    command = [*command, *includes, str(text), "-o", str(library), "-lpthread"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, cwd=folder, check=False)
+    except subprocess.TimeoutExpired:
+        raise InternalError(f"the C compiler took more than {_TIMEOUT_S} s") from None
+    if done.returncode or not library.exists():
+        shown = "\n".join(done.stderr.strip().splitlines()[:6])
+        raise InternalError(f"the C compiler failed on the generated program:\n{shown}")
+    return library

@@ -1,0 +1,129 @@
+"""ONNX → Program: import, optimise, lower, emit, build. Read top to bottom, this is the compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from prunemap.compiler.build import Compiler, build_library, find_compiler
+from prunemap.compiler.emit import emit_program
+from prunemap.compiler.ir import Array, Conv, Graph, Linear, Node, Op, Shape
+from prunemap.compiler.layers import list_layers
+from prunemap.compiler.lower import lower
+from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx_import import import_graph
+from prunemap.compiler.passes import optimise
+from prunemap.compiler.shapes import make_graph
+from prunemap.compiler.verify import verify_graph
+from prunemap.core import LayerSetting, LayerSpec, Plan, SchemeSpec, Target
+from prunemap.core.artifact import Manifest, TensorInfo
+from prunemap.core.files import sha256_of
+from prunemap.errors import Problems
+from prunemap.runtime import ABI, Program
+from prunemap.schemes import why_illegal
+from prunemap.targets import NATIVE, resolve_target
+
+
+def compile_model(
+    model: str | Path,
+    *,
+    plan: Plan | None = None,
+    target: str = NATIVE,
+    shapes: Mapping[str, Shape] | None = None,
+    cc: str | None = None,
+    detect: bool = True,
+) -> Program:
+    """Compile an ONNX file.
+
+    Args:
+        plan: pins the scheme of the layers that it names; the others are found from the zeros.
+        shapes: sizes of inputs with symbolic dimensions; a symbolic batch alone means 1.
+        cc: a C compiler command; None = ``zig cc``.
+        detect: look for structure in the zeros; False compiles every weight as dense.
+
+    Raises:
+        UserError: the model, plan, target or compiler cannot be used.
+    """
+    machine, compiler = resolve_target(target), find_compiler(cc)
+    loaded = read_onnx(model, shapes)
+    schemes = _pinned(plan, [layer.spec for layer in list_layers(loaded)]) if plan else {}
+    graph = optimise(import_graph(loaded))
+    return _build(graph, machine, compiler, _Options(schemes, detect, Path(model)))
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCase:
+    """One layer to be compiled on its own, with random or real weights; its structure is found from the zeros."""
+
+    setting: LayerSetting
+    weight: Array
+    """(O, I/groups, Kh, Kw) or (O, I)"""
+
+
+def compile_layers(cases: Sequence[LayerCase], *, target: str = NATIVE, cc: str | None = None) -> Program:
+    """Compile independent layers into one program: slot i times case i, output i is its result.
+
+    Cases with equal settings read the same input; the inputs are called ``x0``, ``x1``, … in order of appearance.
+    """
+    names = {setting: f"x{i}" for i, setting in enumerate(dict.fromkeys(case.setting for case in cases))}
+    nodes = [Node(f"case{i}", _layer_op(case), (names[case.setting],), f"y{i}") for i, case in enumerate(cases)]
+    inputs = {name: _input_shape(setting) for setting, name in names.items()}
+    graph = verify_graph(make_graph(inputs, [node.output for node in nodes], nodes), "layer cases")
+    return _build(graph, resolve_target(target), find_compiler(cc), _Options({}, True, None))
+
+
+def _input_shape(setting: LayerSetting) -> Shape:
+    return (1, setting.in_channels) if setting.kind == "linear" else (1, setting.in_channels, *setting.size)
+
+
+def _layer_op(case: LayerCase) -> Op:
+    setting, bias = case.setting, np.zeros(len(case.weight), np.float32)
+    if setting.kind == "linear":
+        return Linear(case.weight, bias)
+    return Conv(case.weight, bias, setting.stride, setting.pads, setting.dilation, setting.groups)
+
+
+@dataclass(frozen=True)
+class _Options:
+    schemes: Mapping[str, SchemeSpec]
+    detect: bool
+    source: Path | None
+
+
+def _build(graph: Graph, target: Target, compiler: Compiler, options: _Options) -> Program:
+    lowered = lower(graph, target, options.schemes, options.detect)
+    library = build_library(emit_program(lowered, target), target, compiler)
+    manifest = Manifest(
+        prunemap=version("prunemap"),
+        target=target.name,
+        compiler=compiler.version,
+        abi=ABI,
+        inputs=tuple(TensorInfo(name, graph.shapes[name]) for name in graph.inputs),
+        outputs=tuple(TensorInfo(name, graph.shapes[name]) for name in graph.outputs),
+        slots=lowered.slots,
+        layers=lowered.choices,
+        source_path=str(options.source.resolve()) if options.source else "",
+        source_sha256=sha256_of(options.source) if options.source else "",
+        arena_bytes=lowered.arena_floats * 4,
+        detect=options.detect,
+    )
+    return Program(manifest, library, lowered.blob, 0, len(lowered.blob))
+
+
+def _pinned(plan: Plan, layers: Sequence[LayerSpec]) -> dict[str, SchemeSpec]:
+    """Return the scheme of every layer that the plan names."""
+    problems = Problems("plan: it does not fit this model")
+    pinned = {}
+    for layer, entry in zip(layers, plan.resolve(layers), strict=True):
+        if entry is None:
+            continue
+        why = why_illegal(entry.scheme, layer.weight_shape, entry.density)
+        if why is not None:
+            problems.add(f"layer {layer.name!r}: {why}")
+        pinned[layer.name] = entry.scheme
+    problems.raise_if_any()
+    return pinned

@@ -1,0 +1,61 @@
+/* Convolution, pixels in the lanes, any sparsity: the step, the share of a thread, the order of the loops.
+ *
+ *   y[rows[g][f]][q] = clamp(bias[g][f] + sum_u weight[u][f] * x[offset[u] + q]  (+ residual[rows[g][f]][q]))
+ *
+ * g: row group of F filters with one list of kept units u; q: place in the plane, counted from the origin. A unit is an
+ * (input channel, kernel position); its offset is an address difference, so padding, dilation, groups and the phases of
+ * a strided conv are all in the offsets. The register tile is F filters x V vectors of pixels (conv_tile.h). */
+#ifndef PMAP_CONV_H
+#define PMAP_CONV_H
+
+#include "program.h"
+
+typedef struct conv_step conv_step;
+typedef struct {
+  const float *in, *residual; /* at the origin of plane 0 of one image */
+  float *out;
+  const int32_t *rows, *starts, *offsets;
+  const float *weights, *bias, *mask;
+} conv_pointers;
+typedef void (*conv_tiles)(const conv_step *s, const conv_pointers *p, range groups, range vectors);
+
+struct conv_step {
+  const tensor *in, *out, *residual;
+  conv_tiles full, tail;  /* for tiles of tile_vectors, and for the vectors left over */
+  int32_t tile_vectors, groups, pixels_outer;
+  int64_t rows, starts, offsets, weights, bias, mask;
+  float low, high;
+};
+
+/* Row groups [begin, end) of a thread, so that each thread has the same number of kept units (+ 8 for the store). */
+static range groups_of(const int32_t *starts, int groups, int thread, int threads) {
+  int64_t total = starts[groups] + 8LL * groups;
+  range r = {0, groups};
+  while (r.begin < groups && (starts[r.begin] + 8LL * r.begin) * threads < total * thread) r.begin++;
+  r.end = r.begin;
+  while (r.end < groups && (starts[r.end] + 8LL * r.end) * threads < total * (thread + 1)) r.end++;
+  return r;
+}
+
+static void f32_conv(const context *c, const void *step, int thread, int threads) {
+  const conv_step *s = step;
+  zero_around_interior(c, s->out, thread, threads);
+  conv_pointers p = {
+      .rows = in_blob(c, s->rows), .starts = in_blob(c, s->starts), .offsets = in_blob(c, s->offsets),
+      .weights = in_blob(c, s->weights), .bias = in_blob(c, s->bias), .mask = in_blob(c, s->mask)};
+  int vectors = s->out->interior / LANES, tiles = vectors / s->tile_vectors;
+  range groups = {0, s->groups}, mine = {0, tiles};
+  int by_pixels = tiles >= 4 * threads;
+  if (by_pixels) mine = share_of(tiles, thread, threads);
+  else groups = groups_of(p.starts, s->groups, thread, threads);
+  range full = {mine.begin * s->tile_vectors, mine.end * s->tile_vectors}, rest = {tiles * s->tile_vectors, vectors};
+  for (int n = 0; n < s->out->images; n++) {
+    p.in = row_of(c, s->in, n, 0, 0);
+    p.out = row_of(c, s->out, n, 0, 0);
+    p.residual = s->residual ? row_of(c, s->residual, n, 0, 0) : 0;
+    s->full(s, &p, groups, full);
+    if (rest.begin < rest.end && (!by_pixels || thread == threads - 1)) s->tail(s, &p, groups, rest);
+  }
+}
+
+#endif

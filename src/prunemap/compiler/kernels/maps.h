@@ -1,0 +1,177 @@
+/* Everything without weight matrices: copies in and out, phases, pools, sums. All work row by row on planes, so the
+ * layouts of input and output need not agree. */
+#ifndef PMAP_MAPS_H
+#define PMAP_MAPS_H
+
+#include "program.h"
+
+#define FOR_PLANES(t)                                                    \
+  range planes_ = share_of((t)->images * (t)->channels, thread, threads); \
+  for (int i_ = planes_.begin, n, ch; i_ < planes_.end && (n = i_ / (t)->channels, ch = i_ % (t)->channels, 1); i_++)
+
+/* --- user's NCHW array <-> planes ------------------------------------------------------------------------------ */
+typedef struct {
+  const tensor *map;
+  int32_t index; /* of the program's inputs or outputs */
+} copy_step;
+
+static void f32_copy_in(const context *c, const void *step, int thread, int threads) {
+  const copy_step *s = step;
+  const tensor *t = s->map;
+  FOR_PLANES(t) {
+    const float *from = c->inputs[s->index] + (int64_t)i_ * t->height * t->width;
+    for (int y = 0; y < t->height; y++)
+      memcpy(row_of(c, t, n, ch, y), from + y * t->width, sizeof(float) * (size_t)t->width);
+    zero_around_rows(t, plane_of(c, t, n, ch));
+  }
+}
+
+static void f32_copy_out(const context *c, const void *step, int thread, int threads) {
+  const copy_step *s = step;
+  const tensor *t = s->map;
+  FOR_PLANES(t) {
+    float *to = c->outputs[s->index] + (int64_t)i_ * t->height * t->width;
+    for (int y = 0; y < t->height; y++)
+      memcpy(to + y * t->width, row_of(c, t, n, ch, y), sizeof(float) * (size_t)t->width);
+  }
+}
+
+/* --- planes -> one vector per image ---------------------------------------------------------------------------- */
+typedef struct {
+  const tensor *in, *out;
+} unary_step;
+
+static void f32_flatten(const context *c, const void *step, int thread, int threads) {
+  const unary_step *s = step;
+  const tensor *t = s->in;
+  FOR_PLANES(t) {
+    float *to = c->arena + s->out->at + (int64_t)i_ * t->height * t->width;
+    for (int y = 0; y < t->height; y++)
+      memcpy(to + y * t->width, row_of(c, t, n, ch, y), sizeof(float) * (size_t)t->width);
+  }
+}
+
+/* --- a map cut into the phases that a strided conv reads: out plane p*C + c, element (y, x) = in (y*sh+py, x*sw+px) - */
+typedef struct {
+  const tensor *in, *out;
+  int32_t stride_y, stride_x;
+  int64_t phases; /* (py, px) per phase */
+} phases_step;
+
+static void f32_phases(const context *c, const void *step, int thread, int threads) {
+  const phases_step *s = step;
+  const int32_t *phases = in_blob(c, s->phases);
+  FOR_PLANES(s->out) {
+    int phase = ch / s->in->channels, py = phases[2 * phase], px = phases[2 * phase + 1];
+    int width = (s->in->width - px + s->stride_x - 1) / s->stride_x;
+    for (int y = 0; y < s->out->height; y++) {
+      float *to = row_of(c, s->out, n, ch, y);
+      int from_y = y * s->stride_y + py, x = 0;
+      if (from_y < s->in->height) {
+        const float *from = row_of(c, s->in, n, ch % s->in->channels, from_y) + px;
+        if (s->stride_x == 2)
+          for (; x < width; x++) to[x] = from[2 * x];
+        else
+          for (; x < width; x++) to[x] = from[x * s->stride_x];
+      }
+      for (; x < s->out->width; x++) to[x] = 0;
+    }
+    zero_around_rows(s->out, plane_of(c, s->out, n, ch));
+  }
+}
+
+/* --- pools: windows are clipped at the borders, the halo is never read ----------------------------------------- */
+typedef struct {
+  const tensor *in, *out;
+  int32_t kernel_y, kernel_x, stride_y, stride_x, top, left, bottom, right, count_pads;
+} pool_step;
+
+INLINE int at_least(int a, int b) { return a > b ? a : b; }
+INLINE int at_most(int a, int b) { return a < b ? a : b; }
+
+static void f32_max_pool(const context *c, const void *step, int thread, int threads) {
+  const pool_step *s = step;
+  const tensor *t = s->in;
+  float best[t->width]; /* of the rows of a window, column by column */
+  FOR_PLANES(s->out) {
+    for (int y = 0; y < s->out->height; y++) {
+      float *to = row_of(c, s->out, n, ch, y);
+      int y0 = at_least(y * s->stride_y - s->top, 0), y1 = at_most(y * s->stride_y - s->top + s->kernel_y, t->height);
+      memcpy(best, row_of(c, t, n, ch, y0), sizeof(float) * (size_t)t->width);
+      for (int yy = y0 + 1; yy < y1; yy++) {
+        const float *row = row_of(c, t, n, ch, yy);
+        for (int x = 0; x < t->width; x++) best[x] = best[x] < row[x] ? row[x] : best[x];
+      }
+      for (int x = 0; x < s->out->width; x++) {
+        int x0 = at_least(x * s->stride_x - s->left, 0), x1 = at_most(x * s->stride_x - s->left + s->kernel_x, t->width);
+        float value = best[x0];
+        for (int xx = x0 + 1; xx < x1; xx++) value = value < best[xx] ? best[xx] : value;
+        to[x] = value;
+      }
+    }
+    zero_around_rows(s->out, plane_of(c, s->out, n, ch));
+  }
+}
+
+static void f32_average_pool(const context *c, const void *step, int thread, int threads) {
+  const pool_step *s = step;
+  const tensor *t = s->in;
+  FOR_PLANES(s->out) {
+    for (int y = 0; y < s->out->height; y++) {
+      float *to = row_of(c, s->out, n, ch, y);
+      int top = y * s->stride_y - s->top, y0 = at_least(top, 0), y1 = at_most(top + s->kernel_y, t->height);
+      int rows = s->count_pads ? at_most(top + s->kernel_y, t->height + s->bottom) - top : y1 - y0;
+      for (int x = 0; x < s->out->width; x++) {
+        int left = x * s->stride_x - s->left, x0 = at_least(left, 0), x1 = at_most(left + s->kernel_x, t->width);
+        int cols = s->count_pads ? at_most(left + s->kernel_x, t->width + s->right) - left : x1 - x0;
+        float sum = 0;
+        for (int yy = y0; yy < y1; yy++)
+          for (int xx = x0; xx < x1; xx++) sum += row_of(c, t, n, ch, yy)[xx];
+        to[x] = sum / (float)(rows * cols);
+      }
+    }
+    zero_around_rows(s->out, plane_of(c, s->out, n, ch));
+  }
+}
+
+static void f32_global_average_pool(const context *c, const void *step, int thread, int threads) {
+  const unary_step *s = step;
+  const tensor *t = s->in;
+  FOR_PLANES(t) {
+    vfloat sums = {0};
+    float sum = 0;
+    for (int y = 0; y < t->height; y++) {
+      const float *row = row_of(c, t, n, ch, y);
+      int x = 0;
+      for (; x + LANES <= t->width; x += LANES) sums += v_load(row + x);
+      for (; x < t->width; x++) sum += row[x];
+    }
+    for (int i = 0; i < LANES; i++) sum += sums[i];
+    *row_of(c, s->out, n, ch, 0) = sum / (float)(t->height * t->width);
+    zero_around_rows(s->out, plane_of(c, s->out, n, ch));
+  }
+}
+
+/* --- y = clamp(a * scale[c] + shift[c] (+ b)) ------------------------------------------------------------------ */
+typedef struct {
+  const tensor *in, *other, *out;
+  int64_t scale, shift;
+  float low, high;
+} pointwise_step;
+
+static void f32_pointwise(const context *c, const void *step, int thread, int threads) {
+  const pointwise_step *s = step;
+  const float *scales = in_blob(c, s->scale), *shifts = in_blob(c, s->shift);
+  FOR_PLANES(s->out) {
+    float scale = scales ? scales[ch] : 1, shift = shifts ? shifts[ch] : 0;
+    for (int y = 0; y < s->out->height; y++) {
+      const float *a = row_of(c, s->in, n, ch, y), *b = s->other ? row_of(c, s->other, n, ch, y) : 0;
+      float *to = row_of(c, s->out, n, ch, y);
+      for (int x = 0; x < s->out->width; x++)
+        to[x] = f_clamp(a[x] * scale + shift + (b ? b[x] : 0), s->low, s->high);
+    }
+    zero_around_rows(s->out, plane_of(c, s->out, n, ch));
+  }
+}
+
+#endif

@@ -1,0 +1,69 @@
+/* What a generated program is made of: tensors in an arena, weights in a read-only blob, steps that run in order.
+ * Offsets into the arena count floats, offsets into the blob count bytes; NONE = not there. */
+#ifndef PMAP_PROGRAM_H
+#define PMAP_PROGRAM_H
+
+#include "simd.h"
+
+#define NONE (-1)
+
+/* A tensor of channel planes; element (n, c, y, x) lies at arena[at + n*image + c*plane + origin + y*pitch + x].
+ * `interior` floats from the origin are written by pixel-lane kernels; `halo`: zeros are needed around the rows. */
+typedef struct {
+  int64_t at, image;
+  int32_t images, channels, height, width, pitch, origin, plane, interior, halo;
+} tensor;
+
+typedef struct {
+  float *arena;
+  const uint8_t *blob;
+  const float *const *inputs;
+  float *const *outputs;
+} context;
+
+typedef struct {
+  void (*run)(const context *c, const void *step, int thread, int threads);
+  const void *step;
+  int32_t slot; /* which of the program's timed slots its time is added to */
+} program_step;
+
+INLINE float *plane_of(const context *c, const tensor *t, int image, int channel) {
+  return c->arena + t->at + image * t->image + (int64_t)channel * t->plane;
+}
+INLINE float *row_of(const context *c, const tensor *t, int image, int channel, int y) {
+  return plane_of(c, t, image, channel) + t->origin + (int64_t)y * t->pitch;
+}
+INLINE const void *in_blob(const context *c, int64_t at) { return at == NONE ? 0 : c->blob + at; }
+
+/* The share [begin, end) of `count` equal pieces of work that falls to a thread. */
+typedef struct {
+  int begin, end;
+} range;
+INLINE range share_of(int count, int thread, int threads) {
+  range r = {(int)((int64_t)count * thread / threads), (int)((int64_t)count * (thread + 1) / threads)};
+  return r;
+}
+
+/* Zero what lies outside the interior: for kernels that write whole interiors, with the columns between rows masked. */
+static void zero_around_interior(const context *c, const tensor *t, int thread, int threads) {
+  if (!t->halo) return;
+  range planes = share_of(t->images * t->channels, thread, threads);
+  for (int i = planes.begin; i < planes.end; i++) {
+    float *plane = c->arena + t->at + (int64_t)i * t->plane;
+    memset(plane, 0, sizeof(float) * (size_t)t->origin);
+    int end = t->origin + t->interior;
+    memset(plane + end, 0, sizeof(float) * (size_t)(t->plane - end));
+  }
+}
+
+/* Zero a plane outside its rows: for kernels that write row by row. */
+INLINE void zero_around_rows(const tensor *t, float *plane) {
+  if (!t->halo) return;
+  memset(plane, 0, sizeof(float) * (size_t)t->origin);
+  for (int y = 0; y + 1 < t->height; y++)
+    memset(plane + t->origin + y * t->pitch + t->width, 0, sizeof(float) * (size_t)(t->pitch - t->width));
+  int end = t->origin + (t->height - 1) * t->pitch + t->width;
+  memset(plane + end, 0, sizeof(float) * (size_t)(t->plane - end));
+}
+
+#endif

@@ -1,0 +1,53 @@
+/* Vectors of LANES floats in GNU vector extensions, and the few places where a machine needs a builtin.
+ * LANES is set by the target. */
+#ifndef PMAP_SIMD_H
+#define PMAP_SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+
+typedef float vfloat __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef int32_t vint __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vfloat v_load(const float *p) { return *(const vfloat *)p; }
+INLINE void v_store(float *p, vfloat x) { *(vfloat *)p = x; }
+INLINE vfloat v_splat(float x) { return x - (vfloat){0}; }
+INLINE vfloat v_select(vint mask, vfloat a, vfloat b) {
+  return (vfloat)((mask & (vint)a) | (~mask & (vint)b));
+}
+/* A NaN in y stays a NaN. */
+INLINE vfloat v_clamp(vfloat y, float low, float high) {
+  vfloat l = v_splat(low), h = v_splat(high);
+  y = v_select(l > y, l, y);
+  return v_select(h < y, h, y);
+}
+INLINE float f_clamp(float y, float low, float high) {
+  y = low > y ? low : y;
+  return high < y ? high : y;
+}
+
+/* Denormals are flushed to zero while a program runs; the caller's mode is put back after it. */
+#if defined(__x86_64__)
+typedef unsigned fp_mode;
+INLINE fp_mode fp_flush_denormals(void) {
+  unsigned old = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(old | 0x8040u);
+  return old;
+}
+INLINE void fp_restore(fp_mode mode) { __builtin_ia32_ldmxcsr(mode); }
+INLINE void cpu_relax(void) { __builtin_ia32_pause(); }
+#else
+typedef unsigned fp_mode;
+INLINE fp_mode fp_flush_denormals(void) { return 0; }
+INLINE void fp_restore(fp_mode mode) { (void)mode; }
+INLINE void cpu_relax(void) {}
+#endif
+
+#endif

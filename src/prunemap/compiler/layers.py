@@ -1,0 +1,137 @@
+"""The weight-carrying layers of an ONNX model: what inspect shows, what map decides on, what a plan names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from prunemap.compiler.ir import Array, Conv, Linear, Shape
+from prunemap.compiler.onnx_file import (
+    attributes_of,
+    constants_of,
+    known_shapes,
+    module_name,
+    node_name,
+    read_onnx,
+)
+from prunemap.compiler.onnx_import import Unsupported, find_unsupported, import_graph
+from prunemap.compiler.passes import fold_affine
+from prunemap.compiler.windows import read_window
+from prunemap.core import LayerKind, LayerSetting, LayerSpec, ModelIdentity
+
+_KINDS: dict[str, LayerKind] = {
+    "Conv": "conv",
+    "ConvTranspose": "conv_transpose",
+    "Gemm": "linear",
+    "MatMul": "linear",
+    "LSTM": "lstm",
+    "GRU": "gru",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ModelLayer:
+    """A layer with its weight, (O, I/groups, Kh, Kw) or (O, I)."""
+
+    spec: LayerSpec
+    weight: Array
+
+
+def read_layers(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> list[ModelLayer]:
+    """Return the layers in graph order, BatchNormalization folded into the weights.
+
+    Raises:
+        UserError: the model cannot be read or taken in.
+    """
+    loaded = read_onnx(model, shapes)
+    graph = fold_affine.run(import_graph(loaded))
+    folded = {node.name: node.op.weight for node in graph.nodes if isinstance(node.op, Conv | Linear)}
+    return [ModelLayer(layer.spec, folded[layer.spec.name]) for layer in list_layers(loaded)]
+
+
+def inspect_model(
+    model: str | Path, shapes: Mapping[str, Shape] | None = None
+) -> tuple[list[ModelLayer], list[Unsupported]]:
+    """Return the layers as they are in the file, and every node that cannot be compiled yet."""
+    loaded = read_onnx(model, shapes)
+    return list_layers(loaded), find_unsupported(loaded)
+
+
+def list_layers(model: onnx.ModelProto) -> list[ModelLayer]:
+    """Return the layers with constant weights, in graph order, of a model with known shapes."""
+    constants, shapes = constants_of(model), known_shapes(model)
+    layers = []
+    for node in model.graph.node:
+        kind = _KINDS.get(node.op_type)
+        if kind is None or len(node.input) < 2 or node.input[1] not in constants:
+            continue
+        weight = constants[node.input[1]]
+        if not np.issubdtype(weight.dtype, np.floating):
+            continue
+        layers.append(_layer(node, kind, weight.astype(np.float32, copy=False), shapes))
+    return layers
+
+
+def identity_of(model: str | Path, layers: list[LayerSpec]) -> ModelIdentity:
+    """Return which network a plan is for: file stem and a hash of the layers' kinds and shapes."""
+    content = repr([(layer.kind, layer.weight_shape) for layer in layers])
+    return ModelIdentity(name=Path(model).stem, layers_sha256=hashlib.sha256(content.encode()).hexdigest())
+
+
+def _layer(node: onnx.NodeProto, kind: LayerKind, weight: Array, shapes: dict[str, Shape]) -> ModelLayer:
+    attributes = attributes_of(node)
+    x, y = shapes.get(node.input[0]), shapes.get(node.output[0])
+    if kind == "linear" and not (node.op_type == "Gemm" and attributes.get("transB", 0)):
+        weight = weight.swapaxes(-1, -2)
+    setting = _setting(kind, attributes, weight, x)
+    if setting is not None and setting.kind == "depthwise":
+        kind = "depthwise"
+    spec = LayerSpec(
+        name=node_name(node),
+        module=module_name(node),
+        kind=kind,
+        weight_shape=weight.shape,
+        macs=_macs(kind, weight, x, y),
+        params=int(weight.size),
+        setting=setting,
+    )
+    return ModelLayer(spec, np.ascontiguousarray(weight))
+
+
+def _macs(kind: LayerKind, weight: Array, x: Shape | None, y: Shape | None) -> int:
+    """Multiply-accumulates of one image, 0 where the shapes are not known."""
+    if kind == "conv_transpose" and x is not None:
+        return int(weight.size) * prod(x[2:])
+    if kind in ("lstm", "gru") and x is not None:
+        return int(weight.size) * x[0]
+    if kind == "linear" and y is not None:
+        return int(weight.size) * prod(y[1:-1])
+    return int(weight.size) * prod(y[2:]) if y is not None else 0
+
+
+def _setting(kind: LayerKind, attributes: dict[str, Any], weight: Array, x: Shape | None) -> LayerSetting | None:
+    """What the latency depends on; None for layers that are not measured yet."""
+    if kind == "linear" and weight.ndim == 2:
+        return LayerSetting(kind="linear", in_channels=weight.shape[1], out_channels=weight.shape[0])
+    if kind != "conv" or x is None or len(x) != 4 or weight.ndim != 4:
+        return None
+    window = read_window(attributes, weight.shape[2:], x[2:])
+    groups = attributes.get("group", 1)
+    return LayerSetting(
+        kind="depthwise" if groups == x[1] and groups > 1 else "conv",
+        in_channels=x[1],
+        out_channels=weight.shape[0],
+        kernel=window.kernel,
+        stride=window.stride,
+        pads=window.pads,
+        dilation=window.dilation,
+        groups=groups,
+        size=(x[2], x[3]),
+    )

@@ -1,0 +1,201 @@
+"""Where every element of a tensor lies: channel planes with their zero halo in the buffer, one pitch per stage.
+
+A plane of an (N, C, H, W) tensor, ``pitch`` = 7 for W = 5 and a halo of 1::
+
+    . . . . . . .      top halo rows           element (y, x) lies at  origin + y·pitch + x
+    . . x x x x x      the columns right of a row are the left halo of the next one
+    . . x x x x x
+    . . . . . . .      bottom halo rows, then slack up to whole vectors
+
+So a kernel position is just an address offset, and a vector may run across row ends: what it computes for the halo
+columns is masked to zero at the store. Vectors (N, F), and maps of one pixel without halo, are stored densely.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prunemap.compiler.ir import Conv, Graph, Pads, Pair, Shape
+from prunemap.core import Target
+
+_CACHE_LINE_FLOATS = 16
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Layout of one tensor; all numbers count floats."""
+
+    images: int
+    channels: int
+    size: Pair
+    """(H, W)"""
+    pitch: int
+    origin: int
+    """Offset of element (0, 0) in its plane."""
+    plane: int
+    lanes: int
+
+    @property
+    def image(self) -> int:
+        """Floats of one image."""
+        return self.channels * self.plane
+
+    @property
+    def total(self) -> int:
+        """Floats of the whole tensor."""
+        return self.images * self.image
+
+    @property
+    def vectors(self) -> int:
+        """Vectors that cover a plane from the first to the last row."""
+        return -(-self.size[0] * self.pitch // self.lanes)
+
+    @property
+    def interior(self) -> int:
+        """Floats from ``origin`` that a pixel-lane kernel writes."""
+        return self.vectors * self.lanes
+
+    @property
+    def has_halo(self) -> bool:
+        """Whether zeros must stand around or between the rows."""
+        return self.pitch > self.size[1] or self.origin > 0
+
+
+def dense_layout(shape: Shape) -> Layout:
+    """Layout of a vector (N, F) or a one-pixel map: F planes of one element."""
+    return Layout(shape[0], shape[1], (1, 1), pitch=1, origin=0, plane=1, lanes=1)
+
+
+def planar_layout(shape: Shape, halo: Pads, pitch: int, lanes: int) -> Layout:
+    """Layout of a map with at least ``halo`` zeros around it and rows ``pitch`` apart."""
+    n, c, h, w = shape
+    top, left, bottom, right = halo
+    origin = top * pitch + left
+    needed = origin + max((h + bottom) * pitch + right, -(-h * pitch // lanes) * lanes)
+    lines = -(-needed // _CACHE_LINE_FLOATS)
+    lines += 1 - lines % 2  # an odd number of cache lines: channels fall into different cache sets
+    return Layout(n, c, (h, w), pitch, origin, lines * _CACHE_LINE_FLOATS, lanes)
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The input of a strided conv, cut into its ``stride`` phases; tensor (N, P·C, Hp, Wp), phase by phase.
+
+    Element (y, x) of phase (py, px) is element (y·sh + py, x·sw + px) of the map; so the conv reads it with stride 1.
+    """
+
+    used: tuple[Pair, ...]
+    """The phases that the kernel reads, in order."""
+    shape: Shape
+    halo: Pads
+
+
+def phases_of(op: Conv, x: Shape) -> Phases:
+    """Return the phases that ``op`` reads from an input of shape ``x``."""
+    places = [_phase(op, ky, kx) for ky in range(op.weight.shape[2]) for kx in range(op.weight.shape[3])]
+    used = tuple(sorted({phase for phase, _ in places}))
+    shift_y, shift_x = [shift[0] for _, shift in places], [shift[1] for _, shift in places]
+    size = (-(-x[2] // op.stride[0]), -(-x[3] // op.stride[1]))
+    reach = [(out + max(shift)) - n for out, shift, n in zip(_out_size(op, x), (shift_y, shift_x), size, strict=True)]
+    halo = (max(0, -min(shift_y)), max(0, -min(shift_x)), max(0, reach[0]), max(0, reach[1]))
+    return Phases(used, (x[0], len(used) * x[1], *size), halo)
+
+
+def _out_size(op: Conv, x: Shape) -> Pair:
+    top, left, bottom, right = op.pads
+    return (
+        (x[2] + top + bottom - op.dilation[0] * (op.weight.shape[2] - 1) - 1) // op.stride[0] + 1,
+        (x[3] + left + right - op.dilation[1] * (op.weight.shape[3] - 1) - 1) // op.stride[1] + 1,
+    )
+
+
+def _phase(op: Conv, ky: int, kx: int) -> tuple[Pair, Pair]:
+    """Return (phase, shift) of a kernel position: it reads element (y + shift) of the phase for output y."""
+    y, x = ky * op.dilation[0] - op.pads[0], kx * op.dilation[1] - op.pads[1]
+    return (y % op.stride[0], x % op.stride[1]), (y // op.stride[0], x // op.stride[1])
+
+
+def position_offsets(op: Conv, layout: Layout, phases: Phases | None) -> list[int]:
+    """Return, per kernel position, the offset in floats from an output's place to what it reads.
+
+    Args:
+        layout: of the conv's input, or of its phases where it is strided.
+    """
+    offsets = []
+    for ky in range(op.weight.shape[2]):
+        for kx in range(op.weight.shape[3]):
+            phase, (dy, dx) = _phase(op, ky, kx)
+            planes = phases.used.index(phase) * (layout.channels // len(phases.used)) if phases else 0
+            offsets.append(planes * layout.plane + dy * layout.pitch + dx)
+    return offsets
+
+
+def is_strided(op: Conv) -> bool:
+    """Whether the conv reads phases of its input."""
+    return op.stride != (1, 1)
+
+
+@dataclass(frozen=True)
+class Layouts:
+    """The layout of every tensor, the phases of strided convs (``phases_name``) included."""
+
+    tensors: dict[str, Layout]
+    phases: dict[str, Phases]
+    """By the name of the conv's output."""
+
+
+class _Stages:
+    """Union-find over tensors that must share a pitch."""
+
+    def __init__(self) -> None:
+        self.parent: dict[str, str] = {}
+
+    def find(self, name: str) -> str:
+        while self.parent.setdefault(name, name) != name:
+            name = self.parent[name]
+        return name
+
+    def join(self, first: str, second: str) -> None:
+        self.parent[self.find(second)] = self.find(first)
+
+
+def phases_name(output: str) -> str:
+    """Return the name of the tensor that holds the phases read by the strided conv that makes ``output``."""
+    return f"{output} (phases)"
+
+
+def assign_layouts(graph: Graph, target: Target) -> Layouts:
+    """Give every tensor its layout: a stage's pitch is the widest row + halo of the tensors in it."""
+    stages, halos, shapes = _Stages(), dict[str, Pads](), dict(graph.shapes)
+    phases: dict[str, Phases] = {}
+    for node in graph.nodes:
+        if not isinstance(node.op, Conv):
+            continue
+        source = node.inputs[0]
+        halo = node.op.pads
+        if is_strided(node.op):
+            phases[node.output] = phases_of(node.op, graph.shapes[source])
+            source, halo = phases_name(node.output), phases[node.output].halo
+            shapes[source] = phases[node.output].shape
+        halos[source] = _larger(halos.get(source, (0, 0, 0, 0)), halo)
+        for other in (node.output, *node.inputs[1:]):
+            stages.join(source, other)
+    pitches: dict[str, int] = {}
+    for name in stages.parent:
+        _, left, _, right = halos.get(name, (0, 0, 0, 0))
+        stage = stages.find(name)
+        pitches[stage] = max(pitches.get(stage, 0), shapes[name][3] + max(left, right))
+    made = {
+        name: _layout(shape, halos.get(name), pitches.get(stages.find(name)), target) for name, shape in shapes.items()
+    }
+    return Layouts(made, phases)
+
+
+def _layout(shape: Shape, halo: Pads | None, pitch: int | None, target: Target) -> Layout:
+    if len(shape) == 2 or (pitch is None and shape[2:] == (1, 1)):
+        return dense_layout(shape)
+    return planar_layout(shape, halo or (0, 0, 0, 0), pitch or shape[3], target.lanes)
+
+
+def _larger(a: Pads, b: Pads) -> Pads:
+    return (max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))

@@ -1,0 +1,285 @@
+"""Graph → LoweredProgram: layouts, formats, tiles, the arena, and one or two steps per node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunemap.compiler.formats import RowGroups
+from prunemap.compiler.ir import (
+    ANY,
+    Add,
+    Affine,
+    Array,
+    AveragePool,
+    Clamp,
+    Conv,
+    Flatten,
+    GlobalAveragePool,
+    Graph,
+    Identity,
+    Linear,
+    MaxPool,
+    Node,
+    Range,
+)
+from prunemap.compiler.layout import Layout, Layouts, assign_layouts, phases_name, position_offsets
+from prunemap.compiler.memory import Life, place
+from prunemap.compiler.program import (
+    NONE,
+    AveragePoolStep,
+    Blob,
+    ConvStep,
+    CopyInStep,
+    CopyOutStep,
+    DepthwiseStep,
+    FlattenStep,
+    GlobalAveragePoolStep,
+    LinearStep,
+    LoweredProgram,
+    MaxPoolStep,
+    PhasesStep,
+    Placed,
+    PointwiseStep,
+    Step,
+    Symbol,
+    Tile,
+    TimedStep,
+)
+from prunemap.compiler.select import choose_conv, choose_linear, density_of
+from prunemap.compiler.structure import structure_of
+from prunemap.core import DENSE, SchemeSpec, Target
+from prunemap.core.artifact import KernelChoice
+
+
+@dataclass
+class Lowering:
+    """What the lowering of a graph has gathered so far."""
+
+    graph: Graph
+    target: Target
+    layouts: Layouts
+    schemes: Mapping[str, SchemeSpec]
+    """Pinned by a plan, by node name."""
+    detect: bool
+    blob: Blob = field(default_factory=Blob)
+    steps: list[TimedStep] = field(default_factory=list)
+    tiles: dict[Tile, None] = field(default_factory=dict)
+    choices: list[KernelChoice] = field(default_factory=list)
+
+    def layout(self, tensor: str) -> Layout:
+        """Layout of a tensor, or of the phases of a conv."""
+        return self.layouts.tensors[tensor]
+
+    def tile(self, filters: int, vectors: int = 0) -> Symbol:
+        """Ask for a tile to be compiled."""
+        tile = Tile(filters, vectors)
+        self.tiles[tile] = None
+        return Symbol(tile.symbol)
+
+    def mask(self, out: Layout) -> int:
+        """Bits that keep the columns of the rows and clear those between them; NONE where there are none between."""
+        if not out.has_halo:
+            return NONE
+        place = np.arange(out.interior)
+        kept = (place % out.pitch < out.size[1]) & (place < out.size[0] * out.pitch)
+        return self.blob.add(np.where(kept, -1, 0).astype(np.int32))
+
+    def scheme_of(self, node: Node, weight: Array) -> SchemeSpec:
+        """The structure that the layer runs by."""
+        if not self.detect:
+            return DENSE
+        return self.schemes.get(node.name) or structure_of(weight)
+
+    def choose(self, node: Node, kernel: str, weight: Array, stored: int, reason: str = "") -> None:
+        """Note what runs a node."""
+        scheme = str(self.scheme_of(node, weight))
+        self.choices.append(KernelChoice(node.name, kernel, scheme, density_of(weight), stored, reason))
+
+
+def lower(
+    graph: Graph, target: Target, schemes: Mapping[str, SchemeSpec] | None = None, detect: bool = True
+) -> LoweredProgram:
+    """Lower an optimised graph.
+
+    Args:
+        schemes: structure pinned by a plan, by node name.
+        detect: find structure in the zeros; False runs every weight as dense.
+    """
+    low = Lowering(graph, target, assign_layouts(graph, target), schemes or {}, detect)
+    slots = [node.name for node in graph.nodes if not isinstance(node.op, Identity) and not _is_view(low, node)]
+    aliases: dict[str, str] = {}
+    count = len(slots)
+    for index, name in enumerate(graph.inputs):
+        low.steps.append(TimedStep(CopyInStep(name, index), count + index))
+    slot = 0
+    for node in graph.nodes:
+        inputs = tuple(aliases.get(name, name) for name in node.inputs)
+        if isinstance(node.op, Identity) or _is_view(low, node):
+            aliases[node.output] = inputs[0]
+            continue
+        for step in _RULES[type(node.op)](low, node, *inputs):
+            low.steps.append(TimedStep(step, slot))
+        slot += 1
+    count += len(graph.inputs)
+    for index, name in enumerate(graph.outputs):
+        low.steps.append(TimedStep(CopyOutStep(aliases.get(name, name), index), count + index))
+    slots += [f"input {name}" for name in graph.inputs] + [f"output {name}" for name in graph.outputs]
+    tensors, arena = _place_tensors(low)
+    return LoweredProgram(
+        tensors, tuple(low.steps), tuple(slots), tuple(low.tiles), arena, low.blob.content(), tuple(low.choices)
+    )
+
+
+def _is_view(low: Lowering, node: Node) -> bool:
+    """A flatten of a densely stored map changes nothing in memory."""
+    return isinstance(node.op, Flatten) and low.layout(node.inputs[0]).plane == 1
+
+
+def tensors_of(step: Step) -> list[str]:
+    """Return the tensors that a step names."""
+    fields = (getattr(step, name, None) for name in ("in_", "other", "residual", "out", "map"))
+    return [name for name in fields if name is not None]
+
+
+def _place_tensors(low: Lowering) -> tuple[tuple[Placed, ...], int]:
+    lives: dict[str, tuple[int, int]] = {}
+    for index, timed in enumerate(low.steps):
+        for name in tensors_of(timed.step):
+            lives[name] = (lives.get(name, (index, index))[0], index)
+    offsets, size = place(Life(name, low.layout(name).total, *life) for name, life in lives.items())
+    # A vector may read past the last plane by as far as a kernel position reaches.
+    slack = max(low.layout(name).origin + low.layout(name).pitch for name in lives) + 16 * low.target.lanes
+    slack += max(low.layout(name).plane for name in lives)
+    return tuple(Placed(name, low.layout(name), at) for name, at in offsets.items()), size + slack
+
+
+def _conv(low: Lowering, node: Node, source: str, residual: str | None = None) -> list[Step]:
+    op = node.op
+    assert isinstance(op, Conv)
+    steps: list[Step] = []
+    phases = low.layouts.phases.get(node.output)
+    if phases is not None:
+        made = phases_name(node.output)
+        places = low.blob.add(np.asarray(phases.used, np.int32))
+        steps.append(PhasesStep(source, made, op.stride[0], op.stride[1], places))
+        source = made
+    layout = low.layout(source)
+    offsets = np.asarray(position_offsets(op, layout, phases), np.int64)
+    if op.groups > 1 and op.groups == low.graph.shapes[node.inputs[0]][1]:
+        return [*steps, _depthwise_step(low, node, source, residual, offsets)]
+    return [*steps, _conv_step(low, node, source, residual, offsets)]
+
+
+def _conv_step(low: Lowering, node: Node, source: str, residual: str | None, positions: NDArray[np.int64]) -> ConvStep:
+    op = node.op
+    assert isinstance(op, Conv)
+    out, keep_zeros = low.layout(node.output), not low.detect
+    choice = choose_conv(op, out, low.target, low.schemes.get(node.name), keep_zeros)
+    packed, v = choice.packed, choice.vectors
+    kernel = low.tile(packed.height, v)
+    tail = out.vectors % v
+    low.choose(node, kernel.name, op.weight, packed.weights.size)
+    columns = packed.columns.astype(np.int64)
+    channels, position = columns // len(positions), columns % len(positions)
+    if op.groups > 1:  # columns count from the first channel of the row group's own conv group
+        per_group = len(op.weight) // op.groups
+        first = packed.rows[:, 0] // per_group * op.weight.shape[1]
+        channels = channels + np.repeat(first, np.diff(packed.starts))
+    offsets = channels * low.layout(source).plane + positions[position]
+    return ConvStep(
+        in_=source,
+        out=node.output,
+        residual=residual,
+        full=kernel,
+        tail=low.tile(packed.height, tail) if tail else None,
+        tile_vectors=v,
+        pixels_outer=choice.pixels_outer,
+        mask=low.mask(out),
+        **_packed_fields(low, packed, offsets, op.bias, op.clamp),
+    )
+
+
+def _packed_fields(
+    low: Lowering, packed: RowGroups, offsets: NDArray[np.int64], bias: Array, clamp: Range
+) -> dict[str, Any]:
+    """The fields that conv and linear steps share."""
+    return {
+        "groups": len(packed.rows),
+        "rows": low.blob.add(packed.rows),
+        "starts": low.blob.add(packed.starts),
+        "offsets": low.blob.add(offsets.astype(np.int32)),
+        "weights": low.blob.add(packed.weights),
+        "bias": low.blob.add(np.where(packed.rows >= 0, bias[packed.rows], 0).astype(np.float32)),
+        "low": clamp.low,
+        "high": clamp.high,
+    }
+
+
+def _depthwise_step(
+    low: Lowering, node: Node, source: str, residual: str | None, positions: NDArray[np.int64]
+) -> DepthwiseStep:
+    op = node.op
+    assert isinstance(op, Conv)
+    low.choose(node, "f32_depthwise", op.weight, op.weight.size, "depthwise runs dense")
+    return DepthwiseStep(
+        in_=source,
+        out=node.output,
+        residual=residual,
+        taps=len(positions),
+        multiplier=len(op.weight) // op.groups,
+        offsets=low.blob.add(positions.astype(np.int32)),
+        weights=low.blob.add(op.weight.astype(np.float32)),
+        bias=low.blob.add(op.bias.astype(np.float32)),
+        mask=low.mask(low.layout(node.output)),
+        low=op.clamp.low,
+        high=op.clamp.high,
+    )
+
+
+def _linear(low: Lowering, node: Node, source: str, residual: str | None = None) -> list[Step]:
+    op = node.op
+    assert isinstance(op, Linear)
+    packed = choose_linear(op.weight, keep_zeros=not low.detect)
+    kernel = low.tile(packed.height)
+    low.choose(node, kernel.name, op.weight, packed.weights.size)
+    offsets = packed.columns.astype(np.int64) * low.layout(source).plane
+    fields = _packed_fields(low, packed, offsets, op.bias, op.clamp)
+    return [LinearStep(in_=source, out=node.output, residual=residual, kernel=kernel, **fields)]
+
+
+def _pool(low: Lowering, node: Node, source: str) -> list[Step]:
+    op = node.op
+    assert isinstance(op, MaxPool | AveragePool)
+    window = (*op.kernel, *op.stride, *op.pads)
+    if isinstance(op, MaxPool):
+        return [MaxPoolStep(source, node.output, *window)]
+    return [AveragePoolStep(source, node.output, *window, count_pads=op.count_pads)]
+
+
+def _pointwise(low: Lowering, node: Node, source: str, other: str | None = None) -> list[Step]:
+    op, clamp, scale, shift = node.op, ANY, NONE, NONE
+    if isinstance(op, Affine):
+        scale, shift = low.blob.add(op.scale.astype(np.float32)), low.blob.add(op.shift.astype(np.float32))
+    elif isinstance(op, Clamp):
+        clamp = op.range
+    elif isinstance(op, Add):
+        clamp = op.clamp
+    return [PointwiseStep(source, other, node.output, scale, shift, clamp.low, clamp.high)]
+
+
+_RULES: dict[type[Any], Callable[..., list[Step]]] = {
+    Conv: _conv,
+    Linear: _linear,
+    Affine: _pointwise,
+    Clamp: _pointwise,
+    Add: _pointwise,
+    MaxPool: _pool,
+    AveragePool: _pool,
+    GlobalAveragePool: lambda low, node, source: [GlobalAveragePoolStep(source, node.output)],
+    Flatten: lambda low, node, source: [FlattenStep(source, node.output)],
+}

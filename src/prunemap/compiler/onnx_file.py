@@ -1,0 +1,130 @@
+"""Reading an ONNX file: errors that people understand, static shapes, and node facts every reader needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+
+from prunemap.compiler.ir import Shape
+from prunemap.core.files import existing_file
+from prunemap.errors import Problems, UserError
+
+MODULE_KEY = "prunemap.module"
+"""Node metadata under which the export keeps the qualified name of the torch module."""
+
+
+def read_onnx(path: str | Path, shapes: Mapping[str, Shape] | None = None) -> onnx.ModelProto:
+    """Read a model, fix its input shapes and infer all others.
+
+    Args:
+        shapes: for inputs with symbolic sizes, the shape to compile for. A symbolic batch alone means 1.
+
+    Raises:
+        UserError: no such file, not an ONNX model, damaged, or a size that is not known.
+    """
+    file = existing_file(path, "model")
+    try:
+        model = onnx.load(str(file))
+    except (DecodeError, OSError, ValueError) as error:
+        raise UserError(f"model: {path} is not an ONNX file, or it is damaged ({_first_line(error)})") from None
+    if not model.graph.node or not model.graph.output or not model.opset_import:
+        raise UserError(f"model: {path} is not an ONNX model (no nodes, outputs or opset in it)")
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise UserError(f"model: {path} is not a valid ONNX model ({_first_line(error)})") from None
+    _fix_input_shapes(model, dict(shapes or {}))
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError) as error:
+        raise UserError(f"model: {path}: shapes do not fit each other ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:160] if lines else type(error).__name__
+
+
+def _fix_input_shapes(model: onnx.ModelProto, shapes: dict[str, Shape]) -> None:
+    """Write a static shape into every graph input."""
+    problems = Problems("shape")
+    inputs = graph_inputs(model)
+    for name in shapes.keys() - {value.name for value in inputs}:
+        problems.add(f"--shape names input {name!r}, the model has {', '.join(v.name for v in inputs)}")
+    for value in inputs:
+        tensor = value.type.tensor_type
+        dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+        fixed = _fixed_shape(value.name, dims, shapes.get(value.name), problems)
+        if fixed and len(fixed) == len(dims):
+            for dim, size in zip(tensor.shape.dim, fixed, strict=True):
+                dim.dim_value = size
+    problems.raise_if_any()
+
+
+def _fixed_shape(name: str, dims: list[int | None], asked: Shape | None, problems: Problems) -> Shape | None:
+    text = "x".join("?" if d is None else str(d) for d in dims)
+    if asked is not None:
+        if len(asked) != len(dims) or any(d not in (None, a) for d, a in zip(dims, asked, strict=False)):
+            problems.add(f"--shape {name}={'x'.join(map(str, asked))} does not fit the model's {text}")
+        return asked
+    if dims and dims[0] is None:
+        dims = [1, *dims[1:]]
+    if None in dims or 0 in dims:
+        problems.add(f"input {name!r} is {text}: give its size, such as --shape {name}=1x3x224x224")
+        return None
+    return tuple(d for d in dims if d is not None)
+
+
+def graph_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Return the inputs that are not weights."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+def constants_of(model: onnx.ModelProto) -> dict[str, np.ndarray[Any, Any]]:
+    """Return every initializer and Constant node's value by tensor name."""
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            constants[node.output[0]] = constant_value(node)
+    return constants
+
+
+def constant_value(node: onnx.NodeProto) -> np.ndarray[Any, Any]:
+    """Return the value of a Constant node."""
+    attribute = node.attribute[0]
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.name == "value":
+        return numpy_helper.to_array(value)
+    return np.asarray(value, dtype=np.float32 if "float" in attribute.name else np.int64)
+
+
+def known_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
+    """Return the static shape of every tensor for which inference found one."""
+    shapes = {}
+    for value in (*graph_inputs(model), *model.graph.value_info, *model.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
+            shapes[value.name] = tuple(dim.dim_value for dim in dims)
+    return shapes
+
+
+def node_name(node: onnx.NodeProto) -> str:
+    """Return the node's name, else its first output: the identity used in plans."""
+    return str(node.name or node.output[0])
+
+
+def module_name(node: onnx.NodeProto) -> str:
+    """Return the torch module that the export wrote beside the node, "" if none."""
+    return next((str(entry.value) for entry in node.metadata_props if entry.key == MODULE_KEY), "")
+
+
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """Return the node's attributes as Python values."""
+    return {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}

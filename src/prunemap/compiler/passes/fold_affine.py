@@ -1,0 +1,33 @@
+"""affine(conv(x, W, b)) → conv(x, s·W, s·b + t), the same for linear: BatchNormalization costs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from prunemap.compiler.ir import ANY, Affine, Conv, Graph, Linear, Node
+from prunemap.compiler.shapes import with_nodes
+
+
+def run(graph: Graph) -> Graph:
+    """Fold every affine whose input is made by a conv or linear layer for it alone."""
+    nodes: dict[str, Node] = {}
+    for node in graph.nodes:
+        made_by = nodes.get(node.inputs[0])
+        if isinstance(node.op, Affine) and made_by and _can_fold(graph, made_by):
+            del nodes[made_by.output]
+            nodes[node.output] = replace(_folded(made_by, node.op), output=node.output)
+        else:
+            nodes[node.output] = node
+    return with_nodes(graph, nodes.values())
+
+
+def _can_fold(graph: Graph, node: Node) -> bool:
+    alone = graph.only_consumer(node.output) is not None
+    return alone and isinstance(node.op, Conv | Linear) and node.op.clamp == ANY and len(node.inputs) == 1
+
+
+def _folded(node: Node, affine: Affine) -> Node:
+    op = node.op
+    assert isinstance(op, Conv | Linear)
+    scale = affine.scale.reshape(-1, *(1,) * (op.weight.ndim - 1))
+    return node.with_op(weight=op.weight * scale, bias=op.bias * affine.scale + affine.shift)

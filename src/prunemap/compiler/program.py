@@ -1,0 +1,268 @@
+"""The lowered program: tensors placed in an arena, weights in a blob, steps that mirror the C structs of kernels/.
+
+Field names are those of the C structs, so that :mod:`prunemap.compiler.emit` can print any step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from prunemap.compiler.layout import Layout
+from prunemap.core.artifact import KernelChoice
+
+NONE = -1
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A tensor of the program; ``at`` is its offset in the arena in floats."""
+
+    name: str
+    layout: Layout
+    at: int
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A C function."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a kernel. ``symbol`` is the C function, ``struct`` its argument."""
+
+    symbol: ClassVar[str]
+    struct: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A kernel tile that the program needs compiled: FILTERS × VECTORS (0 vectors: a linear tile)."""
+
+    filters: int
+    vectors: int = 0
+
+    @property
+    def symbol(self) -> str:
+        """The C name: f32_conv_8x3, f32_linear_16."""
+        return f"f32_conv_{self.filters}x{self.vectors}" if self.vectors else f"f32_linear_{self.filters}"
+
+
+Tensor = str
+"""Name of a :class:`Placed` tensor."""
+
+
+@dataclass(frozen=True)
+class ConvStep(Step):
+    """conv.h"""
+
+    symbol = "f32_conv"
+    struct = "conv_step"
+    in_: Tensor
+    out: Tensor
+    residual: Tensor | None
+    full: Symbol
+    tail: Symbol | None
+    tile_vectors: int
+    groups: int
+    pixels_outer: bool
+    rows: int
+    starts: int
+    offsets: int
+    weights: int
+    bias: int
+    mask: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class DepthwiseStep(Step):
+    """depthwise.h"""
+
+    symbol = "f32_depthwise"
+    struct = "depthwise_step"
+    in_: Tensor
+    out: Tensor
+    residual: Tensor | None
+    taps: int
+    multiplier: int
+    offsets: int
+    weights: int
+    bias: int
+    mask: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LinearStep(Step):
+    """linear.h"""
+
+    symbol = "f32_linear"
+    struct = "linear_step"
+    in_: Tensor
+    out: Tensor
+    residual: Tensor | None
+    kernel: Symbol
+    groups: int
+    rows: int
+    starts: int
+    offsets: int
+    weights: int
+    bias: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class CopyInStep(Step):
+    """maps.h"""
+
+    symbol = "f32_copy_in"
+    struct = "copy_step"
+    map: Tensor
+    index: int
+
+
+@dataclass(frozen=True)
+class CopyOutStep(Step):
+    """maps.h"""
+
+    symbol = "f32_copy_out"
+    struct = "copy_step"
+    map: Tensor
+    index: int
+
+
+@dataclass(frozen=True)
+class FlattenStep(Step):
+    """maps.h"""
+
+    symbol = "f32_flatten"
+    struct = "unary_step"
+    in_: Tensor
+    out: Tensor
+
+
+@dataclass(frozen=True)
+class GlobalAveragePoolStep(Step):
+    """maps.h"""
+
+    symbol = "f32_global_average_pool"
+    struct = "unary_step"
+    in_: Tensor
+    out: Tensor
+
+
+@dataclass(frozen=True)
+class PhasesStep(Step):
+    """maps.h"""
+
+    symbol = "f32_phases"
+    struct = "phases_step"
+    in_: Tensor
+    out: Tensor
+    stride_y: int
+    stride_x: int
+    phases: int
+
+
+@dataclass(frozen=True)
+class PoolStep(Step):
+    """maps.h; the base of the two pools."""
+
+    struct = "pool_step"
+    in_: Tensor
+    out: Tensor
+    kernel_y: int
+    kernel_x: int
+    stride_y: int
+    stride_x: int
+    top: int
+    left: int
+    bottom: int
+    right: int
+    count_pads: bool = False
+
+
+@dataclass(frozen=True)
+class MaxPoolStep(PoolStep):
+    """maps.h"""
+
+    symbol = "f32_max_pool"
+
+
+@dataclass(frozen=True)
+class AveragePoolStep(PoolStep):
+    """maps.h"""
+
+    symbol = "f32_average_pool"
+
+
+@dataclass(frozen=True)
+class PointwiseStep(Step):
+    """maps.h"""
+
+    symbol = "f32_pointwise"
+    struct = "pointwise_step"
+    in_: Tensor
+    other: Tensor | None
+    out: Tensor
+    scale: int
+    shift: int
+    low: float
+    high: float
+
+
+class Blob:
+    """The read-only bytes beside the code: packed weights, indices, masks. Equal arrays are stored once."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._known: dict[bytes, int] = {}
+
+    def add(self, array: np.ndarray[Any, Any]) -> int:
+        """Append an array; return its offset in bytes, a multiple of 64."""
+        data = np.ascontiguousarray(array).tobytes()
+        key = hashlib.sha256(data).digest()
+        if key not in self._known:
+            self._known[key] = self._size
+            padded = data + bytes(-len(data) % _ALIGNMENT)
+            self._parts.append(padded)
+            self._size += len(padded)
+        return self._known[key]
+
+    def content(self) -> bytes:
+        """Return all of it."""
+        return b"".join(self._parts)
+
+
+@dataclass(frozen=True)
+class TimedStep:
+    """A step and the slot that its time is added to."""
+
+    step: Step
+    slot: int
+
+
+@dataclass(frozen=True)
+class LoweredProgram:
+    """Everything that :mod:`prunemap.compiler.emit` prints."""
+
+    tensors: tuple[Placed, ...]
+    steps: tuple[TimedStep, ...]
+    slots: tuple[str, ...]
+    """Names of what is timed: the nodes in graph order, then the inputs, then the outputs."""
+    tiles: tuple[Tile, ...]
+    arena_floats: int
+    blob: bytes = field(repr=False)
+    choices: tuple[KernelChoice, ...] = ()

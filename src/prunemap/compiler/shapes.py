@@ -1,0 +1,88 @@
+"""Output shape of every op, and the one way to make a graph with other nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+from prunemap.compiler.ir import (
+    Add,
+    Affine,
+    AveragePool,
+    Clamp,
+    Conv,
+    Flatten,
+    GlobalAveragePool,
+    Graph,
+    Identity,
+    Linear,
+    MaxPool,
+    Node,
+    Pads,
+    Pair,
+    Shape,
+)
+from prunemap.errors import UserError
+
+
+def sliding_size(size: Pair, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair = (1, 1)) -> Pair:
+    """Return (height, width) of what a window of ``kernel`` gives over a map of ``size``."""
+    top, left, bottom, right = pads
+    return (
+        (size[0] + top + bottom - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1,
+        (size[1] + left + right - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1,
+    )
+
+
+def _conv(op: Conv, x: Shape) -> Shape:
+    kernel = (op.weight.shape[2], op.weight.shape[3])
+    return (x[0], op.weight.shape[0], *sliding_size((x[2], x[3]), kernel, op.stride, op.pads, op.dilation))
+
+
+def _pool(op: MaxPool | AveragePool, x: Shape) -> Shape:
+    return (x[0], x[1], *sliding_size((x[2], x[3]), op.kernel, op.stride, op.pads))
+
+
+_RULES: dict[type[Any], Callable[[Any, Shape], Shape]] = {
+    Conv: _conv,
+    Linear: lambda op, x: (x[0], op.weight.shape[0], *x[2:]),
+    Affine: lambda op, x: x,
+    Clamp: lambda op, x: x,
+    Add: lambda op, x: x,
+    MaxPool: _pool,
+    AveragePool: _pool,
+    GlobalAveragePool: lambda op, x: x[:2] if op.flat else (*x[:2], 1, 1),
+    Flatten: lambda op, x: (x[0], prod(x[1:])),
+    Identity: lambda op, x: x,
+}
+
+
+def output_shape(node: Node, inputs: Sequence[Shape]) -> Shape:
+    """Return the shape that ``node`` makes from inputs of these shapes.
+
+    Raises:
+        UserError: the input is too small for the op's window.
+    """
+    shape = _RULES[type(node.op)](node.op, inputs[0])
+    if min(shape) < 1:
+        kind = type(node.op).__name__
+        raise UserError(f"shape: node {node.name!r}: {kind} of {list(inputs[0])} gives an empty result {list(shape)}")
+    return shape
+
+
+def make_graph(inputs: Mapping[str, Shape], outputs: Iterable[str], nodes: Iterable[Node]) -> Graph:
+    """Return a graph with every shape inferred.
+
+    Args:
+        inputs: graph input names and their shapes.
+    """
+    nodes, shapes = tuple(nodes), dict(inputs)
+    for node in nodes:
+        shapes[node.output] = output_shape(node, [shapes[name] for name in node.inputs])
+    return Graph(tuple(inputs), tuple(outputs), nodes, shapes)
+
+
+def with_nodes(graph: Graph, nodes: Iterable[Node]) -> Graph:
+    """Return ``graph`` with other nodes, shapes inferred again."""
+    return make_graph({name: graph.shapes[name] for name in graph.inputs}, graph.outputs, nodes)

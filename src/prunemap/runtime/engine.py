@@ -1,0 +1,188 @@
+"""Engine: runs a compiled program from Python through the C ABI (``pmap.h``); NumPy in, NumPy out."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunemap.core.artifact import Manifest, TensorInfo
+from prunemap.errors import InternalError, Problems, UserError
+from prunemap.runtime.pmap_file import Program, read_program
+from prunemap.targets import resolve_target, why_not_here
+
+Array = NDArray[np.float32]
+Inputs = NDArray[Any] | Mapping[str, NDArray[Any]]
+ABI = 1
+MAX_THREADS = 256
+_POINTER = ctypes.POINTER(ctypes.c_float)
+
+
+class Engine:
+    """A loaded program with its own memory and threads.
+
+    Engines are independent of each other. One engine runs for one caller at a time: a second thread waits.
+    """
+
+    def __init__(self, program: Program, threads: int = 1) -> None:
+        if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+            raise UserError(f"threads: got {threads!r}, allowed is a whole number from 1 to {MAX_THREADS}")
+        why = why_not_here(resolve_target(program.manifest.target))
+        if why:
+            raise UserError(f"artifact: it was compiled for {program.manifest.target}: {why}")
+        self.manifest: Manifest = program.manifest
+        self.threads = threads
+        self._program = program  # keeps the weights alive
+        self._lock = Lock()
+        self._library = _open_library(program)
+        address = np.frombuffer(program.weights, np.uint8).ctypes.data if program.weights_size else 0
+        self._handle = self._library.pmap_create(address + program.weights_at, threads)
+        if not self._handle:
+            size = program.manifest.arena_bytes
+            raise UserError(f"cannot start the program: no memory for {size} bytes, or no {threads} threads")
+
+    @classmethod
+    def load(cls, path: str | Path, threads: int = 1) -> Engine:
+        """Load a ``.pmap``. This executes the code in it: load only files that you trust.
+
+        Raises:
+            UserError: the file cannot be used here, or threads is not allowed.
+        """
+        return cls(read_program(path), threads)
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """Names and shapes of the inputs."""
+        return self.manifest.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """Names and shapes of the outputs, in graph order."""
+        return self.manifest.outputs
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """What :meth:`time_slots` times: nodes in graph order, then ``input NAME``, then ``output NAME``."""
+        return self.manifest.slots
+
+    def run(self, x: Inputs) -> list[Array]:
+        """Run once.
+
+        Args:
+            x: fp32 array of the input's shape, or a dict of them by input name.
+
+        Returns:
+            The outputs in graph order.
+
+        Raises:
+            UserError: a name, shape or dtype does not fit; all problems are listed.
+        """
+        with _Call(self, x) as call:
+            self._library.pmap_run(self._handle, call.inputs, call.outputs)
+            return call.results
+
+    def time_runs(self, x: Inputs, runs: int) -> NDArray[np.float64]:
+        """Return the seconds of each of ``runs`` runs, timed inside the program."""
+        seconds = np.zeros(runs)
+        with _Call(self, x) as call:
+            self._library.pmap_time_runs(self._handle, call.inputs, call.outputs, runs, seconds.ctypes.data)
+        return seconds
+
+    def time_slots(self, x: Inputs, runs: int) -> NDArray[np.float64]:
+        """Return seconds of shape (runs, slots), timed inside the program."""
+        seconds = np.zeros((runs, len(self.slots)))
+        with _Call(self, x) as call:
+            self._library.pmap_time_slots(self._handle, call.inputs, call.outputs, runs, seconds.ctypes.data)
+        return seconds
+
+    def close(self) -> None:
+        """Stop the threads and free the memory; using the engine afterwards is an error."""
+        with self._lock:
+            handle, self._handle = self._handle, None
+            if handle:
+                self._library.pmap_destroy(handle)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self.close()
+
+
+class _Call:
+    """The argument arrays of one call; holds the engine's lock."""
+
+    def __init__(self, engine: Engine, x: Inputs) -> None:
+        self._engine = engine
+        self._arrays = _checked(engine.inputs, x)
+        self.results = [np.empty(info.shape, np.float32) for info in engine.outputs]
+        self.inputs = _pointers(self._arrays)
+        self.outputs = _pointers(self.results)
+
+    def __enter__(self) -> _Call:
+        self._engine._lock.acquire()
+        if not self._engine._handle:
+            self._engine._lock.release()
+            raise UserError("engine: it was closed")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._engine._lock.release()
+
+
+def _pointers(arrays: list[Array]) -> Any:
+    return (_POINTER * len(arrays))(*(array.ctypes.data_as(_POINTER) for array in arrays))
+
+
+def _checked(infos: tuple[TensorInfo, ...], x: Inputs) -> list[Array]:
+    """Return the input arrays in order, contiguous."""
+    problems = Problems("input")
+    if isinstance(x, np.ndarray):
+        if len(infos) != 1:
+            raise UserError(f"input: got one array, the network has {len(infos)}: {', '.join(i.name for i in infos)}")
+        x = {infos[0].name: x}
+    for name in x.keys() - {info.name for info in infos}:
+        problems.add(f"{name!r} is not an input, allowed are {', '.join(info.name for info in infos)}")
+    arrays = []
+    for info in infos:
+        value = x.get(info.name)
+        if value is None:
+            problems.add(f"{info.name!r} is missing")
+        elif not isinstance(value, np.ndarray) or value.dtype != np.float32:
+            problems.add(f"{info.name!r} is {getattr(value, 'dtype', type(value).__name__)}, allowed is float32")
+        elif value.shape != info.shape:
+            problems.add(f"{info.name!r} has shape {list(value.shape)}, allowed is {list(info.shape)}")
+        else:
+            arrays.append(np.ascontiguousarray(value))
+    problems.raise_if_any()
+    return arrays
+
+
+def _open_library(program: Program) -> Any:
+    try:
+        library = ctypes.CDLL(str(program.library_file()))
+        found = library.pmap_abi()
+    except (OSError, AttributeError) as error:
+        raise InternalError(f"the program's library does not load: {error}") from None
+    if found != ABI:
+        raise UserError(f"artifact: it speaks ABI {found}, this prunemap speaks {ABI}; compile it again")
+    library.pmap_create.restype = ctypes.c_void_p
+    library.pmap_create.argtypes = [ctypes.c_void_p, ctypes.c_int32]
+    library.pmap_destroy.argtypes = [ctypes.c_void_p]
+    library.pmap_destroy.restype = None
+    library.pmap_run.argtypes = [ctypes.c_void_p] * 3
+    library.pmap_run.restype = None
+    for timed in (library.pmap_time_runs, library.pmap_time_slots):
+        timed.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
+        timed.restype = None
+    return library

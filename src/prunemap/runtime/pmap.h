@@ -1,0 +1,34 @@
+/* C ABI of a program compiled by prunemap. fp32; arrays are dense, row-major (N, C, H, W) or (N, F), one pointer per
+ * graph input and output in graph order. */
+#ifndef PMAP_H
+#define PMAP_H
+
+#include <stdint.h>
+
+#define PMAP_ABI 1
+#define PMAP_EXPORT __attribute__((visibility("default")))
+
+typedef struct pmap_engine pmap_engine;
+
+PMAP_EXPORT int32_t pmap_abi(void);
+
+/* Bytes of activations that one engine allocates. */
+PMAP_EXPORT int64_t pmap_arena_bytes(void);
+
+/* Make an engine. `weights` is the program's weight blob, 64-byte aligned; it must outlive the engine. NULL if threads
+ * < 1, or if memory or threads cannot be had. */
+PMAP_EXPORT pmap_engine *pmap_create(const void *weights, int32_t threads);
+PMAP_EXPORT void pmap_destroy(pmap_engine *engine);
+
+/* Run once. Not for two callers of one engine at a time. */
+PMAP_EXPORT void pmap_run(pmap_engine *engine, const float *const *inputs, float *const *outputs);
+
+/* Run `runs` times; seconds[runs]. */
+PMAP_EXPORT void pmap_time_runs(pmap_engine *engine, const float *const *inputs, float *const *outputs, int32_t runs,
+                                double *seconds);
+
+/* Run `runs` times and time every slot (a node of the network, then the inputs, then the outputs); seconds[runs][slots]. */
+PMAP_EXPORT void pmap_time_slots(pmap_engine *engine, const float *const *inputs, float *const *outputs, int32_t runs,
+                                 double *seconds);
+
+#endif

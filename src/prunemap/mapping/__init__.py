@@ -1,1 +1,9 @@
-"""To be filled."""
+"""MAPPERS: ways to choose the scheme and the density of every layer; ``rules`` needs no training."""
+
+from prunemap.core.table import by_name
+from prunemap.mapping.mapper import Budget, Mapper, MapRequest, MapResult
+from prunemap.mapping.rules import Rules
+
+__all__ = ["MAPPERS", "Budget", "MapRequest", "MapResult", "Mapper"]
+
+MAPPERS: dict[str, Mapper] = by_name((Rules(),))

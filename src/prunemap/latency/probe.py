@@ -1,0 +1,88 @@
+"""Which cases to measure: the distinct layer settings of a network × legal schemes × a few densities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunemap.core import DENSE, LayerSetting, SchemeSpec
+from prunemap.errors import UserError
+from prunemap.schemes import SCHEMES, make_mask, why_illegal
+
+DEFAULT_SCHEMES = tuple(
+    SchemeSpec.parse(text)
+    for text in ("unstructured", "pattern", "punched:4x1", "punched:8x4", "punched:16x4", "block:8x4", "filter")
+)
+DEFAULT_DENSITIES = (0.05, 0.2, 0.5)
+"""Latency is close to a + b·density for a fixed scheme, so few densities are enough."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One case to measure; the key of a point in a latency table."""
+
+    setting: LayerSetting
+    scheme: SchemeSpec
+    density: float
+    """Kept weights / all weights as asked for; the mask meets it to within one group of the scheme."""
+
+    def weight(self, seed: int = 0) -> NDArray[np.float32]:
+        """Return a random weight with the scheme's zeros, shape ``setting.weight_shape``, unit output variance."""
+        shape = self.setting.weight_shape
+        weight = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+        weight *= np.float32(1 / np.sqrt(prod(shape[1:])))
+        return weight * make_mask(weight, self.scheme, self.density)
+
+    def __str__(self) -> str:
+        return f"{self.setting} {self.scheme}@{self.density:g}"
+
+
+def make_probes(
+    settings: Iterable[LayerSetting],
+    schemes: Sequence[SchemeSpec] = DEFAULT_SCHEMES,
+    densities: Sequence[float] = DEFAULT_DENSITIES,
+) -> list[Probe]:
+    """Return the cases for the distinct settings, dense first, then every scheme that is legal for the layer.
+
+    Depthwise layers are dense only: the mappers never prune them. A scheme with a largest density (pattern) is
+    measured there instead of above.
+
+    Raises:
+        UserError: an unknown scheme, a density outside (0, 1], or no density.
+    """
+    for density in densities:
+        if not 0 < density <= 1:
+            raise UserError(f"densities: got {density:g}, allowed are values in (0, 1]")
+    if not densities:
+        raise UserError("densities: got none, at least one is needed")
+    probes: dict[Probe, None] = {}
+    for setting in settings:
+        probes[Probe(setting, DENSE, 1.0)] = None
+        for scheme in _legal(setting, schemes):
+            largest = SCHEMES[scheme.name].max_density
+            for density in sorted({round(min(density, largest), 4) for density in densities}):
+                probes[Probe(setting, scheme, density)] = None
+    return list(probes)
+
+
+def _legal(setting: LayerSetting, schemes: Sequence[SchemeSpec]) -> list[SchemeSpec]:
+    """Return the schemes, dense apart, that a layer of this setting can have."""
+    if setting.kind == "depthwise":
+        return []
+    shape, legal = setting.weight_shape, []
+    for scheme in schemes:
+        why = why_illegal(scheme, shape)
+        if why is None and scheme != DENSE:
+            legal.append(scheme)
+        elif why and (scheme.name not in SCHEMES or SCHEMES[scheme.name].why_illegal(shape) is None):
+            raise UserError(f"schemes: {why}")  # wrong whatever the layer, not just unfit for this one
+    return legal
+
+
+def probe_settings(settings: Iterable[LayerSetting | None]) -> list[LayerSetting]:
+    """Return the distinct settings in order of appearance, without the layers whose latency is not modelled."""
+    return list(dict.fromkeys(setting for setting in settings if setting is not None))

@@ -1,0 +1,80 @@
+"""What goes into a mapper and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from prunemap.compiler import ModelLayer
+from prunemap.core import LatencyTable, ModelIdentity, Plan
+from prunemap.errors import UserError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the plan must meet: exactly one of the two.
+
+    Raises:
+        UserError: both or none given, or a value out of range.
+    """
+
+    density: float | None = None
+    """Kept MACs over all MACs of the prunable layers, in (0, 1]."""
+    latency_ms: float | None = None
+    """Predicted latency of all layers that the table models, in milliseconds."""
+
+    def __post_init__(self) -> None:
+        if (self.density is None) == (self.latency_ms is None):
+            raise UserError("budget: give exactly one of density and latency_ms")
+        if self.density is not None and not 0 < self.density <= 1:
+            raise UserError(f"density: got {self.density:g}, allowed are values in (0, 1]")
+        if self.latency_ms is not None and not self.latency_ms > 0:
+            raise UserError(f"latency_ms: got {self.latency_ms:g}, allowed are values above 0")
+
+
+@dataclass(frozen=True)
+class MapRequest:
+    """The network, the device and the budget."""
+
+    layers: Sequence[ModelLayer]
+    """Every weight-carrying layer in graph order."""
+    table: LatencyTable
+    budget: Budget
+    beta: float = 0.2
+    """A scheme is a candidate while its latency is within (1 + beta) of coarse structured pruning; a harder data set
+    asks for a larger beta."""
+    importance: Mapping[str, float] = field(default_factory=dict)
+    """Weight of a layer's lost energy by layer name, 1 where not given; from a sensitivity analysis."""
+    coupled: Sequence[frozenset[str]] = ()
+    """Names of layers whose outputs meet in a residual addition; they share one choice of ``filter``."""
+    model: ModelIdentity = field(default_factory=ModelIdentity)
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """A plan with what it is predicted to cost; latencies cover the layers that the table models."""
+
+    plan: Plan
+    latency_us: float
+    dense_latency_us: float
+    density: float
+    """Kept MACs over all MACs of the prunable layers."""
+    weights_kept: float
+    """Kept weights over all weights of the prunable layers."""
+    energy_kept: float
+    """Mean over the prunable layers of Σ kept w² / Σ w²."""
+
+
+class Mapper(Protocol):
+    """A way to choose the scheme and the density of every layer."""
+
+    @property
+    def name(self) -> str: ...
+
+    def map(self, request: MapRequest) -> MapResult:
+        """Return the plan.
+
+        Raises:
+            UserError: the table lacks layers, or the budget cannot be met; the message says what could be.
+        """

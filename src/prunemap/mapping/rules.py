@@ -1,0 +1,171 @@
+"""Rule-based mapping: no training, only the weights, the latency table and the budget.
+
+At every density of a grid each layer has one choice, made by the rule of :class:`LayerChoices`; the densities are
+then allocated over those choices. So scheme and density of a layer agree by construction, where choosing schemes and
+allocating densities in turns only approaches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from prunemap.compiler import ModelLayer
+from prunemap.core import DENSE, Plan, PlanLayer
+from prunemap.errors import UserError
+from prunemap.latency import Predictor, probe_settings
+from prunemap.mapping.allocate import Point, allocate
+from prunemap.mapping.choices import LayerChoices
+from prunemap.mapping.mapper import Budget, MapRequest, MapResult
+from prunemap.mapping.units import Choice, Unit, latency_of, loss_of, macs_of, make_units
+from prunemap.schemes import SCHEMES
+
+PRUNABLE_KINDS = ("conv", "linear")
+
+
+class Rules:
+    """The rule-based mapper."""
+
+    name = "rules"
+
+    def map(self, request: MapRequest) -> MapResult:
+        """Return the plan that keeps the most weight energy within the budget; never slower than dense.
+
+        Raises:
+            UserError: the table lacks layers of the network, or the budget cannot be met.
+        """
+        predictor = Predictor(request.table)
+        predictor.require(probe_settings(layer.spec.setting for layer in request.layers))
+        fixed = why_fixed(request.layers)
+        fixed_us = sum(
+            predictor.dense_us(layer.spec.setting)
+            for layer in request.layers
+            if layer.spec.name in fixed and layer.spec.setting is not None
+        )
+        layers = {
+            layer.spec.name: LayerChoices(layer, predictor, request.beta, request.importance.get(layer.spec.name, 1.0))
+            for layer in request.layers
+            if layer.spec.name not in fixed
+        }
+        constraint = _constraint(request.budget, layers, fixed_us)
+        dense_cost = constraint.cost(tuple(layer.dense for layer in layers.values()))
+        units = make_units(layers, request.coupled, min(1.0, max(0.05, constraint.allowed / (dense_cost or 1.0))))
+        return _result(request, fixed, fixed_us, units, _choose(constraint, units))
+
+
+def why_fixed(layers: Sequence[ModelLayer]) -> dict[str, str]:
+    """Return, by name, why a layer stays dense whatever the device: few MACs and sensitive, or not modelled."""
+    first = next((layer for layer in layers if layer.spec.kind == "conv"), None)
+    fixed = {}
+    for layer in layers:
+        kind, sensitive = layer.spec.kind, "few MACs and sensitive"
+        if layer is first:
+            fixed[layer.spec.name] = f"first convolution: {sensitive}"
+        elif layer is layers[-1]:
+            fixed[layer.spec.name] = f"last layer: {sensitive}"
+        elif kind == "depthwise":
+            fixed[layer.spec.name] = f"depthwise: {sensitive}"
+        elif layer.spec.setting is None or kind not in PRUNABLE_KINDS:
+            fixed[layer.spec.name] = f"{kind} layers are not mapped yet"
+    return fixed
+
+
+@dataclass(frozen=True)
+class _Constraint:
+    """The budget in the unit of its costs: cost = value · scale − offset."""
+
+    argument: str
+    value: float
+    cost: Callable[[Choice], float]
+    scale: float
+    offset: float = 0.0
+
+    @property
+    def allowed(self) -> float:
+        return (self.value * self.scale - self.offset) * (1 + 1e-9)
+
+    def impossible(self, cheapest: float) -> UserError:
+        least = (cheapest + self.offset) / self.scale
+        return UserError(
+            f"{self.argument}: got {self.value:g}, the least possible with this table is {least:.4g}; layers where "
+            "nothing measured beats dense stay dense; lower densities can be measured, and a smaller beta is faster"
+        )
+
+
+def _constraint(budget: Budget, layers: Mapping[str, LayerChoices], fixed_us: float) -> _Constraint:
+    if budget.latency_ms is not None:
+        return _Constraint("latency_ms", budget.latency_ms, latency_of, scale=1e3, offset=fixed_us)
+    assert budget.density is not None, "a budget has one of the two"
+    macs = sum(layer.spec.macs for layer in layers.values())
+    return _Constraint("density", budget.density, macs_of, scale=float(macs))
+
+
+def _choose(constraint: _Constraint, units: Sequence[Unit]) -> list[Choice]:
+    """Return the choice of every unit."""
+    choices = [unit.choices() for unit in units]
+    cost = constraint.cost
+    points = [[Point(cost(choice), loss_of(choice), i) for i, choice in enumerate(row)] for row in choices]
+    allocation = allocate(points, constraint.allowed)
+    if allocation.cost > constraint.allowed:
+        raise constraint.impossible(allocation.cost)
+    chosen = [row[point.index] for row, point in zip(choices, allocation.chosen, strict=True)]
+    if allocation.last is not None:
+        unit, before = allocation.last
+        spare = constraint.allowed - (allocation.cost - cost(chosen[unit]))
+        densest = choices[unit][before.index][0].density
+        chosen[unit] = _densest(units[unit], chosen[unit], densest, lambda choice: cost(choice) <= spare)
+    return chosen
+
+
+def _densest(unit: Unit, choice: Choice, limit: float, fits: Callable[[Choice], bool]) -> Choice:
+    """Return the choice's schemes at nearly the largest density below ``limit`` that fits and still beats dense."""
+    low, high = choice[0].density, min(limit, *(SCHEMES[option.scheme.name].max_density for option in choice))
+    for _ in range(6):
+        middle = (low + high) / 2
+        denser = unit.at(choice, middle)
+        if denser is not None and fits(denser):
+            low, choice = middle, denser
+        else:
+            high = middle
+    return choice
+
+
+def _result(
+    request: MapRequest, fixed: Mapping[str, str], fixed_us: float, units: Sequence[Unit], chosen: Sequence[Choice]
+) -> MapResult:
+    pruned = {
+        layer.spec.name: (option, why)
+        for unit, choice in zip(units, chosen, strict=True)
+        for layer, option, why in zip(unit.layers, choice, unit.why(choice), strict=True)
+    }
+    entries = []
+    for layer in request.layers:
+        spec = layer.spec
+        option, why = pruned.get(spec.name, (None, fixed.get(spec.name, "")))
+        entries.append(
+            PlanLayer(
+                name=spec.name,
+                module=spec.module,
+                kind=spec.kind,
+                weight_shape=spec.weight_shape,
+                scheme=option.scheme if option else DENSE,
+                density=option.density if option else 1.0,
+                reason=why,
+            )
+        )
+    specs = [layer.spec for unit in units for layer in unit.layers]
+    options = [option for choice in chosen for option in choice]
+    weights = [spec.params for spec in specs]
+    return MapResult(
+        plan=Plan(model=request.model, layers=tuple(entries)),
+        latency_us=fixed_us + latency_of(tuple(options)),
+        dense_latency_us=fixed_us + sum(latency_of(unit.dense) for unit in units),
+        density=_mean([option.kept for option in options], [spec.macs for spec in specs]),
+        weights_kept=_mean([option.kept for option in options], weights),
+        energy_kept=_mean([option.energy for option in options], [1] * len(options)),
+    )
+
+
+def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
+    """Weighted mean; 1 for no values: nothing was pruned."""
+    return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights) if weights else 1.0

@@ -1,0 +1,102 @@
+"""Units of decision: a single layer, or layers coupled through residual sums that share one ``filter`` density."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from prunemap.mapping.choices import FILTER, LayerChoices, Option
+
+GRID_SIZE = 10
+HIGHEST_DENSITY = 0.9
+
+Choice = tuple[Option, ...]
+"""One option per layer of a unit."""
+
+
+def latency_of(choice: Choice) -> float:
+    """Sum of the latencies in microseconds."""
+    return sum(option.latency_us for option in choice)
+
+
+def macs_of(choice: Choice) -> float:
+    """Sum of the multiply-accumulates kept."""
+    return sum(option.macs for option in choice)
+
+
+def loss_of(choice: Choice) -> float:
+    """Sum of the losses."""
+    return sum(option.loss for option in choice)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One layer whose scheme may or may not be ``filter``, or several that share ``filter`` at one density."""
+
+    layers: tuple[LayerChoices, ...]
+    filters: Literal["allowed", "forbidden", "shared"]
+
+    @property
+    def dense(self) -> Choice:
+        """Every layer dense."""
+        return tuple(layer.dense for layer in self.layers)
+
+    def choose(self, density: float) -> Choice | None:
+        """Return the rule's choice at a density, None where nothing beats dense."""
+        if self.filters == "shared":
+            return self._if_faster(tuple(layer.option(FILTER, density) for layer in self.layers))
+        option = self.layers[0].choose(density, self.filters == "allowed")
+        return None if option is None else (option,)
+
+    def choices(self) -> list[Choice]:
+        """Return dense, then the rule's choices over a grid of densities."""
+        lowest = max(layer.lowest_density for layer in self.layers)
+        if lowest >= HIGHEST_DENSITY:
+            return [self.dense]
+        grid = [lowest, *np.geomspace(lowest, HIGHEST_DENSITY, GRID_SIZE)[1:].tolist()]
+        return [self.dense, *(choice for density in grid if (choice := self.choose(density)) is not None)]
+
+    def at(self, choice: Choice, density: float) -> Choice | None:
+        """Return the choice's schemes at another density, None where that does not beat dense."""
+        return self._if_faster(
+            tuple(layer.option(option.scheme, density) for layer, option in zip(self.layers, choice, strict=True))
+        )
+
+    def why(self, choice: Choice) -> list[str]:
+        """Return the reason for every layer of the choice."""
+        partners = f"; shared by the {len(self.layers)} layers of a residual sum" if self.filters == "shared" else ""
+        return [layer.why(option) + partners for layer, option in zip(self.layers, choice, strict=True)]
+
+    def _if_faster(self, choice: Choice) -> Choice | None:
+        return choice if latency_of(choice) < latency_of(self.dense) else None
+
+
+def make_units(layers: Mapping[str, LayerChoices], coupled: Sequence[frozenset[str]], density: float) -> list[Unit]:
+    """Return the units of a network.
+
+    A coupled set becomes one unit if ``filter`` is the rule's choice for most of its latency, else its layers are
+    decided one by one and without ``filter``. A set with a layer that is never pruned cannot share it.
+
+    Args:
+        layers: the prunable layers by name.
+        coupled: names of layers that must share their ``filter`` choice; disjoint sets.
+        density: where the rule is asked.
+    """
+    units, single = [], dict(layers)
+    for names in coupled:
+        members = [single.pop(name) for name in layers if name in names and len(names) > 1]
+        if len(members) == len(names) > 1 and _filter_wins(members, density):
+            units.append(Unit(tuple(members), "shared"))
+        else:
+            units.extend(Unit((member,), "forbidden") for member in members)
+    return units + [Unit((layer,), "allowed") for layer in single.values()]
+
+
+def _filter_wins(members: Sequence[LayerChoices], density: float) -> bool:
+    chosen = [member.choose(density) for member in members]
+    weights = [member.dense.latency_us for member in members]
+    won = sum(w for w, option in zip(weights, chosen, strict=True) if option and option.scheme == FILTER)
+    return won > sum(weights) / 2 and all(member.measured(FILTER) for member in members)

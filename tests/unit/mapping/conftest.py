@@ -1,0 +1,82 @@
+"""Synthetic networks and devices: latency = 1 µs + MACs·density / 50,000 × what the device makes of the scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod
+
+import numpy as np
+import pytest
+
+from prunemap.compiler import ModelLayer
+from prunemap.core import LatencyPoint, LatencyTable, LayerSetting, LayerSpec, Machine
+from prunemap.latency import make_probes
+
+MakeTable = Callable[[list[ModelLayer], Mapping[str, float]], LatencyTable]
+
+
+def layer(name: str, setting: LayerSetting, seed: int) -> ModelLayer:
+    shape = setting.weight_shape
+    rng = np.random.default_rng(seed)
+    strength = np.exp(rng.normal(0, 0.5, (shape[0], shape[1], *[1] * (len(shape) - 2))))
+    weight = (rng.standard_normal(shape) * strength).astype(np.float32)
+    spec = LayerSpec(
+        name=name, kind=setting.kind, weight_shape=shape, macs=setting.macs, params=prod(shape), setting=setting
+    )
+    return ModelLayer(spec=spec, weight=weight)
+
+
+def conv(name: str, inputs: int, outputs: int, kernel: int, size: int, seed: int) -> ModelLayer:
+    pads = (kernel // 2,) * 4
+    setting = LayerSetting(
+        kind="conv", in_channels=inputs, out_channels=outputs, kernel=(kernel, kernel), pads=pads, size=(size, size)
+    )
+    return layer(name, setting, seed)
+
+
+@pytest.fixture
+def network() -> list[ModelLayer]:
+    """Stem, 3x3, depthwise, 1x1, 3x3, classifier."""
+    depthwise = LayerSetting(
+        kind="depthwise",
+        in_channels=32,
+        out_channels=32,
+        kernel=(3, 3),
+        pads=(1, 1, 1, 1),
+        groups=32,
+        size=(28, 28),
+    )
+    return [
+        conv("stem", 3, 32, 3, 28, 1),
+        conv("wide", 32, 32, 3, 28, 2),
+        layer("depthwise", depthwise, 3),
+        conv("point", 32, 64, 1, 28, 4),
+        conv("deep", 64, 64, 3, 14, 5),
+        layer("classifier", LayerSetting(kind="linear", in_channels=64, out_channels=10), 6),
+    ]
+
+
+@pytest.fixture
+def make_table() -> MakeTable:
+    """Build a table of a device; factors by scheme, or by scheme name, 1 where not given."""
+
+    def make(layers: list[ModelLayer], factors: Mapping[str, float]) -> LatencyTable:
+        points = []
+        for probe in make_probes(m.spec.setting for m in layers if m.spec.setting is not None):
+            factor = factors.get(str(probe.scheme), factors.get(probe.scheme.name, 1.0))
+            latency_us = 1 + probe.setting.macs * probe.density * factor / 5e4
+            points.append(
+                LatencyPoint(
+                    setting=probe.setting,
+                    scheme=probe.scheme,
+                    density=probe.density,
+                    median_us=latency_us,
+                    p10_us=latency_us,
+                    p90_us=latency_us,
+                    runs=9,
+                )
+            )
+        machine = Machine(cpu="synthetic", arch="none", cores=1, system="none")
+        return LatencyTable(machine=machine, threads=1, points=tuple(points))
+
+    return make

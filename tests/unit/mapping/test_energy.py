@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from prunemap.core import SchemeSpec
+from prunemap.mapping.energy import kept_energy
+from prunemap.schemes import make_mask
+
+CASES = [
+    ("dense", (8, 6, 3, 3)),
+    ("unstructured", (12, 10, 3, 3)),
+    ("filter", (12, 10, 3, 3)),
+    ("column", (12, 10, 3, 3)),
+    ("pattern", (12, 10, 3, 3)),
+    ("punched:8x4", (20, 10, 3, 3)),
+    ("punched:4x1", (20, 10)),
+    ("block:8x4", (20, 10)),
+]
+
+
+@pytest.mark.parametrize(("scheme", "shape"), CASES)
+@pytest.mark.parametrize("density", [0.1, 0.25, 0.4])
+def test_agrees_with_the_mask(scheme: str, shape: tuple[int, ...], density: float) -> None:
+    weight = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    spec = SchemeSpec.parse(scheme)
+    mask = make_mask(weight, spec, density)
+    kept, energy = kept_energy(weight, spec)(density)
+    assert kept == pytest.approx(mask.mean())
+    assert energy == pytest.approx((weight[mask] ** 2).sum() / (weight**2).sum(), rel=1e-5)
+
+
+def test_long_curves_are_exact_to_their_resolution() -> None:
+    weight = np.random.default_rng(0).standard_normal((64, 64, 3, 3), dtype=np.float32)
+    spec = SchemeSpec("unstructured")
+    mask = make_mask(weight, spec, 0.2)
+    kept, energy = kept_energy(weight, spec)(0.2)
+    assert kept == pytest.approx(0.2, abs=1 / 4096)
+    assert energy == pytest.approx((weight[mask] ** 2).sum() / (weight**2).sum(), abs=2e-3)
+
+
+def test_all_zero_weights_keep_nothing() -> None:
+    weight = np.zeros((8, 8), np.float32)
+    for scheme in ("unstructured", "block:4x4"):
+        assert kept_energy(weight, SchemeSpec.parse(scheme))(0.5)[1] == 0

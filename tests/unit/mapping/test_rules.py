@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from prunemap.core import DENSE, LatencyTable, SchemeSpec
+from prunemap.errors import UserError
+from prunemap.latency import Predictor
+from prunemap.mapping import MAPPERS, Budget, MapRequest, MapResult
+from prunemap.schemes import make_mask, why_illegal
+
+RULES = MAPPERS["rules"]
+ONLY_FILTER = {"unstructured": 5.0, "pattern": 5.0, "punched": 5.0, "block": 5.0}
+COARSE = {"unstructured": 5.0, "pattern": 5.0, "punched:4x1": 2.0, "block": 2.0}
+SPARSE_NEVER_PAYS = {"unstructured": 50.0, "pattern": 50.0, "punched": 50.0, "block": 50.0, "filter": 50.0}
+PRUNABLE = ("wide", "point", "deep")
+
+
+def schemes_of(result: MapResult) -> dict[str, str]:
+    return {layer.name: str(layer.scheme) for layer in result.plan.layers}
+
+
+def test_first_last_and_depthwise_stay_dense(network, make_table) -> None:
+    result = RULES.map(MapRequest(network, make_table(network, {}), Budget(density=0.2)))
+    assert [layer.name for layer in result.plan.layers] == [layer.spec.name for layer in network]
+    dense = {layer.name: layer for layer in result.plan.layers if layer.scheme == DENSE}
+    assert set(dense) == {"stem", "depthwise", "classifier"}
+    assert "first convolution" in dense["stem"].reason
+    assert "last layer" in dense["classifier"].reason
+
+
+def test_a_device_where_unstructured_is_fast_gets_unstructured(network, make_table) -> None:
+    result = RULES.map(MapRequest(network, make_table(network, {}), Budget(density=0.2)))
+    assert {schemes_of(result)[name] for name in PRUNABLE} == {"unstructured"}
+
+
+def test_a_device_where_only_filter_is_fast_gets_filter(network, make_table) -> None:
+    result = RULES.map(MapRequest(network, make_table(network, ONLY_FILTER), Budget(density=0.1)))
+    assert {schemes_of(result)[name] for name in PRUNABLE} == {"filter"}
+
+
+def test_a_device_that_needs_coarse_blocks_gets_the_finest_that_is_fast(network, make_table) -> None:
+    result = RULES.map(MapRequest(network, make_table(network, COARSE), Budget(density=0.1)))
+    assert {schemes_of(result)[name] for name in PRUNABLE} == {"punched:8x4"}
+
+
+def test_beta_lets_slower_and_finer_schemes_in(network, make_table) -> None:
+    table = make_table(network, {"unstructured": 1.4, "pattern": 5.0})
+    strict = RULES.map(MapRequest(network, table, Budget(density=0.2), beta=0.1))
+    loose = RULES.map(MapRequest(network, table, Budget(density=0.2), beta=0.6))
+    assert "unstructured" not in schemes_of(strict).values()
+    assert schemes_of(loose)["wide"] == "unstructured"
+    assert loose.energy_kept > strict.energy_kept
+    assert loose.latency_us > strict.latency_us
+
+
+def test_where_nothing_beats_dense_everything_stays_dense(network, make_table) -> None:
+    table = make_table(network, SPARSE_NEVER_PAYS)
+    result = RULES.map(MapRequest(network, table, Budget(density=1.0)))
+    assert set(schemes_of(result).values()) == {"dense"}
+    with pytest.raises(UserError, match=r"density: got 0\.2, the least possible with this table is 1"):
+        RULES.map(MapRequest(network, table, Budget(density=0.2)))
+
+
+def test_one_layer_where_sparse_loses_stays_dense_with_the_reason(network, make_table) -> None:
+    table = make_table(network, {})
+    point = network[3].spec.setting
+    points = tuple(
+        p.model_copy(update={"median_us": 1e4}) if p.setting == point and p.scheme != DENSE else p for p in table.points
+    )
+    result = RULES.map(MapRequest(network, table.model_copy(update={"points": points}), Budget(density=0.4)))
+    entry = next(layer for layer in result.plan.layers if layer.name == "point")
+    assert entry.scheme == DENSE
+    assert "nothing measured beats dense" in entry.reason
+
+
+@pytest.mark.parametrize("density", [0.06, 0.1, 0.25, 0.5, 0.8])
+@pytest.mark.parametrize("factors", [{}, COARSE, ONLY_FILTER])
+def test_density_budget_is_met_and_used(network, make_table, factors, density) -> None:
+    result = RULES.map(MapRequest(network, make_table(network, factors), Budget(density=density)))
+    assert density - 0.04 < result.density <= density + 1e-6
+    macs = {layer.spec.name: layer.spec.macs for layer in network if layer.spec.name in PRUNABLE}
+    masks = {
+        layer.name: make_mask(weight_of(network, layer.name), layer.scheme, layer.density)
+        for layer in result.plan.layers
+        if layer.name in PRUNABLE
+    }
+    kept = sum(macs[name] * masks[name].mean() for name in PRUNABLE) / sum(macs.values())
+    assert kept == pytest.approx(result.density, abs=1e-3)
+
+
+def weight_of(network, name: str) -> np.ndarray:
+    return next(layer.weight for layer in network if layer.spec.name == name)
+
+
+def test_latency_budget_is_met_and_used(network, make_table) -> None:
+    table = make_table(network, COARSE)
+    dense_ms = RULES.map(MapRequest(network, table, Budget(density=1.0))).dense_latency_us / 1e3
+    for share in (0.3, 0.5, 0.9):
+        result = RULES.map(MapRequest(network, table, Budget(latency_ms=share * dense_ms)))
+        assert 0.96 * share * dense_ms < result.latency_us / 1e3 <= share * dense_ms * (1 + 1e-6)
+        assert result.latency_us == pytest.approx(predicted_us(table, network, result))
+
+
+def predicted_us(table: LatencyTable, network, result: MapResult) -> float:
+    predictor = Predictor(table)
+    return sum(
+        predictor.latency_us(layer.spec.setting, entry.scheme, entry.density)
+        for layer, entry in zip(network, result.plan.layers, strict=True)
+    )
+
+
+def test_a_budget_above_dense_prunes_nothing(network, make_table) -> None:
+    result = RULES.map(MapRequest(network, make_table(network, {}), Budget(latency_ms=1e3)))
+    assert set(schemes_of(result).values()) == {"dense"}
+    assert result.latency_us == result.dense_latency_us
+    assert "the budget is met without" in result.plan.layers[1].reason
+
+
+def test_tighter_budgets_are_faster_and_keep_less(network, make_table) -> None:
+    table = make_table(network, COARSE)
+    results = [RULES.map(MapRequest(network, table, Budget(density=d))) for d in (0.8, 0.5, 0.3, 0.15, 0.07)]
+    latencies, energies = [r.latency_us for r in results], [r.energy_kept for r in results]
+    assert latencies == sorted(latencies, reverse=True)
+    assert energies == sorted(energies, reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_never_slower_than_dense_on_any_device(network, make_table, seed) -> None:
+    rng = np.random.default_rng(seed)
+    table = make_table(network, {})
+    points = tuple(p.model_copy(update={"median_us": p.median_us * rng.uniform(0.3, 4)}) for p in table.points)
+    table = table.model_copy(update={"points": points})
+    result = RULES.map(MapRequest(network, table, Budget(density=0.95)))
+    predictor = Predictor(table)
+    for layer, entry in zip(network, result.plan.layers, strict=True):
+        latency_us = predictor.latency_us(layer.spec.setting, entry.scheme, entry.density)
+        assert latency_us <= predictor.dense_us(layer.spec.setting)
+        assert why_illegal(entry.scheme, entry.weight_shape, entry.density) is None
+    assert result.latency_us <= result.dense_latency_us
+
+
+def test_an_impossible_latency_says_what_is_possible(network, make_table) -> None:
+    table = make_table(network, {})
+    with pytest.raises(UserError, match=r"latency_ms: got 0\.001, the least possible with this table is ") as caught:
+        RULES.map(MapRequest(network, table, Budget(latency_ms=0.001)))
+    least = float(str(caught.value).split("table is ")[1].split(";")[0])
+    possible = RULES.map(MapRequest(network, table, Budget(latency_ms=least * 1.001)))
+    assert possible.latency_us / 1e3 == pytest.approx(least, rel=2e-3)
+
+
+def test_important_layers_keep_more(network, make_table) -> None:
+    request = MapRequest(network, make_table(network, {}), Budget(density=0.2))
+    plain = RULES.map(request)
+    weighted = RULES.map(replace(request, importance={"deep": 20.0}))
+    density = {name: [r.plan.layers[4].density for r in (plain, weighted)] for name in ["deep"]}
+    assert density["deep"][1] > density["deep"][0]
+
+
+def test_coupled_layers_share_one_filter_density(network, make_table) -> None:
+    coupled = (frozenset({"wide", "deep"}),)
+    request = MapRequest(network, make_table(network, ONLY_FILTER), Budget(density=0.3), coupled=coupled)
+    layers = {layer.name: layer for layer in RULES.map(request).plan.layers}
+    assert layers["wide"].scheme == layers["deep"].scheme == SchemeSpec("filter")
+    assert layers["wide"].density == layers["deep"].density
+    assert "shared by the 2 layers" in layers["wide"].reason
+
+
+def test_layers_coupled_to_one_that_stays_dense_get_no_filter(network, make_table) -> None:
+    coupled = (frozenset({"stem", "wide"}),)
+    request = MapRequest(network, make_table(network, ONLY_FILTER), Budget(density=0.3), coupled=coupled)
+    chosen = schemes_of(RULES.map(request))
+    assert chosen["wide"] != "filter"
+    assert chosen["deep"] == "filter"
+
+
+def test_missing_layers_are_listed_with_the_command(network, make_table) -> None:
+    table = make_table(network[:3], {})
+    with pytest.raises(UserError, match="prunemap profile") as caught:
+        RULES.map(MapRequest(network, table, Budget(density=0.2)))
+    assert "conv 1x1/1 32→64 at 28x28" in str(caught.value)
+    assert "linear 64→10" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "exactly one of density and latency_ms"),
+        ({"density": 0.1, "latency_ms": 1.0}, "exactly one of density and latency_ms"),
+        ({"density": 0.0}, "density: got 0"),
+        ({"density": 1.1}, "density: got 1.1"),
+        ({"latency_ms": -1.0}, "latency_ms: got -1"),
+    ],
+)
+def test_budgets_out_of_range_are_refused(arguments, message) -> None:
+    with pytest.raises(UserError, match=message):
+        Budget(**arguments)

@@ -18,7 +18,7 @@ from prunemap.errors import UserError
 
 MANIFEST, LIBRARY, WEIGHTS = "manifest.json", "program.so", "weights.bin"
 MAX_PART_BYTES = {MANIFEST: 16 << 20, LIBRARY: 256 << 20, WEIGHTS: 16 << 30}
-_WEIGHTS_ALIGNMENT = 4096
+_ALIGNMENT = 64
 _LOCAL_HEADER_BYTES = 30
 _EXTRA_HEADER_BYTES = 4
 _EXTRA_ID = 0x5050
@@ -65,8 +65,8 @@ class Program:
 
 
 def _padding(position: int) -> bytes:
-    """Return the zip extra field that makes the data after it start at a page."""
-    size = -(position + _EXTRA_HEADER_BYTES) % _WEIGHTS_ALIGNMENT
+    """Return the zip extra field that aligns the data after it."""
+    size = -(position + _EXTRA_HEADER_BYTES) % _ALIGNMENT
     return _EXTRA_ID.to_bytes(2, "little") + size.to_bytes(2, "little") + bytes(size)
 
 

@@ -1,0 +1,125 @@
+"""Layer cases at the edges of tiles, vectors and maps, for the kernel sweep and the sanitizers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prunemap.compiler.ir import ANY, Array, Conv, Graph, Linear, Node, Range, Shape
+from prunemap.compiler.shapes import make_graph
+from prunemap.core import SchemeSpec
+from prunemap.schemes import make_mask, why_illegal
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer with everything that its kernel can be asked for."""
+
+    x: Shape
+    outputs: int
+    kernel: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (1, 1, 1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    scheme: str = "dense"
+    density: float = 0.3
+    residual: bool = False
+    linear: bool = False
+    empty: tuple[int, ...] = ()
+    """Filters without any weight."""
+
+
+SCHEMES = (
+    "dense",
+    "unstructured",
+    "filter",
+    "column",
+    "pattern",
+    "punched:8x4",
+    "punched:4x1",
+    "punched:2x1",
+    "punched:16x4",
+)
+
+SHAPES = (
+    # around a vector of 16 and of 8 pixels, rows shorter and longer than one
+    *(Case((1, 5, h, w), 9) for h, w in ((1, 1), (2, 2), (3, 5), (4, 4), (7, 7), (15, 1), (1, 16), (17, 3), (9, 31))),
+    *(Case((1, 3, 8, n), 8, (1, 1), pads=(0, 0, 0, 0)) for n in (1, 2, 15, 16, 17, 47, 48, 49)),
+    # filters around the tile heights
+    *(Case((1, 4, 6, 6), o, residual=o % 2 == 0) for o in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17)),
+    # stride, dilation, groups, pads of all sorts
+    *(
+        Case((1, 6, 11, 13), 10, stride=s, pads=p)
+        for s in ((2, 2), (1, 2), (3, 2))
+        for p in ((1, 1, 1, 1), (0, 1, 2, 0))
+    ),
+    Case((1, 4, 9, 9), 8, (7, 7), (2, 2), (3, 3, 3, 3)),
+    Case((1, 4, 12, 10), 8, (1, 1), (2, 2), (0, 0, 0, 0)),
+    Case((1, 4, 9, 9), 8, (5, 3), dilation=(2, 1), pads=(4, 1, 4, 1)),
+    Case((1, 4, 9, 9), 8, (3, 3), (2, 2), (2, 2, 2, 2), (2, 2)),
+    Case((1, 4, 9, 9), 8, (2, 2), pads=(0, 0, 0, 0)),
+    Case((1, 8, 5, 5), 12, groups=4),
+    Case((2, 8, 6, 5), 8, groups=2, stride=(2, 2), residual=True),
+    Case((3, 4, 5, 6), 7, residual=True),
+    Case((1, 4, 6, 6), 20, empty=(0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)),
+    Case((1, 4, 6, 6), 6, empty=tuple(range(6))),
+    # depthwise
+    *(Case((1, 6, h, w), 6, groups=6, residual=h == w) for h, w in ((1, 1), (4, 4), (7, 9), (12, 33))),
+    Case((2, 6, 9, 9), 12, (5, 5), (2, 2), (2, 2, 2, 2), groups=6),
+    Case((1, 6, 9, 9), 6, (3, 3), pads=(2, 2, 2, 2), dilation=(2, 2), groups=6),
+    # linear
+    *(
+        Case((n, i), o, linear=True, residual=o == 8)
+        for n, i, o in ((1, 1, 1), (1, 7, 3), (2, 33, 8), (1, 64, 65), (3, 130, 16))
+    ),
+    Case((2, 24, 1, 1), 20, linear=True, residual=True),
+    Case((1, 40), 20, linear=True, empty=(1, 2, 3, 19)),
+)
+
+
+def all_cases() -> list[Case]:
+    """Every shape with every scheme that it can have."""
+    cases = []
+    for shape in SHAPES:
+        weight_shape = _weight_shape(shape)
+        for name in (*SCHEMES, *(("block:8x4",) if shape.linear or shape.kernel == (1, 1) else ())):
+            spec = SchemeSpec.parse(name)
+            if not why_illegal(spec, weight_shape, 0.3):
+                cases.append(Case(**{**shape.__dict__, "scheme": name}))
+    return cases
+
+
+def make_case_graph(cases: list[Case], seed: int = 0) -> tuple[Graph, dict[str, Array]]:
+    """Return one graph with a node per case (``n0``, ``n1``, …; outputs in order) and its inputs."""
+    rng = np.random.default_rng(seed)
+    nodes, shapes = [], {}
+    for i, case in enumerate(cases):
+        op = _op(case, rng)
+        shapes[f"x{i}"] = case.x
+        plain = make_graph({"x": case.x}, ["y"], [Node("n", op, ("x",), "y")])
+        names: tuple[str, ...] = (f"x{i}",)
+        if case.residual:
+            shapes[f"r{i}"] = plain.shapes["y"]
+            names = (*names, f"r{i}")
+        nodes.append(Node(f"n{i}", op, names, f"y{i}"))
+    graph = make_graph(shapes, [node.output for node in nodes], nodes)
+    return graph, {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+
+
+def _weight_shape(case: Case) -> Shape:
+    if case.linear:
+        return (case.outputs, case.x[1])
+    return (case.outputs, case.x[1] // case.groups, *case.kernel)
+
+
+def _op(case: Case, rng: np.random.Generator) -> Conv | Linear:
+    weight = rng.standard_normal(_weight_shape(case), np.float32)
+    weight *= make_mask(weight, SchemeSpec.parse(case.scheme), case.density)
+    weight[list(case.empty)] = 0
+    bias = rng.standard_normal(case.outputs, np.float32)
+    clamp = Range(-0.5, 1.0) if case.residual else ANY
+    if case.linear:
+        return Linear(weight, bias, clamp)
+    return Conv(weight, bias, case.stride, case.pads, case.dilation, case.groups, clamp)

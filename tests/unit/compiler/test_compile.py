@@ -1,0 +1,102 @@
+"""From an ONNX file to a program that agrees with it, and from bad input to a clear error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from prunemap.compiler import LayerCase, compile_layers, compile_model, identity_of, read_layers
+from prunemap.compiler.build import find_compiler
+from prunemap.core import LayerSetting, Plan, PlanLayer, SchemeSpec
+from prunemap.errors import UserError
+from prunemap.runtime import Engine
+from tests.networks import residual_network, save, weight
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return save(residual_network(), tmp_path / "m.onnx")
+
+
+def plan_for(path: Path, scheme: str, **changes: object) -> Plan:
+    specs = [layer.spec for layer in read_layers(path)]
+    spec = next(s for s in specs if s.name == "block.a")
+    values = {"name": spec.name, "kind": spec.kind, "weight_shape": spec.weight_shape, "density": 0.3, **changes}
+    layer = PlanLayer(scheme=SchemeSpec.parse(scheme), **values)
+    return Plan(model=identity_of(path, specs), layers=(layer,))
+
+
+@pytest.mark.parametrize("detect", [True, False])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_program_agrees_with_the_model(path: Path, detect: bool, batch: int) -> None:
+    x = np.random.default_rng(0).standard_normal((batch, 3, 16, 12), np.float32)
+    model = save(residual_network(batch="N"), path)
+    program = compile_model(model, shapes={"x": x.shape}, detect=detect)
+    with Engine(program) as engine:
+        (got,) = engine.run(x)
+    (want,) = ReferenceEvaluator(str(model)).run(None, {"x": x})
+    np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+def test_structure_is_found_and_a_plan_pins_it(path: Path) -> None:
+    def layer(program):
+        return next(each for each in program.manifest.layers if each.node == "block.a")
+
+    found, dense = layer(compile_model(path)), layer(compile_model(path, detect=False))
+    assert found.scheme == "punched:4x2" and found.kernel.startswith("f32_conv_4x")
+    assert dense.scheme == "dense" and dense.stored_weights >= 8 * 72 > found.stored_weights
+    pinned = layer(compile_model(path, plan=plan_for(path, "unstructured")))
+    assert pinned.scheme == "unstructured" and pinned.kernel.startswith("f32_conv_1x")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "changes", "message"),
+    [
+        ("punched:4x2", {"name": "other", "weight_shape": (9, 9, 3, 3)}, "layer 'other'"),
+        ("punched:4x2", {"weight_shape": (9, 9, 3, 3)}, "has weight shape [8, 8, 3, 3], plan says [9, 9, 3, 3]"),
+        ("block:4x4", {}, "block is for linear layers and 1x1 convolutions"),
+        ("pattern", {"density": 0.9}, "allows a density of at most 0.444, got 0.9"),
+        ("magic", {}, "scheme 'magic' is unknown"),
+        ("punched", {}, "needs a block size"),
+    ],
+)
+def test_plans_that_do_not_fit(path: Path, scheme: str, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        compile_model(path, plan=plan_for(path, scheme, **changes))
+    assert message in str(error.value)
+
+
+def test_no_compiler(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="--cc: no compiler 'no-such-cc' found"):
+        compile_model(path, cc="no-such-cc")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install ziglang"):
+        find_compiler()
+
+
+def test_an_unknown_target_lists_those_there_are(path: Path) -> None:
+    with pytest.raises(UserError, match="got 'vax', allowed are x86-64-v4"):
+        compile_model(path, target="vax")
+
+
+def test_layers_on_their_own_share_inputs_and_have_their_slots() -> None:
+    rng = np.random.default_rng(0)
+    setting = LayerSetting(
+        kind="conv", in_channels=8, out_channels=8, kernel=(3, 3), stride=(2, 2), pads=(1, 1, 1, 1), size=(9, 9)
+    )
+    linear = LayerSetting(kind="linear", in_channels=20, out_channels=30)
+    cases = [
+        LayerCase(setting, weight(rng, 8, 8, 3, 3)),
+        LayerCase(linear, weight(rng, 30, 20, scheme="punched:8x4")),
+        LayerCase(setting, weight(rng, 8, 8, 3, 3, scheme="pattern")),
+    ]
+    with Engine(compile_layers(cases)) as engine:
+        assert [info.name for info in engine.inputs] == ["x0", "x1"]
+        assert engine.slots[:3] == ("case0", "case1", "case2")
+        x = {"x0": np.ones((1, 8, 9, 9), np.float32), "x1": np.ones((1, 20), np.float32)}
+        seconds = engine.time_slots(x, 5)
+        assert seconds.shape == (5, len(engine.slots)) and (seconds[:, :3] > 0).all()
+        np.testing.assert_allclose(engine.run(x)[1], cases[1].weight.sum(1)[None], atol=1e-5)

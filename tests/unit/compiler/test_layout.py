@@ -1,0 +1,48 @@
+"""Layouts, phases and the arena: what the kernels' addresses rely on."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prunemap.compiler.layout import planar_layout
+from prunemap.compiler.memory import Life, place
+
+small = st.integers(0, 3)
+
+
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 20), st.tuples(small, small, small, small), small)
+def test_every_padded_element_lies_in_its_plane(channels: int, h: int, w: int, halo: tuple, extra: int) -> None:
+    top, left, bottom, right = halo
+    layout = planar_layout((2, channels, h, w), halo, w + max(left, right) + extra, lanes=16)
+    places = {
+        (y, x): layout.origin + y * layout.pitch + x for y in range(-top, h + bottom) for x in range(-left, w + right)
+    }
+    assert min(places.values()) >= 0 and max(places.values()) < layout.plane
+    inside = [place for (y, x), place in places.items() if 0 <= y < h and 0 <= x < w]
+    outside = {place for (y, x), place in places.items() if not (0 <= y < h and 0 <= x < w)}
+    assert len(set(inside)) == h * w and not outside & set(inside), "a halo element is a real one"
+    assert layout.origin + layout.interior <= layout.plane, "whole vectors leave the plane"
+    assert (layout.plane // 16) % 2 == 1, "planes fall into the same cache sets"
+
+
+lives = st.lists(
+    st.tuples(st.integers(1, 500), st.integers(0, 9), st.integers(0, 5)).map(lambda t: (t[0], t[1], t[1] + t[2])),
+    max_size=12,
+)
+
+
+@given(lives)
+def test_tensors_alive_together_do_not_overlap(spans: list[tuple[int, int, int]]) -> None:
+    tensors = [Life(f"t{i}", *span) for i, span in enumerate(spans)]
+    offsets, size = place(tensors)
+    for i, a in enumerate(tensors):
+        assert offsets[a.name] % 16 == 0 and offsets[a.name] + a.size <= size
+        for b in tensors[:i]:
+            apart = offsets[a.name] + a.size <= offsets[b.name] or offsets[b.name] + b.size <= offsets[a.name]
+            assert apart or not a.meets(b)
+
+
+def test_the_arena_is_reused() -> None:
+    chain = [Life(f"t{i}", 100, i, i + 1) for i in range(10)]
+    assert place(chain)[1] <= 2 * 112

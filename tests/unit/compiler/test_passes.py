@@ -1,0 +1,133 @@
+"""Every pass leaves the interpreter's output unchanged, and does what it is for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prunemap.compiler.interpret import interpret
+from prunemap.compiler.ir import (
+    ANY,
+    Add,
+    Affine,
+    AveragePool,
+    Clamp,
+    Conv,
+    Flatten,
+    GlobalAveragePool,
+    Graph,
+    Identity,
+    Linear,
+    MaxPool,
+    Node,
+    Op,
+    Range,
+)
+from prunemap.compiler.passes import PIPELINE, optimise
+from prunemap.compiler.printer import print_graph
+from prunemap.compiler.shapes import make_graph
+from prunemap.compiler.verify import verify_graph
+from prunemap.errors import InternalError
+from tests.networks import weight
+
+CHANNELS = 4
+
+
+def make_op(name: str, rng: np.random.Generator) -> Op:
+    vector = rng.standard_normal(CHANNELS, np.float32)
+    return {
+        "conv": Conv(weight(rng, CHANNELS, CHANNELS, 3, 3), vector, pads=(1, 1, 1, 1)),
+        "pointwise": Conv(weight(rng, CHANNELS, CHANNELS, 1, 1), vector),
+        "affine": Affine(vector, vector[::-1].copy()),
+        "relu": Clamp(Range(low=0.0)),
+        "relu6": Clamp(Range(0.0, 6.0)),
+        "identity": Identity(),
+        "max": MaxPool((3, 3), (1, 1), (1, 1, 1, 1)),
+        "mean": AveragePool((3, 3), (1, 1), (1, 1, 1, 1)),
+        "add": Add(),
+    }[name]
+
+
+NAMES = ("conv", "pointwise", "affine", "relu", "relu6", "identity", "max", "mean", "add")
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    """Chains of ops with sums back to earlier tensors, one or two outputs, a tail of vectors or none."""
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    tensors, nodes = ["x"], []
+    for i, name in enumerate(draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=9))):
+        inputs = (tensors[-1],)
+        if name == "add":
+            inputs = (tensors[-1], draw(st.sampled_from(tensors)))
+        nodes.append(Node(f"n{i}", make_op(name, rng), inputs, f"t{i}"))
+        tensors.append(f"t{i}")
+    outputs = [tensors[-1]]
+    if draw(st.booleans()):
+        outputs.append(draw(st.sampled_from(tensors[1:-1] or tensors[1:])))
+    if draw(st.booleans()):
+        nodes += [
+            Node("gap", GlobalAveragePool(), (tensors[-1],), "g"),
+            Node("squeeze", make_op("pointwise", rng), ("g",), "s"),
+            Node("flat", Flatten(), ("s",), "f"),
+            Node("fc", Linear(weight(rng, 3, CHANNELS), np.ones(3, np.float32)), ("f",), "y"),
+        ]
+        outputs.append("y")
+    return make_graph({"x": (2, CHANNELS, 5, 4)}, dict.fromkeys(outputs), nodes)
+
+
+@settings(max_examples=150, deadline=None)
+@given(graphs())
+def test_passes_keep_the_meaning(graph: Graph) -> None:
+    x = {"x": np.random.default_rng(0).standard_normal(graph.shapes["x"], np.float32)}
+    expected = interpret(graph, x)
+    for each in PIPELINE:
+        graph = verify_graph(each.run(graph), each.name)
+        for want, got in zip(expected, interpret(graph, x), strict=True):
+            scale = max(1.0, float(np.abs(want).max()))
+            np.testing.assert_allclose(got / scale, want / scale, atol=1e-5, err_msg=f"after {each.name}")
+
+
+def test_a_residual_block_becomes_two_nodes() -> None:
+    rng = np.random.default_rng(0)
+    names = ["conv", "affine", "relu", "conv", "affine"]
+    nodes = [Node(n, make_op(n, rng), (f"t{i}",), f"t{i + 1}") for i, n in enumerate(names)]
+    nodes += [Node("add", Add(), ("t0", "t5"), "s"), Node("relu", make_op("relu", rng), ("s",), "y")]
+    graph = optimise(make_graph({"t0": (1, CHANNELS, 5, 4)}, ["y"], nodes))
+    assert [type(node.op) for node in graph.nodes] == [Conv, Conv], print_graph(graph)
+    first, second = (node.op for node in graph.nodes)
+    assert isinstance(first, Conv) and isinstance(second, Conv)
+    assert first.clamp == second.clamp == Range(low=0.0)
+    assert graph.nodes[1].inputs == ("t3", "t0") and graph.nodes[1].output == "y"
+
+
+def test_what_others_read_is_not_fused_away() -> None:
+    rng = np.random.default_rng(0)
+    nodes = [
+        Node("conv", make_op("conv", rng), ("x",), "a"),
+        Node("relu", make_op("relu", rng), ("a",), "b"),
+        Node("sum", Add(), ("a", "b"), "y"),
+    ]
+    graph = optimise(make_graph({"x": (1, CHANNELS, 5, 4)}, ["y"], nodes))
+    assert isinstance(graph.nodes[0].op, Conv) and graph.nodes[0].op.clamp == ANY
+    assert len(graph.nodes) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda g: Graph(g.inputs, g.outputs, g.nodes[::-1], g.shapes), "before they are made"),
+        (lambda g: Graph(g.inputs, ("nothing",), g.nodes, g.shapes), "outputs ['nothing'] are not made"),
+        (lambda g: Graph(g.inputs, g.outputs, g.nodes, {**g.shapes, "b": (9, 9, 9, 9)}), "its op gives"),
+        (lambda g: Graph(g.inputs, g.outputs, (*g.nodes, g.nodes[0]), g.shapes), "a second time"),
+    ],
+)
+def test_illegal_graphs_are_found(change, message: str) -> None:
+    rng = np.random.default_rng(0)
+    nodes = [Node("conv", make_op("conv", rng), ("x",), "a"), Node("relu", make_op("relu", rng), ("a",), "b")]
+    graph = make_graph({"x": (1, CHANNELS, 5, 4)}, ["b"], nodes)
+    with pytest.raises(InternalError) as error:
+        verify_graph(change(graph), "a test")
+    assert message in str(error.value) and "after a test" in str(error.value)

@@ -15,7 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ORDER = (
     ("errors", "core"),
     ("schemes", "targets"),
-    ("compiler", "runtime"),
+    ("runtime",),
+    ("compiler",),
     ("devices",),
     ("latency",),
     ("mapping",),

@@ -52,7 +52,7 @@ def compile_model(
     loaded = read_onnx(model, shapes)
     schemes = _pinned(plan, [layer.spec for layer in list_layers(loaded)]) if plan else {}
     graph = optimise(import_graph(loaded))
-    return _build(graph, machine, compiler, _Options(schemes, detect, Path(model)))
+    return build_graph(graph, machine, compiler, schemes=schemes, detect=detect, source=Path(model))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ def compile_layers(cases: Sequence[LayerCase], *, target: str = NATIVE, cc: str 
     nodes = [Node(f"case{i}", _layer_op(case), (names[case.setting],), f"y{i}") for i, case in enumerate(cases)]
     inputs = {name: _input_shape(setting) for setting, name in names.items()}
     graph = verify_graph(make_graph(inputs, [node.output for node in nodes], nodes), "layer cases")
-    return _build(graph, resolve_target(target), find_compiler(cc), _Options({}, True, None))
+    return build_graph(graph, resolve_target(target), find_compiler(cc))
 
 
 def _input_shape(setting: LayerSetting) -> Shape:
@@ -87,15 +87,22 @@ def _layer_op(case: LayerCase) -> Op:
     return Conv(case.weight, bias, setting.stride, setting.pads, setting.dilation, setting.groups)
 
 
-@dataclass(frozen=True)
-class _Options:
-    schemes: Mapping[str, SchemeSpec]
-    detect: bool
-    source: Path | None
+def build_graph(
+    graph: Graph,
+    target: Target,
+    compiler: Compiler,
+    *,
+    schemes: Mapping[str, SchemeSpec] | None = None,
+    detect: bool = True,
+    source: Path | None = None,
+) -> Program:
+    """Lower, emit and build an optimised graph.
 
-
-def _build(graph: Graph, target: Target, compiler: Compiler, options: _Options) -> Program:
-    lowered = lower(graph, target, options.schemes, options.detect)
+    Args:
+        schemes: structure pinned by a plan, by node name.
+        source: the ONNX file that the graph came from, for the manifest.
+    """
+    lowered = lower(graph, target, schemes, detect)
     library = build_library(emit_program(lowered, target), target, compiler)
     manifest = Manifest(
         prunemap=version("prunemap"),
@@ -106,10 +113,10 @@ def _build(graph: Graph, target: Target, compiler: Compiler, options: _Options) 
         outputs=tuple(TensorInfo(name, graph.shapes[name]) for name in graph.outputs),
         slots=lowered.slots,
         layers=lowered.choices,
-        source_path=str(options.source.resolve()) if options.source else "",
-        source_sha256=sha256_of(options.source) if options.source else "",
+        source_path=str(source.resolve()) if source else "",
+        source_sha256=sha256_of(source) if source else "",
         arena_bytes=lowered.arena_floats * 4,
-        detect=options.detect,
+        detect=detect,
     )
     return Program(manifest, library, lowered.blob, 0, len(lowered.blob))
 

@@ -1,4 +1,7 @@
-"""The generated C of small networks, word for word. After a wanted change: pytest --update-golden, then read the diff."""
+"""The generated C of small networks, word for word.
+
+After a wanted change: ``pytest --update-golden``, then read the diff.
+"""
 
 from __future__ import annotations
 

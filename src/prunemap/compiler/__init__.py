@@ -1,6 +1,7 @@
 """The sparse compiler: ONNX → typed graph → planar layout and packed weights → one C program → native library."""
 
 from prunemap.compiler.compile import LayerCase, compile_layers, compile_model
+from prunemap.compiler.coupling import coupled_layers
 from prunemap.compiler.layers import ModelLayer, identity_of, inspect_model, read_layers
 from prunemap.compiler.onnx_import import Unsupported
 from prunemap.compiler.structure import structure_of
@@ -11,6 +12,7 @@ __all__ = [
     "Unsupported",
     "compile_layers",
     "compile_model",
+    "coupled_layers",
     "identity_of",
     "inspect_model",
     "read_layers",

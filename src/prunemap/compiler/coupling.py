@@ -1,0 +1,42 @@
+"""Which layers' outputs are added together: they can lose filters only in step with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from prunemap.compiler.ir import Add, Conv, Flatten, Graph, Linear, Shape
+from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx_import import import_graph
+
+
+def coupled_layers(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> list[frozenset[str]]:
+    """Return sets of node names of the layers that are coupled through residual sums, in graph order."""
+    return couplings(import_graph(read_onnx(model, shapes)))
+
+
+def couplings(graph: Graph) -> list[frozenset[str]]:
+    """See :func:`coupled_layers`."""
+    makers: dict[str, set[str]] = {name: set() for name in graph.inputs}
+    """The layers whose filters are the channels of a tensor."""
+    for node in graph.nodes:
+        if isinstance(node.op, Add):
+            merged = makers[node.inputs[0]] | makers[node.inputs[1]]
+            for names in makers.values():
+                if names & merged:
+                    merged |= names
+            for name, names in makers.items():
+                makers[name] = merged if names & merged else names
+            makers[node.output] = merged
+        elif isinstance(node.op, Conv | Linear) and not _is_depthwise(graph, node.op, node.inputs[0]):
+            makers[node.output] = {node.name}
+        elif isinstance(node.op, Flatten):
+            makers[node.output] = set()
+        else:
+            makers[node.output] = makers[node.inputs[0]]
+    groups = dict.fromkeys(frozenset(names) for names in makers.values() if len(names) > 1)
+    return [group for group in groups if not any(group < other for other in groups)]
+
+
+def _is_depthwise(graph: Graph, op: Conv | Linear, source: str) -> bool:
+    return isinstance(op, Conv) and op.groups > 1 and op.groups == graph.shapes[source][1]

@@ -1,1 +1,29 @@
-"""To be filled."""
+"""Pruning of torch modules: masks by plan, one-shot pruning, (masked) training, checkpoints, ONNX export."""
+
+from prunemap.pruning.checkpoint import ModelInfo, build_described, describe_model, load_checkpoint, save_checkpoint
+from prunemap.pruning.evaluate import evaluate
+from prunemap.pruning.export import export_onnx
+from prunemap.pruning.layers import list_layers
+from prunemap.pruning.masks import Kept, Masks, kept
+from prunemap.pruning.one_shot import prune
+from prunemap.pruning.train import train
+from prunemap.pruning.train_config import EpochRecord, History, TrainConfig
+
+__all__ = [
+    "EpochRecord",
+    "History",
+    "Kept",
+    "Masks",
+    "ModelInfo",
+    "TrainConfig",
+    "build_described",
+    "describe_model",
+    "evaluate",
+    "export_onnx",
+    "kept",
+    "list_layers",
+    "load_checkpoint",
+    "prune",
+    "save_checkpoint",
+    "train",
+]

@@ -1,0 +1,89 @@
+"""RunState: a training run after a whole epoch, as one safetensors file that is replaced whole or not at all.
+
+The tensors are the module's state and the optimizer's momentum; the rest is JSON in the file's metadata. No random
+state is kept: what is random in an epoch follows from the seed and the number of the epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from prunemap.errors import Problems
+from prunemap.pruning.masks import Masks
+from prunemap.pruning.tensor_file import read_tensors, write_tensors
+from prunemap.pruning.train_config import EpochRecord, History
+
+MODULE, MOMENTUM = "module.", "momentum."
+"""Prefixes of the tensors' names."""
+
+
+class RunState(BaseModel):
+    """What a run started from and how far it came."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    start_sha256: str
+    """Of the weights and masks at the start."""
+    history: History
+
+    def after(self, record: EpochRecord) -> RunState:
+        """Return the state with one more epoch."""
+        epochs = (*self.history.epochs, record)
+        return self.model_copy(update={"history": self.history.model_copy(update={"epochs": epochs})})
+
+
+def start_sha256(module: nn.Module, masks: Masks) -> str:
+    """Return the hash of the weights and masks that a run starts from."""
+    digest = hashlib.sha256()
+    for name, tensor in (*module.state_dict().items(), *sorted(masks.items())):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_run(path: Path, state: RunState, module: nn.Module, optimizer: Optimizer) -> None:
+    """Write the state, the module and the momentum."""
+    tensors = {MODULE + name: tensor for name, tensor in module.state_dict().items()}
+    for name, parameter in module.named_parameters():
+        if "momentum_buffer" in optimizer.state[parameter]:
+            tensors[MOMENTUM + name] = optimizer.state[parameter]["momentum_buffer"]
+    write_tensors(path, tensors, state)
+
+
+def load_run(path: Path, start: RunState, module: nn.Module, optimizer: Optimizer) -> RunState:
+    """Read a run that started as ``start`` into the module and the optimizer; return how far it came.
+
+    Raises:
+        UserError: the file is not a run of prunemap, is corrupted, or belongs to a run that started otherwise.
+    """
+    tensors, state = read_tensors(path, RunState, "checkpoint")
+    _check_same_run(path, start, state)
+    module.load_state_dict(_under(MODULE, tensors))
+    momentum = _under(MOMENTUM, tensors)
+    for name, parameter in module.named_parameters():
+        if name in momentum:
+            optimizer.state[parameter]["momentum_buffer"] = momentum[name]
+    return state
+
+
+def _check_same_run(path: Path, start: RunState, state: RunState) -> None:
+    problems = Problems(f"checkpoint: {path} belongs to another run; delete it to start anew, or choose another file")
+    if state.dataset != start.dataset:
+        problems.add(f"data set: {state.dataset} in the file, {start.dataset} asked for")
+    for field, asked in start.history.config:
+        found = getattr(state.history.config, field)
+        if found != asked:
+            problems.add(f"{field}: {found} in the file, {asked} asked for")
+    if state.start_sha256 != start.start_sha256:
+        problems.add("it started from other weights or masks")
+    problems.raise_if_any()
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

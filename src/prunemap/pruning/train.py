@@ -1,0 +1,161 @@
+"""The training loop, for dense networks and for masked retraining."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD
+
+from prunemap.datasets import Batch, Dataset
+from prunemap.errors import UserError
+from prunemap.pruning.evaluate import evaluate
+from prunemap.pruning.layers import evaluation_mode, prunable_modules
+from prunemap.pruning.masks import Masks, apply_masks, check_zeros
+from prunemap.pruning.run_state import RunState, load_run, save_run, start_sha256
+from prunemap.pruning.train_config import EpochRecord, History, TrainConfig, learning_rate
+from prunemap.pruning.train_progress import TrainProgress, show_training
+
+NO_MASKS: Masks = MappingProxyType({})
+EPOCHS_PER_SEED = 1_000_000
+"""Keeps the random streams of two seeds apart."""
+HINT = "try a smaller learning rate or a longer warm-up; the checkpoint keeps the last whole epoch"
+
+
+def train(
+    module: nn.Module,
+    dataset: Dataset,
+    config: TrainConfig,
+    *,
+    masks: Masks = NO_MASKS,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+) -> History:
+    """Train ``module`` in place on the training images; weights that ``masks`` prune stay zero.
+
+    The run is written to ``checkpoint`` after every epoch. A run resumed from there ends with the same weights as
+    one that was never stopped. On Ctrl-C the file holds the last whole epoch.
+
+    Args:
+        resume: go on from ``checkpoint`` if it exists; else it is overwritten.
+
+    Raises:
+        UserError: the module does not fit the data, the loss is not finite, or ``checkpoint`` is of another run.
+        InternalError: a pruned weight became non-zero.
+    """
+    path = None if checkpoint is None else Path(checkpoint)
+    _check_fits(module, dataset)
+    apply_masks(module, masks)
+    optimizer = SGD(
+        module.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=True
+    )
+    state = RunState(dataset=dataset.name, start_sha256=start_sha256(module, masks), history=History(config=config))
+    if resume and path is not None and path.exists():
+        state = load_run(path, state, module, optimizer)
+    run = _Run(module, dataset, config, masks, optimizer)
+    with show_training(state.history, run.steps, path) as progress, _channels_last(module):
+        for epoch in range(len(state.history.epochs), config.epochs):
+            state = state.after(run.train_epoch(epoch, progress))
+            if path is not None:
+                save_run(path, state, module, optimizer)
+    return state.history
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same over the epochs of a run; the module and the optimizer are changed in place."""
+
+    module: nn.Module
+    dataset: Dataset
+    config: TrainConfig
+    masks: Masks
+    optimizer: SGD
+
+    @property
+    def steps(self) -> int:
+        """Steps per epoch."""
+        return self.dataset.train.training_steps(self.config.batch_size)
+
+    def train_epoch(self, epoch: int, progress: TrainProgress) -> EpochRecord:
+        """Train one epoch, counted from 0, and measure the held-out accuracy."""
+        total, lr = 0.0, 0.0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed * EPOCHS_PER_SEED + epoch)
+            batches = self.dataset.train.training_batches(self.config.batch_size, self.config.seed, epoch)
+            for step, batch in enumerate(batches, start=epoch * self.steps):
+                lr = learning_rate(self.config, step, self.steps)
+                loss = self.train_step(batch, lr)
+                if not isfinite(loss):
+                    raise UserError(
+                        f"lr: the loss became {loss} in epoch {epoch + 1} with lr {self.config.lr:g}; {HINT}"
+                    )
+                total += loss
+                progress.step(loss)
+        check_zeros(self.module, self.masks)
+        accuracy = evaluate(self.module, self.dataset.held_out)
+        record = EpochRecord(epoch=epoch + 1, loss=total / self.steps, held_out_accuracy=accuracy, lr=lr)
+        progress.epoch(record)
+        return record
+
+    def train_step(self, batch: Batch, lr: float) -> float:
+        """Take one step of the optimizer; return the loss before it."""
+        self.optimizer.param_groups[0]["lr"] = lr
+        self.module.train()
+        images = torch.from_numpy(batch.images).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=uses_bfloat16(self.config.precision)):
+            outputs = self.module(images)
+        loss = cross_entropy(
+            outputs.float(), torch.from_numpy(batch.labels), label_smoothing=self.config.label_smoothing
+        )
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        self.mask()
+        return loss.item()
+
+    @torch.no_grad()
+    def mask(self) -> None:
+        """Set the pruned weights and their momentum to zero again."""
+        apply_masks(self.module, self.masks)
+        for name, layer in prunable_modules(self.module).items():
+            if name in self.masks:
+                self.optimizer.state[layer.weight]["momentum_buffer"].masked_fill_(~self.masks[name], 0.0)
+
+
+def uses_bfloat16(precision: str) -> bool:
+    """Return whether to compute in bfloat16; "auto" does where the CPU has instructions for it.
+
+    Measured on a Zen 4 server with 2 threads: 1.7 (ResNet-8) to 1.9 times (VGG-16) faster than float32.
+    """
+    if precision == "auto":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return precision == "bfloat16"
+
+
+@contextmanager
+def _channels_last(module: nn.Module) -> Iterator[None]:
+    """Hold the weights in the layout that trains fastest on a CPU (10 to 25 % on Zen 4)."""
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        yield
+    finally:
+        module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def _check_fits(module: nn.Module, dataset: Dataset) -> None:
+    """Raise UserError if the module cannot take the images or has fewer outputs than there are classes."""
+    images = torch.from_numpy(dataset.sample_images(1))
+    try:
+        with evaluation_mode(module):
+            outputs = module(images).shape[-1]
+    except RuntimeError as error:
+        raise UserError(f"dataset: the model cannot take images of {list(dataset.input_shape)}: {error}") from None
+    if outputs < len(dataset.classes):
+        raise UserError(f"dataset: {dataset.name} has {len(dataset.classes)} classes, the model {outputs} outputs")

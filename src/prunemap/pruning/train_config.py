@@ -1,0 +1,61 @@
+"""TrainConfig: how a network is trained or retrained, and History: how it went."""
+
+from __future__ import annotations
+
+from math import cos, pi
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class TrainConfig(BaseModel):
+    """SGD with Nesterov momentum; the learning rate rises linearly, then falls along a half cosine to zero."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(default=128, gt=0)
+    lr: float = Field(default=0.1, gt=0)
+    """Largest learning rate."""
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    momentum: float = Field(default=0.9, gt=0, lt=1)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    seed: int = Field(default=0, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto = bfloat16 autocast on a CPU that computes in it, else float32."""
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Self:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs: got {self.warmup_epochs:g}, allowed is less than epochs ({self.epochs})")
+        return self
+
+
+class EpochRecord(BaseModel):
+    """One epoch: mean training loss, accuracy on the held-out images (0 to 1), learning rate at its end."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: int
+    loss: float
+    held_out_accuracy: float
+    lr: float
+
+
+class History(BaseModel):
+    """A training run: its settings and its epochs, in order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: TrainConfig
+    epochs: tuple[EpochRecord, ...] = ()
+
+
+def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
+    """Return the rate of ``step``, counted from 0 over the whole run: the schedule at the middle of the step."""
+    epoch = (step + 0.5) / steps_per_epoch
+    if epoch < config.warmup_epochs:
+        return config.lr * epoch / config.warmup_epochs
+    done = (epoch - config.warmup_epochs) / (config.epochs - config.warmup_epochs)
+    return config.lr * 0.5 * (1 + cos(pi * done))

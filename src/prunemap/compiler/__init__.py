@@ -3,13 +3,11 @@
 from prunemap.compiler.compile import LayerCase, compile_layers, compile_model
 from prunemap.compiler.coupling import coupled_layers
 from prunemap.compiler.layers import ModelLayer, identity_of, inspect_model, read_layers
-from prunemap.compiler.onnx_import import Unsupported
 from prunemap.compiler.structure import structure_of
 
 __all__ = [
     "LayerCase",
     "ModelLayer",
-    "Unsupported",
     "compile_layers",
     "compile_model",
     "coupled_layers",

@@ -21,10 +21,12 @@ from prunemap.compiler.onnx_file import (
     node_name,
     read_onnx,
 )
-from prunemap.compiler.onnx_import import Unsupported, find_unsupported, import_graph
+from prunemap.compiler.onnx_import import find_unsupported, import_graph
 from prunemap.compiler.passes import fold_affine
+from prunemap.compiler.structure import structure_of
 from prunemap.compiler.windows import read_window
 from prunemap.core import LayerKind, LayerSetting, LayerSpec, ModelIdentity
+from prunemap.core.inspection import InspectedLayer, Inspection
 
 _KINDS: dict[str, LayerKind] = {
     "Conv": "conv",
@@ -56,12 +58,28 @@ def read_layers(model: str | Path, shapes: Mapping[str, Shape] | None = None) ->
     return [ModelLayer(layer.spec, folded[layer.spec.name]) for layer in list_layers(loaded)]
 
 
-def inspect_model(
-    model: str | Path, shapes: Mapping[str, Shape] | None = None
-) -> tuple[list[ModelLayer], list[Unsupported]]:
-    """Return the layers as they are in the file, and every node that cannot be compiled yet."""
+def inspect_model(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> Inspection:
+    """Return the layers as they are in the file, and every node that cannot be compiled yet.
+
+    Raises:
+        UserError: the file cannot be read, or its input sizes are not known.
+    """
     loaded = read_onnx(model, shapes)
-    return list_layers(loaded), find_unsupported(loaded)
+    layers = tuple(_inspected(layer) for layer in list_layers(loaded))
+    return Inspection(model=str(model), layers=layers, unsupported=tuple(find_unsupported(loaded)))
+
+
+def _inspected(layer: ModelLayer) -> InspectedLayer:
+    spec = layer.spec
+    return InspectedLayer(
+        name=spec.name,
+        kind=spec.kind,
+        weight_shape=spec.weight_shape,
+        macs=spec.macs,
+        params=spec.params,
+        density=float(np.count_nonzero(layer.weight) / layer.weight.size),
+        structure=structure_of(layer.weight),
+    )
 
 
 def list_layers(model: onnx.ModelProto) -> list[ModelLayer]:
@@ -90,6 +108,8 @@ def _layer(node: onnx.NodeProto, kind: LayerKind, weight: Array, shapes: dict[st
     x, y = shapes.get(node.input[0]), shapes.get(node.output[0])
     if kind == "linear" and not (node.op_type == "Gemm" and attributes.get("transB", 0)):
         weight = weight.swapaxes(-1, -2)
+    if kind in ("lstm", "gru"):  # (directions, gates·hidden, inputs)
+        weight = weight.reshape(-1, weight.shape[-1])
     setting = _setting(kind, attributes, weight, x)
     if setting is not None and setting.kind == "depthwise":
         kind = "depthwise"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,8 @@ from prunemap.compiler.onnx_file import constants_of, graph_inputs, known_shapes
 from prunemap.compiler.onnx_ops import ONNX_OPS, NotTaken, OnnxNode
 from prunemap.compiler.shapes import make_graph, output_shape
 from prunemap.compiler.verify import verify_graph
+from prunemap.core.inspection import UnsupportedNode
 from prunemap.errors import UnsupportedError
-
-
-@dataclass(frozen=True)
-class Unsupported:
-    """A node that cannot be taken in."""
-
-    name: str
-    op: str
-    why: str
 
 
 def import_graph(model: onnx.ModelProto) -> Graph:
@@ -42,12 +33,12 @@ def import_graph(model: onnx.ModelProto) -> Graph:
     return verify_graph(make_graph(inputs, (value.name for value in model.graph.output), nodes), "import")
 
 
-def find_unsupported(model: onnx.ModelProto) -> list[Unsupported]:
+def find_unsupported(model: onnx.ModelProto) -> list[UnsupportedNode]:
     """Return every node that cannot be taken in, in graph order."""
     return _take_nodes(model)[1]
 
 
-def _take_nodes(model: onnx.ModelProto) -> tuple[list[Node], list[Unsupported]]:
+def _take_nodes(model: onnx.ModelProto) -> tuple[list[Node], list[UnsupportedNode]]:
     """Walk the nodes; behind one that is not taken, ONNX's own shape inference says how large its outputs are."""
     constants, inferred = constants_of(model), known_shapes(model)
     shapes: dict[str, Shape] = {value.name: inferred[value.name] for value in graph_inputs(model)}
@@ -61,23 +52,27 @@ def _take_nodes(model: onnx.ModelProto) -> tuple[list[Node], list[Unsupported]]:
             nodes.append(node)
             shapes[node.output] = output_shape(node, [shapes[name] for name in node.inputs])
         except NotTaken as why:
-            unsupported.append(Unsupported(node_name(proto), proto.op_type, str(why)))
+            unsupported.append(UnsupportedNode(name=node_name(proto), op=proto.op_type, why=str(why)))
             shapes.update({name: inferred[name] for name in proto.output if name in inferred})
     return nodes, unsupported
 
 
-def _wrong_inputs(model: onnx.ModelProto) -> list[Unsupported]:
+def _wrong_inputs(model: onnx.ModelProto) -> list[UnsupportedNode]:
     """Graph inputs that are not float32 maps or vectors."""
     wrong = []
     for value in graph_inputs(model):
         tensor = value.type.tensor_type
         if tensor.elem_type != onnx.TensorProto.FLOAT:
             kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
-            wrong.append(Unsupported(value.name, "input", f"it is {kind}, only FLOAT is supported"))
+            wrong.append(_wrong_input(value, f"it is {kind}, only FLOAT is supported"))
         elif len(tensor.shape.dim) not in (2, 4):
             rank = len(tensor.shape.dim)
-            wrong.append(Unsupported(value.name, "input", f"it has {rank} axes, only (N, C, H, W) and (N, F) are"))
+            wrong.append(_wrong_input(value, f"it has {rank} axes, only (N, C, H, W) and (N, F) are"))
     return wrong
+
+
+def _wrong_input(value: onnx.ValueInfoProto, why: str) -> UnsupportedNode:
+    return UnsupportedNode(name=value.name, op="input", why=why)
 
 
 def _take(proto: onnx.NodeProto, constants: dict[str, np.ndarray[Any, Any]], shapes: dict[str, Shape]) -> Node:

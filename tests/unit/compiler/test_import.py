@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from prunemap.compiler import inspect_model, read_layers
 from prunemap.compiler.interpret import interpret
+from prunemap.compiler.layers import list_layers
 from prunemap.compiler.onnx_file import read_onnx
 from prunemap.compiler.onnx_import import import_graph
 from prunemap.errors import UnsupportedError, UserError
@@ -126,9 +127,9 @@ def test_every_unsupported_node_is_listed(tmp_path: Path) -> None:
         import_graph(read_onnx(path))
     assert "sine (Sin)" in str(error.value) and "turn (Transpose)" in str(error.value)
     assert "fine" not in str(error.value)
-    layers, unsupported = inspect_model(path)
-    assert [layer.spec.name for layer in layers] == ["first"]
-    assert [each.name for each in unsupported] == ["sine", "turn"]
+    inspection = inspect_model(path)
+    assert [layer.name for layer in inspection.layers] == ["first"]
+    assert [each.name for each in inspection.unsupported] == ["sine", "turn"]
 
 
 def test_inputs_of_other_types_are_unsupported(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def test_layers_are_listed_in_graph_order_with_folded_weights(tmp_path: Path) ->
         ("down", "conv"),
         ("fc", "linear"),
     ]
-    raw = {layer.spec.name: layer.weight for layer in inspect_model(path)[0]}
+    raw = {layer.spec.name: layer.weight for layer in list_layers(read_onnx(path))}
     ratio = layers[0].weight / raw["stem"]
     assert not np.allclose(ratio, 1), "batch norm is not folded"
     np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:, :1, :1, :1], ratio.shape), rtol=1e-5)

@@ -3,6 +3,7 @@
 from prunemap.latency.measure import LocalTimer, ProbeTimer, measure
 from prunemap.latency.predict import Predictor
 from prunemap.latency.probe import DEFAULT_DENSITIES, DEFAULT_SCHEMES, Probe, make_probes, probe_settings
+from prunemap.latency.profile import profile_models
 
 __all__ = [
     "DEFAULT_DENSITIES",
@@ -14,4 +15,5 @@ __all__ = [
     "make_probes",
     "measure",
     "probe_settings",
+    "profile_models",
 ]

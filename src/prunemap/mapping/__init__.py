@@ -1,9 +1,10 @@
 """MAPPERS: ways to choose the scheme and the density of every layer; ``rules`` needs no training."""
 
 from prunemap.core.table import by_name
+from prunemap.mapping.map_model import map_model
 from prunemap.mapping.mapper import Budget, Mapper, MapRequest, MapResult
 from prunemap.mapping.rules import Rules
 
-__all__ = ["MAPPERS", "Budget", "MapRequest", "MapResult", "Mapper"]
+__all__ = ["MAPPERS", "Budget", "MapRequest", "MapResult", "Mapper", "map_model"]
 
 MAPPERS: dict[str, Mapper] = by_name((Rules(),))

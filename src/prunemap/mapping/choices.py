@@ -11,6 +11,8 @@ from prunemap.mapping.energy import EnergyAt, kept_energy
 from prunemap.schemes import SCHEMES, why_illegal
 
 FILTER = SchemeSpec("filter")
+MIN_GAIN = 1.03
+"""How much faster than dense a scheme must be; less is lost in the noise of the table."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,11 @@ class LayerChoices:
         if not filters:
             latencies.pop(FILTER, None)
         limit = (1 + self._beta) * max(yardstick, min(latencies.values(), default=0.0))
-        return [s for s, latency in latencies.items() if latency <= limit and latency < self.dense.latency_us]
+        return [s for s, latency in latencies.items() if latency <= limit and self.beats_dense(latency)]
+
+    def beats_dense(self, latency_us: float) -> bool:
+        """Return whether a latency is clearly below that of the dense layer."""
+        return latency_us * MIN_GAIN <= self.dense.latency_us
 
     def option(self, scheme: SchemeSpec, density: float) -> Option:
         """Return what a scheme costs and keeps at a density, rounded to four digits as plans have it."""
@@ -121,9 +127,10 @@ class LayerChoices:
         if not tried:
             return "no scheme was measured for it"
         best = min(tried, key=lambda option: option.latency_us)
-        dense_us = self.dense.latency_us
-        verdict = "nothing measured beats dense" if best.latency_us >= dense_us else "the budget is met without"
+        verdict = (
+            "the budget is met without it" if self.beats_dense(best.latency_us) else "nothing measured beats dense"
+        )
         return (
-            f"{verdict}: {best.scheme} at density {best.density:.2g} takes {best.latency_us:.0f} µs, "
-            f"dense {dense_us:.0f} µs"
+            f"{verdict}: {best.scheme} at density {best.density:.2g} would take {best.latency_us:.0f} µs, "
+            f"dense {self.dense.latency_us:.0f} µs"
         )

@@ -71,7 +71,8 @@ class Unit:
         return [layer.why(option) + partners for layer, option in zip(self.layers, choice, strict=True)]
 
     def _if_faster(self, choice: Choice) -> Choice | None:
-        return choice if latency_of(choice) < latency_of(self.dense) else None
+        faster = all(layer.beats_dense(o.latency_us) for layer, o in zip(self.layers, choice, strict=True))
+        return choice if faster else None
 
 
 def make_units(layers: Mapping[str, LayerChoices], coupled: Sequence[frozenset[str]], density: float) -> list[Unit]:

@@ -14,7 +14,7 @@ from prunemap.core.files import read_json
 from prunemap.devices import allowed_cpus
 from prunemap.errors import InternalError, UserError
 from prunemap.latency import LocalTimer, Probe, make_probes, measure
-from prunemap.latency.measure import BATCH_FLOATS, BATCH_PROBES, check_outputs, split_batches
+from prunemap.latency.measure import BATCH_FLOATS, BATCH_PROBES, check_outputs, in_network, split_batches
 from prunemap.latency.reference import compute_layer
 
 MACHINE = Machine(cpu="synthetic", arch="none", cores=1, system="none", target="t", compiler="c")
@@ -159,10 +159,17 @@ def test_the_reference_agrees_with_onnx(setting: LayerSetting) -> None:
 
 @pytest.mark.parametrize("damage", [1.01, np.nan])
 def test_a_wrong_output_is_refused(damage: float) -> None:
-    probe = Probe(SETTINGS[0], SchemeSpec("filter"), 0.5)
-    case = LayerCase(probe.setting, probe.weight())
+    case = LayerCase(SETTINGS[0], Probe(SETTINGS[0], SchemeSpec("filter"), 0.5).weight())
     x = np.random.default_rng(0).standard_normal((1, 8, 8, 8), dtype=np.float32)
-    right = compute_layer(probe.setting, case.weight, x)
-    check_outputs([probe], [case], [x], [right])
-    with pytest.raises(InternalError, match=r"filter@0\.5 is wrong"):
-        check_outputs([probe], [case], [x], [(right * damage).astype(np.float32)])
+    right = compute_layer(case.setting, case.weight, x)
+    check_outputs([case], [x], [right])
+    with pytest.raises(InternalError, match=r"8→8 at 8x8 with density 0\.5 is wrong"):
+        check_outputs([case], [x], [(right * damage).astype(np.float32)])
+
+
+def test_a_1x1_is_measured_with_the_padding_it_has_in_a_network() -> None:
+    point = LayerSetting(kind="conv", in_channels=8, out_channels=8, stride=(2, 2), size=(14, 14))
+    assert in_network(point).size == (14, 16)
+    assert in_network(point).weight_shape == point.weight_shape
+    for setting in (SETTINGS[0], CASES[-1]):
+        assert in_network(setting) == setting

@@ -1,0 +1,154 @@
+"""bench: a compiled network verified, then timed against other engines in the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from prunemap.bench.compare import Effort, Samples, interleave, ratio
+from prunemap.bench.engines import ENGINES, Subject
+from prunemap.bench.verify import Input, named_batch, random_batch, verify
+from prunemap.compiler import compile_model
+from prunemap.core import Machine, Plan
+from prunemap.core.files import existing_file, sha256_of
+from prunemap.core.table import look_up
+from prunemap.devices import check_threads, pinned, read_machine
+from prunemap.errors import UserError
+from prunemap.runtime import Engine, Program, read_program
+
+OURS = "prunemap"
+
+
+class EngineResult(BaseModel):
+    """What one engine took per run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+    runs: int
+
+
+class BenchResult(BaseModel):
+    """The comparison, with everything that is needed to take it again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    results: tuple[EngineResult, ...]
+    max_relative_error: float
+    """Of the engine ``prunemap`` against ``reference``; infinite where an output is not finite."""
+    ratios: dict[str, float]
+    """By engine: median over the rounds of theirs / ours; above 1 ours is faster."""
+    machine: Machine
+    threads: int
+    pinned_cpus: tuple[int, ...]
+    """Empty where the system cannot pin."""
+    rounds: int
+    seconds: float
+    """At least so long was measured, all engines together."""
+    versions: dict[str, str]
+    reference: str
+    model: str
+    command: str = ""
+    date: str = ""
+
+
+def open_subject(
+    model: str | Path,
+    threads: int = 1,
+    *,
+    reference: str | Path | None = None,
+    plan: Plan | None = None,
+    target: str = "native",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    cc: str | None = None,
+) -> Subject:
+    """Return what to bench: an ONNX model, which is compiled here, or a ``.pmap`` with the ONNX it came from.
+
+    Args:
+        reference: ONNX file of a ``.pmap``; None = the one that its manifest names.
+
+    Raises:
+        UserError: a file cannot be used, the source of the ``.pmap`` is gone or changed, or threads is not allowed.
+    """
+    check_threads(threads)
+    path = existing_file(model, "model")
+    if path.suffix != ".pmap":
+        program = compile_model(path, plan=plan, target=target, shapes=shapes, cc=cc)
+        return Subject(path, program, threads, shapes, cc)
+    program = read_program(path)
+    shapes = {info.name: info.shape for info in program.manifest.inputs}
+    return Subject(find_source(program, path, reference), program, threads, shapes, cc)
+
+
+def find_source(program: Program, path: Path, reference: str | Path | None = None) -> Path:
+    """Return the ONNX file that a program was compiled from.
+
+    Raises:
+        UserError: it is not named, not there any more, or another file now.
+    """
+    if reference is not None:
+        return existing_file(reference, "--reference")
+    source, hint = program.manifest.source_path, "name it with --reference MODEL.onnx"
+    if not source or not Path(source).is_file():
+        raise UserError(f"reference: the ONNX file of {path} is not there ({source or 'not named'}); {hint}")
+    if sha256_of(source) != program.manifest.source_sha256:
+        raise UserError(
+            f"reference: {source} has changed since {path} was compiled from it; compile it again or {hint}"
+        )
+    return Path(source)
+
+
+def bench(
+    subject: Subject,
+    vs: Sequence[str] = ("onnxruntime", "dense"),
+    inputs: Input | None = None,
+    effort: Effort | None = None,
+    seed: int = 0,
+    command: str = "",
+) -> BenchResult:
+    """Verify the program, then time it against the engines named in ``vs``.
+
+    Args:
+        vs: names out of ENGINES.
+        inputs: one batch; None = normal random numbers by ``seed``.
+        effort: how much to measure; None = at least 30 rounds and 5 seconds.
+
+    Raises:
+        UserError: an engine is unknown or not installed, or the inputs do not fit.
+    """
+    effort = effort or Effort()
+    rows = [look_up(ENGINES, name, "--vs") for name in dict.fromkeys((OURS, *vs))]
+    manifest = subject.program.manifest
+    batch = random_batch(manifest.inputs, seed) if inputs is None else named_batch(manifest.inputs, inputs)
+    with Engine(subject.program) as engine:
+        checked = verify(engine, subject.onnx, [batch])
+    with pinned(subject.threads) as cpus, ExitStack() as stack:
+        engines = {row.name: stack.enter_context(row.load(subject)) for row in rows}
+        samples = interleave(engines, batch, effort)
+    return BenchResult(
+        results=tuple(_result(name, each) for name, each in samples.items()),
+        max_relative_error=checked.max_relative_error,
+        ratios={name: ratio(each, samples[OURS]) for name, each in samples.items() if name != OURS},
+        machine=read_machine(manifest.target, manifest.compiler),
+        threads=subject.threads,
+        pinned_cpus=cpus,
+        rounds=len(samples[OURS].seconds),
+        seconds=effort.seconds,
+        versions={name: engine.version for name, engine in engines.items()},
+        reference=checked.reference,
+        model=str(subject.onnx),
+        command=command,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _result(name: str, samples: Samples) -> EngineResult:
+    p10, median, p90 = (samples.percentile_ms(percent) for percent in (10, 50, 90))
+    return EngineResult(engine=name, median_ms=median, p10_ms=p10, p90_ms=p90, runs=samples.runs)

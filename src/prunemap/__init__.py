@@ -1,3 +1,80 @@
-"""prunemap: the best-suited pruning scheme per layer, pruned, retrained and compiled to a faster native program."""
+"""prunemap: the best-suited pruning scheme per layer, pruned, retrained and compiled to a faster native program.
 
-__version__ = "0.1.0"
+The public names below are loaded when they are first used: importing prunemap imports neither torch nor onnx, and
+``prunemap.load(...).run(...)`` needs only NumPy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prunemap.bench import bench_model as bench
+    from prunemap.bench import verify
+    from prunemap.compiler import compile_model as compile
+    from prunemap.compiler import inspect_model as inspect
+    from prunemap.core import Plan, SchemeSpec
+    from prunemap.core.latency_table import LatencyTable
+    from prunemap.errors import UnsupportedError, UserError
+    from prunemap.latency import profile_models as profile
+    from prunemap.mapping import map_model as map
+    from prunemap.pipeline import run_demo as demo
+    from prunemap.pruning import export_onnx as export
+    from prunemap.pruning import prune, train
+    from prunemap.runtime import Engine
+
+    load = Engine.load
+
+_HOMES = {
+    "Engine": "prunemap.runtime:Engine",
+    "LatencyTable": "prunemap.core.latency_table:LatencyTable",
+    "Plan": "prunemap.core:Plan",
+    "SchemeSpec": "prunemap.core:SchemeSpec",
+    "UnsupportedError": "prunemap.errors:UnsupportedError",
+    "UserError": "prunemap.errors:UserError",
+    "bench": "prunemap.bench:bench_model",
+    "compile": "prunemap.compiler:compile_model",
+    "demo": "prunemap.pipeline:run_demo",
+    "export": "prunemap.pruning:export_onnx",
+    "inspect": "prunemap.compiler:inspect_model",
+    "load": "prunemap.runtime:Engine.load",
+    "map": "prunemap.mapping:map_model",
+    "profile": "prunemap.latency:profile_models",
+    "prune": "prunemap.pruning:prune",
+    "train": "prunemap.pruning:train",
+    "verify": "prunemap.bench:verify",
+}
+__all__ = [
+    "Engine",
+    "LatencyTable",
+    "Plan",
+    "SchemeSpec",
+    "UnsupportedError",
+    "UserError",
+    "bench",
+    "compile",
+    "demo",
+    "export",
+    "inspect",
+    "load",
+    "map",
+    "profile",
+    "prune",
+    "train",
+    "verify",
+]
+__version__ = version("prunemap")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'prunemap' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    return attrgetter(attribute)(import_module(module))
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

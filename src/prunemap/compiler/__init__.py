@@ -2,7 +2,7 @@
 
 from prunemap.compiler.compile import LayerCase, compile_layers, compile_model
 from prunemap.compiler.coupling import coupled_layers
-from prunemap.compiler.layers import ModelLayer, identity_of, inspect_model, read_layers
+from prunemap.compiler.layers import ModelLayer, identity_of, inspect_model, read_layers, read_specs
 from prunemap.compiler.structure import structure_of
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "identity_of",
     "inspect_model",
     "read_layers",
+    "read_specs",
     "structure_of",
 ]

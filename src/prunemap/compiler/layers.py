@@ -58,6 +58,15 @@ def read_layers(model: str | Path, shapes: Mapping[str, Shape] | None = None) ->
     return [ModelLayer(layer.spec, folded[layer.spec.name]) for layer in list_layers(loaded)]
 
 
+def read_specs(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> list[LayerSpec]:
+    """Return the specs of the layers in graph order; nodes that cannot be compiled yet do not matter.
+
+    Raises:
+        UserError: the file cannot be read, or its input sizes are not known.
+    """
+    return [layer.spec for layer in list_layers(read_onnx(model, shapes))]
+
+
 def inspect_model(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> Inspection:
     """Return the layers as they are in the file, and every node that cannot be compiled yet.
 

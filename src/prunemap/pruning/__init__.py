@@ -6,6 +6,7 @@ from prunemap.pruning.export import export_onnx
 from prunemap.pruning.layers import list_layers
 from prunemap.pruning.masks import Kept, Masks, kept
 from prunemap.pruning.one_shot import prune
+from prunemap.pruning.stages import StageFiles, TrainReport, prune_to_files, train_to_files
 from prunemap.pruning.train import train
 from prunemap.pruning.train_config import EpochRecord, History, TrainConfig
 
@@ -15,7 +16,9 @@ __all__ = [
     "Kept",
     "Masks",
     "ModelInfo",
+    "StageFiles",
     "TrainConfig",
+    "TrainReport",
     "build_described",
     "describe_model",
     "evaluate",
@@ -24,6 +27,8 @@ __all__ = [
     "list_layers",
     "load_checkpoint",
     "prune",
+    "prune_to_files",
     "save_checkpoint",
     "train",
+    "train_to_files",
 ]

@@ -1,0 +1,65 @@
+"""prunemap bench"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prunemap.cli.inputs import load_inputs
+from prunemap.cli.options import (
+    Cc,
+    Given,
+    Json,
+    PlanFile,
+    Seed,
+    Shapes,
+    TargetName,
+    Threads,
+    parse_shapes,
+    read_plan,
+    show,
+)
+
+
+def bench(
+    model: Annotated[
+        Path, typer.Argument(help="A model or a compiled network.", metavar="MODEL.onnx|.pmap", show_default=False)
+    ],
+    vs: Annotated[
+        str, typer.Option("--vs", help="Engines to compare with: onnxruntime, openvino, dense.")
+    ] = "onnxruntime,dense",
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", help="The ONNX file of a .pmap; default: as it says.", show_default=False),
+    ] = None,
+    plan: PlanFile = None,
+    target: TargetName = "native",
+    shape: Shapes = None,
+    cc: Cc = None,
+    inputs: Given = None,
+    quick: Annotated[bool, typer.Option("--quick", help="10 rounds in half a second; the result says so.")] = False,
+    seed: Seed = 0,
+    threads: Threads = 1,
+    json: Json = False,
+) -> None:
+    """Verify a network, then time it against other engines, interleaved in one run with equal threads.
+
+    dense = the same ONNX compiled by prunemap with structure detection off. A ratio is theirs / ours, the median over
+    the rounds: above 1, prunemap is faster.
+    """
+    from prunemap.bench import QUICK, Effort, open_subject
+    from prunemap.bench import bench as bench_subject
+    from prunemap.report import bench_table
+
+    subject = open_subject(
+        model, threads, reference=reference, plan=read_plan(plan), target=target, shapes=parse_shapes(shape), cc=cc
+    )
+    batch = None if inputs is None else load_inputs(inputs, subject.program.manifest.inputs)
+    engines = [name.strip() for name in vs.split(",") if name.strip()]
+    command = shlex.join(["prunemap", *sys.argv[1:]])
+    result = bench_subject(subject, engines, batch, QUICK if quick else Effort(), seed, command)
+    show(result, bench_table(result), as_json=json)

@@ -1,0 +1,84 @@
+"""Network inputs from files: .npy, .npz, or a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunemap.core.artifact import TensorInfo
+from prunemap.core.files import existing_file
+from prunemap.errors import UserError
+
+Array = NDArray[np.float32]
+
+
+def load_inputs(path: Path, infos: tuple[TensorInfo, ...], mean: str = "0", std: str = "1") -> dict[str, Array]:
+    """Return the inputs by name, ready for the engine; integers and doubles become fp32.
+
+    Raises:
+        UserError: the file cannot be read, or does not have what the network takes.
+    """
+    existing_file(path, "input")
+    if path.suffix == ".npz":
+        return {name: value.astype(np.float32) for name, value in _load_npz(path).items()}
+    if len(infos) != 1:
+        raise UserError(f"input: {path} is one array, the network has {len(infos)} inputs; give them by name in a .npz")
+    if path.suffix == ".npy":
+        return {infos[0].name: _load_npy(path).astype(np.float32)}
+    return {
+        infos[0].name: load_picture(
+            path, infos[0].shape, _channel_values("--mean", mean), _channel_values("--std", std)
+        )
+    }
+
+
+def _load_npy(path: Path) -> NDArray[Any]:
+    try:
+        value: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"input: {path} is not a .npy file ({error})") from None
+    return value
+
+
+def _load_npz(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, AttributeError, TypeError) as error:
+        raise UserError(f"input: {path} is not a .npz file ({error})") from None
+
+
+def load_picture(path: Path, shape: tuple[int, ...], mean: Array, std: Array) -> Array:
+    """Return a picture as the network's input (1, C, H, W): resized to its size, (x / 255 − mean) / std.
+
+    Raises:
+        UserError: it is not a picture, or the network does not take one.
+    """
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        raise UserError("input: pictures need pillow; install it with: pip install 'prunemap[train]'") from None
+    if len(shape) != 4 or shape[0] != 1 or shape[1] not in (1, 3):
+        raise UserError(f"input: the network takes {list(shape)}, which no picture is; give a .npy or .npz")
+    try:
+        with Image.open(path) as image:
+            size = (shape[3], shape[2])
+            pixels = np.asarray(image.convert("RGB" if shape[1] == 3 else "L").resize(size, Image.Resampling.BILINEAR))
+    except (UnidentifiedImageError, OSError):
+        raise UserError(f"input: {path} is neither .npy, .npz nor a picture") from None
+    planes = pixels.reshape(shape[2], shape[3], shape[1]).transpose(2, 0, 1).astype(np.float32) / 255
+    result: Array = ((planes - mean.reshape(-1, 1, 1)) / std.reshape(-1, 1, 1))[None].astype(np.float32)
+    return result
+
+
+def _channel_values(option: str, text: str) -> Array:
+    try:
+        values = np.array([float(part) for part in text.split(",")], np.float32)
+    except ValueError:
+        raise UserError(f"{option}: got {text!r}, allowed are numbers with commas, such as 0.485,0.456,0.406") from None
+    if len(values) not in (1, 3):
+        raise UserError(f"{option}: got {len(values)} numbers, allowed are 1 or 3")
+    return values

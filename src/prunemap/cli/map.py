@@ -1,0 +1,40 @@
+"""prunemap map"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prunemap.cli.options import Json, Model, Output, Shapes, parse_shapes, show
+from prunemap.core import LatencyTable
+from prunemap.core.files import read_json, write_json
+
+
+def map_(
+    model: Model,
+    latency: Annotated[Path, typer.Option("--latency", help="latency.json of `prunemap profile`.", show_default=False)],
+    output: Output,
+    density: Annotated[
+        float | None,
+        typer.Option("--density", help="Budget: kept / all MACs of the prunable layers.", show_default=False),
+    ] = None,
+    latency_ms: Annotated[
+        float | None, typer.Option("--latency-ms", help="Budget: predicted milliseconds.", show_default=False)
+    ] = None,
+    beta: Annotated[float, typer.Option("--beta", help="How much slower than coarse pruning a scheme may be.")] = 0.2,
+    method: Annotated[str, typer.Option("--method", help="rules (training-free).")] = "rules",
+    shape: Shapes = None,
+    json: Json = False,
+) -> None:
+    """Choose scheme, block size and density of every layer for a measured device and a budget, into a plan."""
+    from prunemap.core.table import look_up
+    from prunemap.mapping import MAPPERS, Budget, map_model
+    from prunemap.report import plan_tables
+
+    mapper = look_up(MAPPERS, method, "--method")
+    table = read_json(latency, LatencyTable, "--latency")
+    result = map_model(model, table, Budget(density, latency_ms), beta=beta, mapper=mapper, shapes=parse_shapes(shape))
+    write_json(output, result.plan)
+    show(result.plan, *plan_tables(result), as_json=json)

@@ -1,0 +1,68 @@
+"""Options and arguments that several verbs share, and the few lines that every verb ends with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console, RenderableType
+
+from prunemap.core import Plan
+from prunemap.core.files import read_json
+from prunemap.errors import Problems
+
+Model = Annotated[Path, typer.Argument(help="An ONNX file.", metavar="MODEL.onnx", show_default=False)]
+Artifact = Annotated[Path, typer.Argument(help="A compiled network.", metavar="MODEL.pmap", show_default=False)]
+Given = Annotated[
+    Path | None, typer.Option("--inputs", help="Inputs: .npy, .npz or a picture; default: random.", show_default=False)
+]
+Output = Annotated[Path, typer.Option("-o", "--output", help="Where to write the result.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of tables.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Threads = Annotated[int, typer.Option("--threads", help="Threads, from 1.")]
+TargetName = Annotated[str, typer.Option("--target", help="native, x86-64-v4 or x86-64-v3.")]
+Cc = Annotated[str | None, typer.Option("--cc", help="C compiler, such as gcc; default: zig cc.", show_default=False)]
+PlanFile = Annotated[Path | None, typer.Option("--plan", help="plan.json of `prunemap map`.", show_default=False)]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape", help="Size of an input: x=1x3x224x224. A symbolic batch alone means 1.", show_default=False
+    ),
+]
+
+_SHAPE = re.compile(r"(?P<name>.+)=(?P<sizes>[1-9]\d*(x[1-9]\d*)*)")
+
+
+def parse_shapes(values: list[str] | None) -> dict[str, tuple[int, ...]]:
+    """Parse ``--shape`` options.
+
+    Raises:
+        UserError: one is not NAME=AxBxC; all are listed.
+    """
+    shapes, problems = {}, Problems("--shape")
+    for value in values or []:
+        match = _SHAPE.fullmatch(value)
+        if match is None:
+            problems.add(f"got {value!r}, allowed is NAME=SIZES, such as x=1x3x224x224")
+        else:
+            shapes[match["name"]] = tuple(int(size) for size in match["sizes"].split("x"))
+    problems.raise_if_any()
+    return shapes
+
+
+def read_plan(path: Path | None) -> Plan | None:
+    """Read ``--plan`` if it is given."""
+    return read_json(path, Plan, "--plan") if path else None
+
+
+def show(value: BaseModel, *tables: RenderableType, as_json: bool) -> None:
+    """Print a result: one JSON object, or its tables."""
+    if as_json:
+        print(value.model_dump_json(indent=1))
+        return
+    console = Console()
+    for table in tables:
+        console.print(table)

@@ -1,0 +1,64 @@
+"""prunemap profile"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prunemap.cli.options import Cc, Json, Output, Seed, Shapes, TargetName, Threads, parse_shapes, show
+from prunemap.core import SchemeSpec
+from prunemap.errors import Problems
+
+
+def profile(
+    models: Annotated[list[Path], typer.Argument(help="ONNX files.", metavar="MODEL.onnx…", show_default=False)],
+    output: Output,
+    schemes: Annotated[
+        str, typer.Option("--schemes", help="With commas, such as unstructured,punched:8x4.", show_default=False)
+    ] = "",
+    densities: Annotated[
+        str, typer.Option("--densities", help="Densities to measure, with commas.", show_default=False)
+    ] = "",
+    target: TargetName = "native",
+    shape: Shapes = None,
+    cc: Cc = None,
+    seed: Seed = 0,
+    threads: Threads = 1,
+    json: Json = False,
+) -> None:
+    """Measure this machine: every distinct layer of the models × scheme × density, into a latency table.
+
+    What the table has is not measured again; after Ctrl-C the same command goes on.
+    """
+    from prunemap.latency import DEFAULT_DENSITIES, DEFAULT_SCHEMES, LocalTimer, profile_models
+    from prunemap.report import latency_table
+
+    table = profile_models(
+        models,
+        output,
+        schemes=[SchemeSpec.parse(each) for each in _parts(schemes)] or DEFAULT_SCHEMES,
+        densities=_numbers(densities) or DEFAULT_DENSITIES,
+        shapes=parse_shapes(shape),
+        timer=LocalTimer(threads, target, cc, seed),
+        command=shlex.join(["prunemap", *sys.argv[1:]]),
+    )
+    show(table, latency_table(table), as_json=json)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    numbers, problems = [], Problems("--densities")
+    for part in _parts(text):
+        try:
+            numbers.append(float(part))
+        except ValueError:
+            problems.add(f"got {part!r}, allowed are numbers in (0, 1]")
+    problems.raise_if_any()
+    return tuple(numbers)

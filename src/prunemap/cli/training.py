@@ -1,0 +1,61 @@
+"""Options of the verbs that train, and what they become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+
+from prunemap.errors import Problems, UserError
+
+if TYPE_CHECKING:
+    from prunemap.pruning import TrainConfig
+
+Data = Annotated[
+    str, typer.Option("--data", help="fashion-mnist-subset (bundled), fashion-mnist, cifar10, image-folder.")
+]
+DataFolder = Annotated[
+    Path | None, typer.Option("--data-folder", help="Where its files are; default data/NAME.", show_default=False)
+]
+Download = Annotated[bool, typer.Option("--download", help="Download what is missing (checked by its hash).")]
+ImageSize = Annotated[int, typer.Option("--image-size", help="Pixels per side of photographs (image-folder).")]
+Epochs = Annotated[int, typer.Option("--epochs", help="Epochs.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", help="Images per step.")]
+LearningRate = Annotated[float, typer.Option("--lr", help="Largest learning rate.")]
+TrainingThreads = Annotated[int, typer.Option("--threads", help="Threads; 0 = all cores.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run of the same settings.")]
+
+
+def train_config(**settings: object) -> TrainConfig:
+    """Return the config.
+
+    Raises:
+        UserError: a value is not allowed; all such are listed.
+    """
+    from prunemap.pruning import TrainConfig
+
+    try:
+        return TrainConfig.model_validate(settings)
+    except ValidationError as error:
+        problems = Problems("training options")
+        for one in error.errors(include_url=False):
+            name = "--" + str(one["loc"][0]).replace("_", "-") if one["loc"] else "options"
+            problems.add(f"{name}: got {one['input']}: {one['msg']}" if one["loc"] else one["msg"])
+        problems.raise_if_any()
+        raise
+
+
+def use_threads(threads: int) -> None:
+    """Train with so many threads; 0 = as many as torch chooses.
+
+    Raises:
+        UserError: it is negative.
+    """
+    import torch
+
+    if threads < 0:
+        raise UserError(f"--threads: got {threads}, allowed is 0 (all cores) or more")
+    if threads:
+        torch.set_num_threads(threads)

@@ -1,0 +1,61 @@
+"""Workspace: a folder of stages that are not run again while what went into them is the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from prunemap.core.files import read_json, sha256_of, write_json
+
+
+class Stamps(BaseModel):
+    """stages.json: per finished stage the hash of all that went in, and of each file that came out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inputs: dict[str, str] = {}
+    outputs: dict[str, dict[str, str]] = {}
+
+
+class Workspace:
+    """Runs stages in a folder; ``say`` is told of each what happens to it."""
+
+    def __init__(self, folder: str | Path, say: Callable[[str], None]) -> None:
+        self.folder = Path(folder)
+        self._say = say
+        self._file = self.folder / "stages.json"
+
+    def stage(
+        self,
+        name: str,
+        run: Callable[[], object],
+        *,
+        settings: Sequence[object] = (),
+        reads: Sequence[Path] = (),
+        writes: Sequence[Path],
+    ) -> None:
+        """Run a stage, unless it was finished with the same settings and inputs and its files are as it left them.
+
+        Args:
+            settings: values that the stage depends on; their text is compared.
+            reads: files that it depends on.
+            writes: files that it makes.
+        """
+        stamps = read_json(self._file, Stamps, "stages.json") if self._file.exists() else Stamps()
+        key = hashlib.sha256(repr((name, [str(s) for s in settings], [sha256_of(path) for path in reads])).encode())
+        if stamps.inputs.get(name) == key.hexdigest() and stamps.outputs.get(name) == _hashes(writes):
+            self._say(f"{name}: reused")
+            return
+        self._say(f"{name}:")
+        run()
+        stamps = Stamps(
+            inputs={**stamps.inputs, name: key.hexdigest()}, outputs={**stamps.outputs, name: _hashes(writes)}
+        )
+        write_json(self._file, stamps)
+
+
+def _hashes(paths: Sequence[Path]) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in paths if path.exists()}

@@ -33,14 +33,26 @@ def download(urls: Sequence[str], sha256: str, path: Path, opener: Opener | None
     problems = Problems(f"dataset: cannot download {path.name}")
     for url in urls:
         try:
-            with (opener or _open)(url) as response, replacing(path) as temporary:
-                found = _copy(response, temporary, path.name)
-                if found != sha256:
-                    raise OSError(f"SHA-256 is {found}, expected {sha256}")
+            with replacing(path) as temporary:
+                _fetch(url, sha256, temporary, path.name, opener or _open)
             return
-        except (OSError, HTTPException) as error:
+        except _DownloadError as error:
             problems.add(f"{url}: {error}")
     problems.raise_if_any()
+
+
+class _DownloadError(Exception):
+    """One address did not give the file."""
+
+
+def _fetch(url: str, sha256: str, path: Path, label: str, opener: Opener) -> None:
+    try:
+        with opener(url) as response:
+            found = _copy(response, path, label)
+    except (OSError, HTTPException) as error:
+        raise _DownloadError(str(error)) from error
+    if found != sha256:
+        raise _DownloadError(f"SHA-256 is {found}, expected {sha256}")
 
 
 def _open(url: str) -> Any:

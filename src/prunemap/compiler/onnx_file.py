@@ -15,6 +15,7 @@ from prunemap.compiler.ir import Shape
 from prunemap.core.files import existing_file
 from prunemap.errors import Problems, UserError
 
+LARGE_BYTES = 4096
 MODULE_KEY = "prunemap.module"
 """Node metadata under which the export keeps the qualified name of the torch module."""
 
@@ -36,14 +37,27 @@ def read_onnx(path: str | Path, shapes: Mapping[str, Shape] | None = None) -> on
     if not model.graph.node or not model.graph.output or not model.opset_import:
         raise UserError(f"model: {path} is not an ONNX model (no nodes, outputs or opset in it)")
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(str(file))
     except onnx.checker.ValidationError as error:
         raise UserError(f"model: {path} is not a valid ONNX model ({_first_line(error)})") from None
     _fix_input_shapes(model, dict(shapes or {}))
     try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+        return _infer_shapes(model)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         raise UserError(f"model: {path}: shapes do not fit each other ({_first_line(error)})") from None
+
+
+def _infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Infer shapes without passing large weights through it: their sizes are enough."""
+    large = {t.name: t.raw_data for t in model.graph.initializer if len(t.raw_data) > LARGE_BYTES}
+    for tensor in model.graph.initializer:
+        if tensor.name in large:
+            tensor.ClearField("raw_data")
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    for tensor in inferred.graph.initializer:
+        if tensor.name in large:
+            tensor.raw_data = large[tensor.name]
+    return inferred
 
 
 def _first_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prunemap.compiler.formats import RowGroups, pack
+from prunemap.compiler.formats import Grouping, RowGroups, group_rows, pack
 from prunemap.compiler.ir import Array, Conv
 from prunemap.compiler.layout import Layout
 from prunemap.core import SchemeSpec, Target
@@ -47,12 +47,12 @@ def choose_conv(op: Conv, out: Layout, target: Target, scheme: SchemeSpec | None
         keep_zeros: treat zeros as weights (structure detection off).
     """
     matrix = op.weight.reshape(len(op.weight), -1)
-    packs = [pack(matrix, f, blocks=op.groups, keep_zeros=keep_zeros) for f in _heights(target, scheme, keep_zeros)]
-    best = min(packs, key=lambda packed: _conv_cycles(packed, out, target))
-    vectors = fitted_vectors(target, best.height, out.vectors)
+    kept = np.ones(matrix.shape, bool) if keep_zeros else matrix != 0
+    groupings = [group_rows(kept, height, op.groups) for height in _heights(target, scheme, keep_zeros)]
+    best = pack(matrix, kept, min(groupings, key=lambda each: _conv_cycles(each, out, target)))
     # What is walked in the inner loop should be the smaller of the two: it stays in cache.
     pixels_outer = best.weights.nbytes <= op.weight.shape[1] * op.groups * out.plane * 4
-    return ConvChoice(best, vectors, pixels_outer)
+    return ConvChoice(best, fitted_vectors(target, best.height, out.vectors), pixels_outer)
 
 
 def _heights(target: Target, scheme: SchemeSpec | None, keep_zeros: bool) -> list[int]:
@@ -66,17 +66,19 @@ def _heights(target: Target, scheme: SchemeSpec | None, keep_zeros: bool) -> lis
     return [f for f in heights if f <= scheme.block[0]]
 
 
-def _conv_cycles(packed: RowGroups, out: Layout, target: Target) -> float:
-    vectors = fitted_vectors(target, packed.height, out.vectors)
+def _conv_cycles(grouping: Grouping, out: Layout, target: Target) -> float:
+    vectors = fitted_vectors(target, grouping.height, out.vectors)
     tiles = -(-out.vectors // vectors)
-    units = len(packed.columns) + _STORE_UNITS * len(packed.rows)
-    return units * tiles * tile_cycles(packed.height, vectors)
+    units = grouping.units + _STORE_UNITS * len(grouping.groups)
+    return units * tiles * tile_cycles(grouping.height, vectors)
 
 
 def choose_linear(weight: Array, keep_zeros: bool) -> RowGroups:
     """Pack a linear weight: the fewest bytes to read, where short vectors count as if they were longer."""
-    packs = [pack(weight, height, keep_zeros=keep_zeros) for height in LINEAR_HEIGHTS]
-    return min(packs, key=lambda packed: len(packed.columns) * max(packed.height, 16) + 8 * len(packed.rows))
+    kept = np.ones(weight.shape, bool) if keep_zeros else weight != 0
+    groupings = [group_rows(kept, height) for height in LINEAR_HEIGHTS]
+    best = min(groupings, key=lambda each: each.units * max(each.height, 16) + 8 * len(each.groups))
+    return pack(weight, kept, best)
 
 
 def density_of(weight: Array) -> float:

@@ -9,8 +9,8 @@ from prunemap.core import DENSE, SchemeSpec
 from prunemap.schemes import SCHEMES, why_illegal
 from prunemap.schemes.pattern import pattern_table
 
-# Blocks that are tried, coarse to fine; the first that fits names the structure.
-PUNCHED_BLOCKS = (*((f, c) for f in (32, 16, 8, 4, 2) for c in (32, 16, 8, 4, 2, 1)), (1, 4), (1, 2))
+MAX_PUNCHED = 32
+# Tried from coarse to fine.
 BLOCK_BLOCKS = tuple((r, c) for r in (64, 32, 16, 8, 4) for c in (64, 32, 16, 8, 4))
 
 
@@ -41,20 +41,23 @@ def structure_of(weight: NDArray[np.float32]) -> SchemeSpec:
 
 
 def _punched_block(kept: NDArray[np.bool_]) -> tuple[int, int] | None:
-    """Return the coarsest block that fits. What fits a block fits its halves, so the finest two rule out most."""
-    rows, cols = _is_punched(kept, (2, 1)), _is_punched(kept, (1, 2))
-    possible = [(f, c) for f, c in PUNCHED_BLOCKS if (f == 1 or rows) and (c == 1 or cols)]
-    return next((block for block in possible if _is_punched(kept, block)), None)
+    """Return the largest block of powers of two that fits, None if only single weights do.
+
+    A block fits if it fits along each of its sides, so the sides are found one after the other; a side is doubled as
+    long as neighbours are equal, and only one of each pair is looked at afterwards.
+    """
+    kernels = kept.reshape(*kept.shape[:2], -1)
+    filters, kernels = _doubled(kernels, axis=0)
+    channels, _ = _doubled(kernels, axis=1)
+    return (filters, channels) if (filters, channels) != (1, 1) else None
 
 
-def _is_punched(kept: NDArray[np.bool_], block: tuple[int, int]) -> bool:
-    """Whether the kept weights are a union of whole groups of ``punched`` with this block."""
-    spec = SchemeSpec("punched", block)
-    view = SCHEMES[spec.name].view(kept.shape, spec)
-    real = view.apply(np.ones(kept.shape, bool))
-    groups = view.apply(kept)
-    alive = groups.any((-2, -1), keepdims=True)
-    return bool((groups == (alive & real)).all())
+def _doubled(kept: NDArray[np.bool_], axis: int) -> tuple[int, NDArray[np.bool_]]:
+    """Return the largest side ≤ MAX_PUNCHED along ``axis``, and the array with one entry per such side."""
+    side, kept = 1, np.moveaxis(kept, axis, 0)
+    while side < MAX_PUNCHED and len(kept) > 1 and (kept[: len(kept) // 2 * 2 : 2] == kept[1::2]).all():
+        side, kept = 2 * side, kept[::2]
+    return side, np.moveaxis(kept, 0, axis)
 
 
 def _is_pattern(kept: NDArray[np.bool_]) -> bool:

@@ -7,10 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunemap.compiler.formats import pack
+from prunemap.compiler.formats import RowGroups, group_rows, pack
 from prunemap.core import SchemeSpec
 from prunemap.schemes import make_mask
 from tests.networks import weight
+
+
+def pack_all(matrix: np.ndarray, height: int, blocks: int = 1, keep_zeros: bool = False) -> RowGroups:
+    kept = np.ones(matrix.shape, bool) if keep_zeros else matrix != 0
+    return pack(matrix, kept, group_rows(kept, height, blocks))
 
 
 @st.composite
@@ -26,7 +31,7 @@ def matrices(draw: st.DrawFn) -> np.ndarray:
 @settings(max_examples=200, deadline=None)
 @given(matrices(), st.sampled_from([1, 2, 4, 8, 16]), st.booleans())
 def test_unpack_is_the_inverse_of_pack(matrix: np.ndarray, height: int, keep_zeros: bool) -> None:
-    packed = pack(matrix, height, keep_zeros=keep_zeros)
+    packed = pack_all(matrix, height, keep_zeros=keep_zeros)
     np.testing.assert_array_equal(packed.unpack(), matrix)
     assert sorted(row for row in packed.rows.ravel() if row >= 0) == list(range(len(matrix)))
     assert packed.starts[-1] == len(packed.columns) == len(packed.weights)
@@ -34,7 +39,7 @@ def test_unpack_is_the_inverse_of_pack(matrix: np.ndarray, height: int, keep_zer
 
 def test_rows_of_different_blocks_share_no_group() -> None:
     matrix = np.ones((12, 5), np.float32)
-    packed = pack(matrix, 8, blocks=3)
+    packed = pack_all(matrix, 8, blocks=3)
     for rows in packed.rows:
         assert len({row // 4 for row in rows if row >= 0}) == 1
     np.testing.assert_array_equal(packed.unpack(), matrix)
@@ -43,7 +48,7 @@ def test_rows_of_different_blocks_share_no_group() -> None:
 @pytest.mark.parametrize("scheme", ["punched:8x4", "punched:8x1", "column", "filter"])
 def test_structure_needs_no_filled_in_zeros(scheme: str) -> None:
     values = weight(np.random.default_rng(0), 64, 32, 3, 3, scheme=scheme, density=0.25)
-    packed = pack(values.reshape(64, -1), 8)
+    packed = pack_all(values.reshape(64, -1), 8)
     assert packed.weights.size == np.count_nonzero(values)
 
 
@@ -53,4 +58,4 @@ def test_alike_rows_meet_in_one_group_wherever_they_stand() -> None:
         rng.standard_normal((16, 12), np.float32), SchemeSpec.parse("punched:8x4"), 0.5
     )
     shuffled = values[rng.permutation(16)]
-    assert pack(shuffled, 8).weights.size == np.count_nonzero(values)
+    assert pack_all(shuffled, 8).weights.size == np.count_nonzero(values)

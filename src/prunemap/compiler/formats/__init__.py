@@ -1,5 +1,5 @@
 """How weights are stored for the kernels: pack, unpack, sizes."""
 
-from prunemap.compiler.formats.row_groups import RowGroups, pack
+from prunemap.compiler.formats.row_groups import Grouping, RowGroups, group_rows, pack
 
-__all__ = ["RowGroups", "pack"]
+__all__ = ["Grouping", "RowGroups", "group_rows", "pack"]

@@ -56,46 +56,62 @@ class RowGroups:
         return matrix
 
 
-def pack(matrix: Array, height: int, *, blocks: int = 1, keep_zeros: bool = False) -> RowGroups:
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """How the rows of a matrix fall into groups, before any weight is moved: enough to tell what a height costs."""
+
+    height: int
+    groups: list[list[int]]
+    """Row numbers of each group, at most ``height``."""
+    units: int
+    """Kept columns of all groups together."""
+
+
+def group_rows(kept: NDArray[np.bool_], height: int, blocks: int = 1) -> Grouping:
+    """Put rows with the same kept list in one group, what is left over in groups in order.
+
+    Args:
+        kept: (O, columns).
+        blocks: the rows are cut into this many equal parts that share no group (the groups of a grouped conv).
+    """
+    bits = np.packbits(kept, axis=1)
+    part = len(bits) // blocks
+    groups = [rows for b in range(blocks) for rows in _alike_rows(bits, height, range(b * part, (b + 1) * part))]
+    units = sum(int(np.bitwise_count(np.bitwise_or.reduce(bits[rows])).sum()) for rows in groups)
+    return Grouping(height, groups, units)
+
+
+def _alike_rows(bits: NDArray[np.uint8], height: int, rows: range) -> list[list[int]]:
+    alike: dict[bytes, list[int]] = {}
+    for row in rows:
+        alike.setdefault(bits[row].tobytes(), []).append(row)
+    whole: list[list[int]] = []
+    rest: list[int] = []
+    for same in alike.values():
+        full = len(same) - len(same) % height
+        whole += [same[i : i + height] for i in range(0, full, height)]
+        rest += same[full:]
+    rest.sort()
+    return sorted(whole + [rest[i : i + height] for i in range(0, len(rest), height)])
+
+
+def pack(matrix: Array, kept: NDArray[np.bool_], grouping: Grouping) -> RowGroups:
     """Pack a matrix.
 
     Args:
         matrix: (O, columns).
-        height: F.
-        blocks: the rows are cut into this many equal parts that share no group (the groups of a grouped conv).
-        keep_zeros: store every column, zero or not.
+        kept: which weights must be stored; all that are not zero.
+        grouping: of the rows of ``kept``.
     """
-    kept = np.ones(matrix.shape, bool) if keep_zeros else matrix != 0
-    part = len(matrix) // blocks
-    groups = [rows for b in range(blocks) for rows in _group_rows(kept[b * part : (b + 1) * part], height, b * part)]
-    rows = np.full((len(groups), height), -1, np.int32)
-    columns, weights, starts = [], [], [0]
-    for index, group in enumerate(groups):
+    rows = np.full((len(grouping.groups), grouping.height), -1, np.int32)
+    weights = np.zeros((grouping.units, grouping.height), np.float32)
+    columns = np.zeros(grouping.units, np.int32)
+    starts = np.zeros(len(grouping.groups) + 1, np.int32)
+    for index, group in enumerate(grouping.groups):
         rows[index, : len(group)] = group
         union = np.flatnonzero(kept[group].any(0))
-        values = np.zeros((len(union), height), np.float32)
-        values[:, : len(group)] = matrix[group][:, union].T
-        columns.append(union)
-        weights.append(values)
-        starts.append(starts[-1] + len(union))
-    return RowGroups(
-        shape=(matrix.shape[0], matrix.shape[1]),
-        rows=rows,
-        starts=np.asarray(starts, np.int32),
-        columns=np.concatenate(columns).astype(np.int32),
-        weights=np.ascontiguousarray(np.concatenate(weights), np.float32),
-    )
-
-
-def _group_rows(kept: NDArray[np.bool_], height: int, first: int) -> list[list[int]]:
-    """Return lists of at most ``height`` row numbers: rows with the same kept list together, the rest in order."""
-    alike: dict[bytes, list[int]] = {}
-    for row, bits in enumerate(np.packbits(kept, axis=1)):
-        alike.setdefault(bits.tobytes(), []).append(first + row)
-    whole, rest = [], []
-    for rows in alike.values():
-        full = len(rows) - len(rows) % height
-        whole += [rows[i : i + height] for i in range(0, full, height)]
-        rest += rows[full:]
-    rest.sort()
-    return sorted(whole + [rest[i : i + height] for i in range(0, len(rest), height)])
+        here = slice(starts[index], starts[index] + len(union))
+        starts[index + 1] = here.stop
+        columns[here] = union
+        weights[here, : len(group)] = matrix[group][:, union].T
+    return RowGroups((matrix.shape[0], matrix.shape[1]), rows, starts, columns, weights)

@@ -1,6 +1,6 @@
 """Proof: what a compiled network computes (verify), and how fast it is beside other engines (bench)."""
 
-from prunemap.bench.benchmark import BenchResult, EngineResult, bench, find_source, open_subject
+from prunemap.bench.benchmark import BenchResult, EngineResult, bench, bench_model, find_source, open_subject
 from prunemap.bench.compare import QUICK, Effort
 from prunemap.bench.engines import ENGINES, Subject
 from prunemap.bench.verify import OutputError, VerifyResult, verify
@@ -15,6 +15,7 @@ __all__ = [
     "Subject",
     "VerifyResult",
     "bench",
+    "bench_model",
     "find_source",
     "open_subject",
     "verify",

@@ -21,6 +21,7 @@ from prunemap.errors import UserError
 from prunemap.runtime import Engine, Program, read_program
 
 OURS = "prunemap"
+DEFAULT_VS = ("onnxruntime", "dense")
 
 
 class EngineResult(BaseModel):
@@ -107,7 +108,7 @@ def find_source(program: Program, path: Path, reference: str | Path | None = Non
 
 def bench(
     subject: Subject,
-    vs: Sequence[str] = ("onnxruntime", "dense"),
+    vs: Sequence[str] = DEFAULT_VS,
     inputs: Input | None = None,
     effort: Effort | None = None,
     seed: int = 0,
@@ -147,6 +148,22 @@ def bench(
         command=command,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def bench_model(
+    model: str | Path,
+    threads: int = 1,
+    vs: Sequence[str] = DEFAULT_VS,
+    *,
+    reference: str | Path | None = None,
+    plan: Plan | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    effort: Effort | None = None,
+    seed: int = 0,
+) -> BenchResult:
+    """Verify and time an ONNX model or a ``.pmap``: :func:`open_subject`, then :func:`bench`."""
+    subject = open_subject(model, threads, reference=reference, plan=plan, shapes=shapes)
+    return bench(subject, vs, effort=effort, seed=seed)
 
 
 def _result(name: str, samples: Samples) -> EngineResult:

@@ -1,4 +1,4 @@
-"""profile: a latency table for the layers of some models on this machine."""
+"""profile: the layers of some networks, measured on this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prunemap.compiler import read_specs
 from prunemap.core import LatencyTable, SchemeSpec
-from prunemap.latency.measure import LocalTimer, measure
+from prunemap.latency.measure import LocalTimer, ProbeTimer, measure
 from prunemap.latency.probe import DEFAULT_DENSITIES, DEFAULT_SCHEMES, make_probes, probe_settings
 
 
@@ -18,18 +18,19 @@ def profile_models(
     schemes: Sequence[SchemeSpec] = DEFAULT_SCHEMES,
     densities: Sequence[float] = DEFAULT_DENSITIES,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    timer: LocalTimer | None = None,
+    timer: ProbeTimer | None = None,
     command: str = "",
 ) -> LatencyTable:
-    """Measure every distinct layer setting of the models × scheme × density that the table at ``output`` lacks.
+    """Measure every distinct layer setting of the ONNX files × scheme × density into the table at ``output``.
+
+    What the table has is not measured again; after an interrupt the same call goes on.
 
     Args:
-        timer: where and how to measure; None = this machine, one thread.
+        timer: compiles and times; None = this machine, one thread.
         command: what the user typed, for the record.
 
     Raises:
-        UserError: a model cannot be read, a scheme or density is not allowed, or the table is of another machine.
+        UserError: a model, scheme or density cannot be used, or the table is of another machine.
     """
-    specs = [spec for model in models for spec in read_specs(model, shapes)]
-    probes = make_probes(probe_settings(spec.setting for spec in specs), schemes, densities)
-    return measure(probes, output, timer or LocalTimer(), command)
+    settings = probe_settings(spec.setting for model in models for spec in read_specs(model, shapes))
+    return measure(make_probes(settings, schemes, densities), output, timer or LocalTimer(), command)

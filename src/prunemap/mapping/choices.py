@@ -116,10 +116,10 @@ class LayerChoices:
         if option.scheme == DENSE:
             return self._why_dense()
         yardstick = self.latencies(option.density).get(FILTER)
-        beside = "" if yardstick is None or option.scheme == FILTER else f"; whole filters {yardstick:.0f} µs"
+        beside = "" if yardstick is None or option.scheme == FILTER else f", whole filters {yardstick:.0f} µs"
         return (
-            f"{self.dense.latency_us / option.latency_us:.1f}x faster than dense ({option.latency_us:.0f} µs{beside}), "
-            f"keeps {option.energy:.0%} of the energy, the most of the schemes that are fast enough"
+            f"{self.dense.latency_us / option.latency_us:.1f}x faster than dense ({option.latency_us:.0f} µs{beside}); "
+            f"most energy kept, {option.energy:.0%}"
         )
 
     def _why_dense(self) -> str:

@@ -1,4 +1,4 @@
-"""map: from an ONNX file, a latency table and a budget to a plan."""
+"""map: an ONNX file, a latency table and a budget into a plan."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prunemap.compiler import coupled_layers, identity_of, read_layers
 from prunemap.core import LatencyTable
-from prunemap.mapping.mapper import Budget, Mapper, MapRequest, MapResult
+from prunemap.mapping.mapper import DEFAULT_BETA, Budget, Mapper, MapRequest, MapResult
 from prunemap.mapping.rules import Rules
 
 
@@ -16,19 +16,20 @@ def map_model(
     table: LatencyTable,
     budget: Budget,
     *,
-    beta: float = 0.2,
+    beta: float = DEFAULT_BETA,
     mapper: Mapper | None = None,
+    importance: Mapping[str, float] | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> MapResult:
-    """Choose scheme, block size and density of every layer of a trained network.
+    """Choose scheme, block size and density of every layer.
 
     Args:
-        table: measured on the device that the network is to run on.
-        beta: how much slower than coarse structured pruning a scheme may be.
-        mapper: None = by rules.
+        beta: how much slower than coarse structured pruning a scheme may be, as a share.
+        mapper: a row of MAPPERS; None = ``rules``.
+        importance: weight of a layer's lost energy by layer name, 1 where not given.
 
     Raises:
-        UserError: the model cannot be read, the table lacks layers of it, or the budget cannot be met.
+        UserError: the model cannot be read, the table lacks its layers, or the budget cannot be met.
     """
     layers = read_layers(model, shapes)
     request = MapRequest(
@@ -36,6 +37,7 @@ def map_model(
         table=table,
         budget=budget,
         beta=beta,
+        importance=importance or {},
         coupled=coupled_layers(model, shapes),
         model=identity_of(model, [layer.spec for layer in layers]),
     )

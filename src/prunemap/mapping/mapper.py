@@ -10,6 +10,8 @@ from prunemap.compiler import ModelLayer
 from prunemap.core import LatencyTable, ModelIdentity, Plan
 from prunemap.errors import UserError
 
+DEFAULT_BETA = 0.2
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -35,13 +37,17 @@ class Budget:
 
 @dataclass(frozen=True)
 class MapRequest:
-    """The network, the device and the budget."""
+    """The network, the device and the budget.
+
+    Raises:
+        UserError: a negative beta.
+    """
 
     layers: Sequence[ModelLayer]
     """Every weight-carrying layer in graph order."""
     table: LatencyTable
     budget: Budget
-    beta: float = 0.2
+    beta: float = DEFAULT_BETA
     """A scheme is a candidate while its latency is within (1 + beta) of coarse structured pruning; a harder data set
     asks for a larger beta."""
     importance: Mapping[str, float] = field(default_factory=dict)
@@ -49,6 +55,10 @@ class MapRequest:
     coupled: Sequence[frozenset[str]] = ()
     """Names of layers whose outputs meet in a residual addition; they share one choice of ``filter``."""
     model: ModelIdentity = field(default_factory=ModelIdentity)
+
+    def __post_init__(self) -> None:
+        if not self.beta >= 0:
+            raise UserError(f"beta: got {self.beta:g}, allowed are values from 0")
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,8 @@ def make_units(layers: Mapping[str, LayerChoices], coupled: Sequence[frozenset[s
     """
     units, single = [], dict(layers)
     for names in coupled:
-        members = [single.pop(name) for name in layers if name in names and len(names) > 1]
-        if len(members) == len(names) > 1 and _filter_wins(members, density):
+        members = [single.pop(name) for name in layers if name in names and name in single]
+        if len(members) == len(names) and _filter_wins(members, density):
             units.append(Unit(tuple(members), "shared"))
         else:
             units.extend(Unit((member,), "forbidden") for member in members)

@@ -1,1 +1,15 @@
-"""To be filled."""
+"""Results as tables for the terminal: value in, rich table out; made to read well at 80 columns."""
+
+from prunemap.report.networks import compiled_tables, inspection_tables, plan_tables, training_table
+from prunemap.report.timings import bench_table, demo_tables, latency_table, verify_table
+
+__all__ = [
+    "bench_table",
+    "compiled_tables",
+    "demo_tables",
+    "inspection_tables",
+    "latency_table",
+    "plan_tables",
+    "training_table",
+    "verify_table",
+]

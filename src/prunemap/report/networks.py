@@ -1,0 +1,100 @@
+"""Tables of a network's layers: inspect, compile, map, train and prune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from prunemap.core import DENSE
+from prunemap.core.artifact import Manifest
+from prunemap.core.inspection import Inspection
+from prunemap.mapping import MapResult
+from prunemap.report.text import count, milliseconds, new_table, percent, shape, size, times
+
+if TYPE_CHECKING:  # importing pruning imports torch, which inspecting and compiling must not need
+    from prunemap.pruning import TrainReport
+
+
+def inspection_tables(inspection: Inspection) -> list[Table]:
+    """Return the layers, and the nodes that cannot be compiled yet if there are any."""
+    layers = inspection.layers
+    totals = (
+        f"{len(layers)} layers, {count(sum(layer.params for layer in layers))} weights, "
+        f"{count(sum(layer.macs for layer in layers))} MACs"
+    )
+    headers = ("layer", "kind", "weight shape", "MACs", "density", "structure")
+    table = new_table(inspection.model, *headers, caption=totals, left=2)
+    for layer in layers:
+        cells = (shape(layer.weight_shape), count(layer.macs), percent(layer.density), str(layer.structure))
+        table.add_row(layer.name, layer.kind, *cells)
+    return [table, *([_unsupported(inspection)] if inspection.unsupported else [])]
+
+
+def _unsupported(inspection: Inspection) -> Table:
+    table = new_table("cannot be compiled yet", "node", "operator", "why", left=3)
+    for node in inspection.unsupported:
+        table.add_row(node.name, node.op, node.why)
+    return table
+
+
+def compiled_tables(manifest: Manifest, output: str | Path) -> list[Table]:
+    """Return what runs every layer, and what the file is.
+
+    Args:
+        output: the ``.pmap`` that was written.
+    """
+    headers = ("layer", "kernel", "structure", "density", "stored", "why")
+    layers = new_table("kernels", *headers, left=3)
+    layers.columns[-1].justify = "left"
+    for layer in manifest.layers:
+        figures = (percent(layer.density), count(layer.stored_weights))
+        layers.add_row(layer.node, layer.kernel, layer.scheme, *figures, layer.reason)
+    file = new_table(str(output), "", "", left=2)
+    source = Path(manifest.source_path)
+    beside = f" (the ONNX file: {size(source.stat().st_size)})" if source.is_file() else ""
+    file.add_row("size", f"{size(Path(output).stat().st_size)}{beside}")
+    file.add_row("working memory", size(manifest.arena_bytes))
+    file.add_row("target", manifest.target)
+    file.add_row("compiler", manifest.compiler)
+    return [layers, file]
+
+
+def plan_tables(result: MapResult) -> list[Table]:
+    """Return the choice for every layer with its reason, and what the plan is predicted to cost."""
+    layers = new_table("plan", "layer", "scheme", "density", "reason", left=2)
+    layers.columns[-1].justify = "left"
+    for layer in result.plan.layers:
+        style = "dim" if layer.scheme == DENSE else None
+        layers.add_row(layer.name, str(layer.scheme), percent(layer.density), layer.reason, style=style)
+    caption = "predicted for the layers that the table models; kept: of the layers that may be pruned"
+    summary = new_table("", "", "dense", "plan", caption=caption)
+    latencies_ms = (result.dense_latency_us / 1e3, result.latency_us / 1e3)
+    summary.add_row("latency, ms", *map(milliseconds, latencies_ms))
+    summary.add_row("speed-up", "", times(result.dense_latency_us / result.latency_us))
+    for name, share in (
+        ("MACs kept", result.density),
+        ("weights kept", result.weights_kept),
+        ("weight energy kept, mean", result.energy_kept),
+    ):
+        summary.add_row(name, percent(1), percent(share))
+    return [layers, summary]
+
+
+def training_table(report: TrainReport) -> Table:
+    """Return what a training or pruning stage reached."""
+    table = new_table(f"{report.info.model} on {report.info.dataset}", "", "")
+    if report.history is not None:
+        table.add_row("epochs", str(len(report.history.epochs)))
+    table.add_row(f"accuracy on {report.test_images} test images", percent(report.test_accuracy))
+    table.add_row("accuracy on held-out training images", percent(report.held_out_accuracy))
+    if report.held_out_accuracy_before is not None:
+        table.add_row("  the same before retraining", percent(report.held_out_accuracy_before))
+    for name, share in (
+        ("weights kept", report.weights_kept),
+        ("MACs kept", report.macs_kept),
+        ("MACs kept, conv layers", report.conv_macs_kept),
+    ):
+        table.add_row(name, percent(share))
+    return table

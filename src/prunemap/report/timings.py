@@ -1,0 +1,163 @@
+"""Tables of what was measured: profile, verify, bench and the summary of the demo."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Protocol
+
+from rich.table import Table
+
+from prunemap.bench import BenchResult, VerifyResult
+from prunemap.core import DENSE, LatencyPoint, LatencyTable, LayerSetting, Machine
+from prunemap.report.text import milliseconds, new_table, percent, shape, size, times
+
+MAX_DENSITIES = 3
+
+
+def latency_table(table: LatencyTable) -> Table:
+    """Return, per layer setting, the dense latency and the fastest scheme at a few of the densities measured."""
+    densities = _shown_densities(table)
+    by_setting: dict[LayerSetting, list[LatencyPoint]] = {}
+    for point in table.points:
+        by_setting.setdefault(point.setting, []).append(point)
+    headers = (f"fastest at {density:g}" for density in densities)
+    shown = new_table(
+        "latency of layers", "layer", "dense, µs", *headers, caption=f"{len(table.points)} points, {_where(table)}"
+    )
+    for setting, points in by_setting.items():
+        dense_us = next((point.median_us for point in points if point.scheme == DENSE), None)
+        cells = [_fastest(points, density, dense_us) for density in densities]
+        shown.add_row(str(setting), "" if dense_us is None else f"{dense_us:.1f}", *cells)
+    return shown
+
+
+def _shown_densities(table: LatencyTable) -> list[float]:
+    """Return the lowest, a middle and the highest density at which the most schemes were measured."""
+    schemes: dict[float, set[str]] = {}
+    for point in table.points:
+        if point.scheme != DENSE:
+            schemes.setdefault(point.density, set()).add(str(point.scheme))
+    most = max(map(len, schemes.values()), default=0)
+    common = sorted(density for density, names in schemes.items() if 2 * len(names) > most)
+    if len(common) <= MAX_DENSITIES:
+        return common
+    return [common[0], common[len(common) // 2], common[-1]]
+
+
+def _fastest(points: list[LatencyPoint], density: float, dense_us: float | None) -> str:
+    candidates = [point for point in points if point.density == density and point.scheme != DENSE]
+    if not candidates:
+        return ""
+    best = min(candidates, key=lambda point: point.median_us)
+    gain = "" if dense_us is None else f", {dense_us / best.median_us:.1f}x"
+    return f"{best.median_us:.1f}{gain}\n{best.scheme}"
+
+
+def _where(table: LatencyTable) -> str:
+    return f"{_machine(table.machine)}, {_threads(table.threads)}"
+
+
+def _machine(machine: Machine) -> str:
+    return f"{machine.cpu}, {machine.cores} cores, {machine.system}"
+
+
+def _threads(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
+
+def verify_table(result: VerifyResult) -> Table:
+    """Return the error of every output and whether it is inside the tolerance."""
+    verdict = "[green]all inside[/]" if result.passed else "[red]NOT all inside[/]"
+    batches = "1 batch" if result.batches == 1 else f"{result.batches} batches"
+    caption = f"{verdict} the tolerance {result.tolerance:g}; {batches} against {result.reference}"
+    table = new_table("verify", "output", "shape", "largest relative error", caption=caption)
+    for output in result.outputs:
+        inside = output.max_relative_error <= result.tolerance
+        error = f"{output.max_relative_error:.2g}"
+        table.add_row(output.name, shape(output.shape), error if inside else f"[red]{error}[/]")
+    return table
+
+
+def bench_table(result: BenchResult) -> Table:
+    """Return what every engine took, beside how many times longer than ours."""
+    pinned = f"pinned to CPU {', '.join(map(str, result.pinned_cpus))}" if result.pinned_cpus else "not pinned"
+    caption = (
+        f"{_threads(result.threads)} {pinned}, {result.rounds} interleaved rounds\n"
+        f"{_machine(result.machine)}\n"
+        f"largest relative error of prunemap against {result.reference}: {result.max_relative_error:.2g}"
+    )
+    headers = ("engine", "median, ms", "p10", "p90", "runs", "prunemap is faster")
+    table = new_table(result.model, *headers, caption=caption)
+    for each in result.results:
+        ratio = result.ratios.get(each.engine)
+        figures = map(milliseconds, (each.median_ms, each.p10_ms, each.p90_ms))
+        style = "bold" if ratio is None else None
+        table.add_row(each.engine, *figures, str(each.runs), "" if ratio is None else times(ratio), style=style)
+    return table
+
+
+class DemoFigures(Protocol):
+    """What the demo ends in; accuracies and kept parts are shares, 0 to 1."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def data(self) -> str: ...
+    @property
+    def test_images(self) -> int: ...
+    @property
+    def control_accuracy(self) -> float: ...
+    @property
+    def pruned_accuracy(self) -> float: ...
+    @property
+    def conv_macs_kept(self) -> float: ...
+    @property
+    def macs_kept(self) -> float: ...
+    @property
+    def weights_kept(self) -> float: ...
+    @property
+    def dense_onnx_bytes(self) -> int: ...
+    @property
+    def dense_pmap_bytes(self) -> int: ...
+    @property
+    def pruned_pmap_bytes(self) -> int: ...
+    @property
+    def verify(self) -> VerifyResult: ...
+    @property
+    def bench(self) -> BenchResult: ...
+
+
+def demo_tables(summary: DemoFigures) -> list[Table]:
+    """Return the one table that the demo ends in: dense beside pruned, and what pruning gained or lost."""
+    bench = summary.bench
+    medians = {each.engine: each.median_ms for each in bench.results}
+    accuracy = summary.pruned_accuracy
+    standard_error = 100 * sqrt(accuracy * (1 - accuracy) / summary.test_images)
+    points = 100 * (accuracy - summary.control_accuracy)
+    caption = (
+        f"the dense accuracy is a control's, trained for as many epochs in all; {summary.test_images} test images\n"
+        f"latency: {_threads(bench.threads)}, median of {bench.rounds} interleaved rounds, {_machine(bench.machine)}\n"
+        f"largest relative error of prunemap against {summary.verify.reference}: "
+        f"{summary.verify.max_relative_error:.2g} ({summary.verify.batches} test images)"
+    )
+    table = new_table(f"{summary.model} on {summary.data}", "", "dense", "pruned", "pruning gives", caption=caption)
+    table.add_row(
+        "accuracy",
+        percent(summary.control_accuracy),
+        percent(accuracy),
+        f"{points:+.1f} points (±{standard_error:.1f})",
+    )
+    for name, share in (
+        ("weights kept", summary.weights_kept),
+        ("MACs kept", summary.macs_kept),
+        ("MACs kept, conv layers", summary.conv_macs_kept),
+    ):
+        table.add_row(name, percent(1), percent(share), f"{times(1 / share)} fewer")
+    sizes = (summary.dense_pmap_bytes, summary.pruned_pmap_bytes)
+    table.add_row("file", *map(size, sizes), f"{times(sizes[0] / sizes[1])} smaller")
+    for engine, ratio in bench.ratios.items():
+        ours = engine == "dense"
+        name, pruned = ("prunemap", milliseconds(medians["prunemap"])) if ours else (engine, "")
+        gain = f"{times(ratio)} faster" if ours else f"prunemap {times(ratio)} faster"
+        table.add_row(f"latency, {name}, ms", milliseconds(medians[engine]), pruned, gain)
+    return [table]

@@ -1,29 +1,22 @@
 """The command line: one file per verb; each parses, calls one function, prints and saves."""
 
-from __future__ import annotations
+from prunemap.cli.app import add_verb, app
+from prunemap.cli.bench import bench
+from prunemap.cli.compile import compile_
+from prunemap.cli.demo import demo
+from prunemap.cli.inspect import inspect
+from prunemap.cli.map import map_
+from prunemap.cli.profile import profile
+from prunemap.cli.prune import prune
+from prunemap.cli.run import run
+from prunemap.cli.train import train
+from prunemap.cli.verify import verify
 
-import sys
-
-from prunemap.cli import bench, compile, demo, inspect, map, profile, prune, run, train, verify
-from prunemap.cli.app import app
-from prunemap.cli.app import run as run_command_line
-
-VERBS = (
-    inspect.inspect,
-    train.train,
-    profile.profile,
-    map.map_,
-    prune.prune,
-    compile.compile_,
-    verify.verify,
-    bench.bench,
-    run.run,
-    demo.demo,
-)
+VERBS = (inspect, train, profile, map_, prune, compile_, verify, bench, run, demo)
 for verb in VERBS:
-    app.command(name=verb.__name__.rstrip("_"))(verb)
+    add_verb(verb)
 
 
 def main() -> None:
     """Entry point of the ``prunemap`` command."""
-    sys.exit(run_command_line())
+    app()

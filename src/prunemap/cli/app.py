@@ -1,19 +1,19 @@
-"""The typer app, and how failures become exit codes."""
+"""The typer app, and how failures become messages and exit codes."""
 
 from __future__ import annotations
 
-import sys
+import functools
 import tempfile
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
-import click
 import typer
 from rich.console import Console
 
-from prunemap.errors import PrunemapError
+from prunemap.errors import InternalError, PrunemapError
 
-EXIT_FAILED_CHECK, EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_FAILED_CHECK, EXIT_DEFECT, EXIT_INTERRUPTED = 1, 3, 130
 MAX_ERROR_LINES = 12
 
 app = typer.Typer(
@@ -28,36 +28,41 @@ app = typer.Typer(
 )
 
 
-def run(arguments: list[str] | None = None) -> int:
-    """Run a command line and return its exit code; a failure is a message of a few lines, never a traceback."""
-    try:
-        code = app(arguments, standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return EXIT_USAGE
-    except PrunemapError as error:
-        _say_error(str(error))
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        _say_error("interrupted; what was finished is kept")
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    except Exception as error:
-        _say_error(f"defect: {type(error).__name__}: {error}\nplease report it with {_keep_traceback()}")
-        return EXIT_DEFECT
-    return code if isinstance(code, int) else 0
+def add_verb(verb: Callable[..., None]) -> None:
+    """Make a function a command of its name; a failure ends in a few lines on stderr, never in a traceback."""
+
+    @functools.wraps(verb)
+    def guarded(*args: object, **options: object) -> None:
+        try:
+            verb(*args, **options)
+        except KeyboardInterrupt:
+            _say("interrupted; what was finished is kept")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except InternalError as error:
+            _say(f"error: defect of prunemap: {error}\nplease report it")
+            raise typer.Exit(EXIT_DEFECT) from None
+        except PrunemapError as error:
+            _say(f"error: {error}")
+            raise typer.Exit(error.exit_code) from None
+        except (typer.Exit, BrokenPipeError):
+            raise
+        except Exception as error:
+            _say(
+                f"error: defect of prunemap: {type(error).__name__}: {error}\nplease report it with {_traceback_file()}"
+            )
+            raise typer.Exit(EXIT_DEFECT) from None
+
+    app.command(name=verb.__name__.rstrip("_"))(guarded)
 
 
-def _say_error(message: str) -> None:
+def _say(message: str) -> None:
     lines = message.splitlines()
     if len(lines) > MAX_ERROR_LINES:
         lines = [*lines[: MAX_ERROR_LINES - 1], f"… and {len(lines) - MAX_ERROR_LINES + 1} more lines"]
-    Console(stderr=True, highlight=False, soft_wrap=True).print("error: " + "\n".join(lines), markup=False)
+    Console(stderr=True, highlight=False, soft_wrap=True).print("\n".join(lines), markup=False)
 
 
-def _keep_traceback() -> Path:
+def _traceback_file() -> Path:
     with tempfile.NamedTemporaryFile("w", prefix="prunemap-defect-", suffix=".txt", delete=False) as file:
         traceback.print_exc(file=file)
     return Path(file.name)

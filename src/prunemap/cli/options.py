@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
-from pydantic import BaseModel
 from rich.console import Console, RenderableType
 
 from prunemap.core import Plan
@@ -58,10 +57,16 @@ def read_plan(path: Path | None) -> Plan | None:
     return read_json(path, Plan, "--plan") if path else None
 
 
-def show(value: BaseModel, *tables: RenderableType, as_json: bool) -> None:
+class Result(Protocol):
+    """A result."""
+
+    def to_json(self) -> str: ...
+
+
+def show(value: Result, *tables: RenderableType, as_json: bool) -> None:
     """Print a result: one JSON object, or its tables."""
     if as_json:
-        print(value.model_dump_json(indent=1))
+        print(value.to_json())
         return
     console = Console()
     for table in tables:

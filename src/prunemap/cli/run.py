@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Annotated
 
@@ -36,8 +37,10 @@ def run(
     with Engine.load(artifact, threads) as engine:
         outputs = engine.run(load_inputs(given, engine.inputs, mean, std))
         named = {info.name: value for info, value in zip(engine.outputs, outputs, strict=True)}
-    with replacing(output) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **named)
+    with replacing(output) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, value in named.items():  # np.savez refuses some names
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, value)
     for name, value in named.items():
         best = f", largest at {int(value.argmax())}" if value.ndim == 2 and len(value) == 1 else ""
         Console().print(f"{name} {list(value.shape)}{best} → {output}", highlight=False, markup=False)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 
 from prunemap.core import Target
@@ -64,12 +65,11 @@ def find_compiler(cc: str | None = None) -> Compiler:
     if cc is None:
         if importlib.util.find_spec("ziglang") is None:
             raise UserError("no C compiler: install one (pip install ziglang) or name one (--cc gcc)")
-        command: tuple[str, ...] = (sys.executable, "-m", "ziglang", "cc")
-    else:
-        command = tuple(shlex.split(cc))
-        if not command or shutil.which(command[0]) is None:
-            raise UserError(f"--cc: no compiler {cc!r} found, such as gcc, clang or a path to one")
-    return Compiler(command, _version_of(command), is_zig="zig" in command[0] or "ziglang" in command)
+        return Compiler((sys.executable, "-m", "ziglang", "cc"), f"zig cc {metadata.version('ziglang')}", is_zig=True)
+    command = tuple(shlex.split(cc))
+    if not command or shutil.which(command[0]) is None:
+        raise UserError(f"--cc: no compiler {cc!r} found, allowed is a command such as gcc, clang or zig cc")
+    return Compiler(command, _version_of(command), is_zig=Path(command[0]).name == "zig")
 
 
 @lru_cache

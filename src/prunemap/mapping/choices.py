@@ -119,7 +119,7 @@ class LayerChoices:
         beside = "" if yardstick is None or option.scheme == FILTER else f", whole filters {yardstick:.0f} µs"
         return (
             f"{self.dense.latency_us / option.latency_us:.1f}x faster than dense ({option.latency_us:.0f} µs{beside}); "
-            f"most energy kept, {option.energy:.0%}"
+            f"most energy kept: {option.energy:.0%}"
         )
 
     def _why_dense(self) -> str:

@@ -40,17 +40,19 @@ def _unsupported(inspection: Inspection) -> Table:
 
 
 def compiled_tables(manifest: Manifest, output: str | Path) -> list[Table]:
-    """Return what runs every layer, and what the file is.
+    """Return what runs every layer, why where there is something to say, and what the file is.
 
     Args:
         output: the ``.pmap`` that was written.
     """
-    headers = ("layer", "kernel", "structure", "density", "stored", "why")
-    layers = new_table("kernels", *headers, left=3)
-    layers.columns[-1].justify = "left"
+    layers = new_table("kernels", "layer", "kernel", "structure", "density", "stored", left=3)
     for layer in manifest.layers:
-        figures = (percent(layer.density), count(layer.stored_weights))
-        layers.add_row(layer.node, layer.kernel, layer.scheme, *figures, layer.reason)
+        cells = (layer.node, layer.kernel, layer.scheme, percent(layer.density), count(layer.stored_weights))
+        layers.add_row(*cells)
+    reasons = new_table("why", "layer", "", left=2)
+    for layer in manifest.layers:
+        if layer.reason:
+            reasons.add_row(layer.node, layer.reason)
     file = new_table(str(output), "", "", left=2)
     source = Path(manifest.source_path)
     beside = f" (the ONNX file: {size(source.stat().st_size)})" if source.is_file() else ""
@@ -58,7 +60,7 @@ def compiled_tables(manifest: Manifest, output: str | Path) -> list[Table]:
     file.add_row("working memory", size(manifest.arena_bytes))
     file.add_row("target", manifest.target)
     file.add_row("compiler", manifest.compiler)
-    return [layers, file]
+    return [layers, *([reasons] if reasons.row_count else []), file]
 
 
 def plan_tables(result: MapResult) -> list[Table]:
@@ -69,7 +71,7 @@ def plan_tables(result: MapResult) -> list[Table]:
         style = "dim" if layer.scheme == DENSE else None
         layers.add_row(layer.name, str(layer.scheme), percent(layer.density), layer.reason, style=style)
     caption = "predicted for the layers that the table models; kept: of the layers that may be pruned"
-    summary = new_table("", "", "dense", "plan", caption=caption)
+    summary = new_table("budget", "", "dense", "plan", caption=caption)
     latencies_ms = (result.dense_latency_us / 1e3, result.latency_us / 1e3)
     summary.add_row("latency, ms", *map(milliseconds, latencies_ms))
     summary.add_row("speed-up", "", times(result.dense_latency_us / result.latency_us))

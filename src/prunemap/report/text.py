@@ -8,7 +8,16 @@ from rich.table import Table
 
 def new_table(title: str, *headers: str, caption: str = "", left: int = 1) -> Table:
     """Return an empty table; the first ``left`` columns hold text, the others figures, aligned right."""
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table = Table(
+        title=f"\n{title}",
+        caption=caption,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+        show_header=any(headers),
+    )
     for i, header in enumerate(headers):
         table.add_column(header, justify="left" if i < left else "right", overflow="fold")
     return table

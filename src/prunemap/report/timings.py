@@ -20,10 +20,12 @@ def latency_table(table: LatencyTable) -> Table:
     by_setting: dict[LayerSetting, list[LatencyPoint]] = {}
     for point in table.points:
         by_setting.setdefault(point.setting, []).append(point)
-    headers = (f"fastest at {density:g}" for density in densities)
-    shown = new_table(
-        "latency of layers", "layer", "dense, µs", *headers, caption=f"{len(table.points)} points, {_where(table)}"
+    caption = (
+        "per density the fastest scheme: µs, times faster than dense\n"
+        f"{len(table.points)} points; {_threads(table.threads)}, {_machine(table.machine)}"
     )
+    headers = (f"density {density:g}" for density in densities)
+    shown = new_table("latency of layers", "layer", "dense, µs", *headers, caption=caption)
     for setting, points in by_setting.items():
         dense_us = next((point.median_us for point in points if point.scheme == DENSE), None)
         cells = [_fastest(points, density, dense_us) for density in densities]
@@ -51,10 +53,6 @@ def _fastest(points: list[LatencyPoint], density: float, dense_us: float | None)
     best = min(candidates, key=lambda point: point.median_us)
     gain = "" if dense_us is None else f", {dense_us / best.median_us:.1f}x"
     return f"{best.median_us:.1f}{gain}\n{best.scheme}"
-
-
-def _where(table: LatencyTable) -> str:
-    return f"{_machine(table.machine)}, {_threads(table.threads)}"
 
 
 def _machine(machine: Machine) -> str:
@@ -116,8 +114,6 @@ class DemoFigures(Protocol):
     @property
     def weights_kept(self) -> float: ...
     @property
-    def dense_onnx_bytes(self) -> int: ...
-    @property
     def dense_pmap_bytes(self) -> int: ...
     @property
     def pruned_pmap_bytes(self) -> int: ...
@@ -138,7 +134,7 @@ def demo_tables(summary: DemoFigures) -> list[Table]:
         f"the dense accuracy is a control's, trained for as many epochs in all; {summary.test_images} test images\n"
         f"latency: {_threads(bench.threads)}, median of {bench.rounds} interleaved rounds, {_machine(bench.machine)}\n"
         f"largest relative error of prunemap against {summary.verify.reference}: "
-        f"{summary.verify.max_relative_error:.2g} ({summary.verify.batches} test images)"
+        f"{summary.verify.max_relative_error:.2g}, on {summary.verify.batches} images"
     )
     table = new_table(f"{summary.model} on {summary.data}", "", "dense", "pruned", "pruning gives", caption=caption)
     table.add_row(

@@ -19,7 +19,6 @@ from prunemap.cli.training import (
     Resume,
     TrainingThreads,
     train_config,
-    use_threads,
 )
 from prunemap.core import Plan
 from prunemap.core.files import read_json
@@ -49,7 +48,7 @@ def prune(
     Writes NAME.safetensors and, beside it, NAME.onnx (zeros in place), NAME.masks.safetensors and NAME.json.
     """
     from prunemap.datasets import load_dataset
-    from prunemap.pruning import prune_to_files
+    from prunemap.pruning import prune_to_files, use_threads
     from prunemap.report import training_table
 
     config = train_config(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed) if epochs != 0 else None

@@ -19,7 +19,6 @@ from prunemap.cli.training import (
     Resume,
     TrainingThreads,
     train_config,
-    use_threads,
 )
 
 
@@ -44,7 +43,7 @@ def train(
 ) -> None:
     """Train a network of the zoo. Writes NAME.safetensors and, beside it, NAME.onnx and NAME.json."""
     from prunemap.datasets import load_dataset
-    from prunemap.pruning import build_described, describe_model, load_checkpoint, train_to_files
+    from prunemap.pruning import build_described, describe_model, load_checkpoint, train_to_files, use_threads
     from prunemap.report import training_table
 
     config = train_config(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
-from prunemap.errors import Problems, UserError
+from prunemap.errors import Problems
 
 if TYPE_CHECKING:
     from prunemap.pruning import TrainConfig
@@ -45,17 +45,3 @@ def train_config(**settings: object) -> TrainConfig:
             problems.add(f"{name}: got {one['input']}: {one['msg']}" if one["loc"] else one["msg"])
         problems.raise_if_any()
         raise
-
-
-def use_threads(threads: int) -> None:
-    """Train with so many threads; 0 = as many as torch chooses.
-
-    Raises:
-        UserError: it is negative.
-    """
-    import torch
-
-    if threads < 0:
-        raise UserError(f"--threads: got {threads}, allowed is 0 (all cores) or more")
-    if threads:
-        torch.set_num_threads(threads)

@@ -6,7 +6,7 @@ from prunemap.pruning.export import export_onnx
 from prunemap.pruning.layers import list_layers
 from prunemap.pruning.masks import Kept, Masks, kept
 from prunemap.pruning.one_shot import prune
-from prunemap.pruning.stages import StageFiles, TrainReport, prune_to_files, train_to_files
+from prunemap.pruning.stages import StageFiles, TrainReport, prune_to_files, train_to_files, use_threads
 from prunemap.pruning.train import train
 from prunemap.pruning.train_config import EpochRecord, History, TrainConfig
 
@@ -31,4 +31,5 @@ __all__ = [
     "save_checkpoint",
     "train",
     "train_to_files",
+    "use_threads",
 ]

@@ -94,6 +94,18 @@ class StageFiles:
         return self.checkpoint.with_suffix(".masks" + SUFFIX)
 
 
+def use_threads(threads: int) -> None:
+    """Train with so many threads; 0 = as many as torch chooses.
+
+    Raises:
+        UserError: it is negative.
+    """
+    if threads < 0:
+        raise UserError(f"threads: got {threads}, allowed is 0 (all cores) or more")
+    if threads:
+        torch.set_num_threads(threads)
+
+
 def train_to_files(
     module: nn.Module, info: ModelInfo, dataset: Dataset, config: TrainConfig, output: str | Path, resume: bool = False
 ) -> TrainReport:

@@ -44,7 +44,7 @@ class GroupScheme(Scheme):
         real = view.apply(np.ones(weight.shape, dtype=np.int64))
         kept = keep_best(group_scores(view.apply(weight), real), real.sum(axis=(-2, -1)), density)
         mask: Mask = view.restore(kept, weight.shape, NUMPY)
-        return np.ascontiguousarray(mask)
+        return np.array(mask, order="C")  # a copy: what was spread over a group cannot be written to
 
 
 def group_scores(members: Any, real: Any) -> Any:

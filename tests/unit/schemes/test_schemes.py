@@ -96,6 +96,7 @@ def test_pruning_again_changes_nothing(case: Case) -> None:
     again = make_mask(pruned, case.spec, case.density)
     assert np.array_equal(pruned * again, pruned)
     assert mask.any()
+    assert mask.flags.writeable
     assert mask.dtype == bool
     assert mask.shape == case.weight.shape
 

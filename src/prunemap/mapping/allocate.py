@@ -45,15 +45,14 @@ def allocate(units: Sequence[Sequence[Point]], budget: float) -> Allocation:
         for unit, hull in enumerate(hulls)
         for position, (before, after) in enumerate(pairwise(hull), start=1)
     )
-    chosen = [hull[0] for hull in hulls]
-    total, last = sum(point.cost for point in chosen), None
+    allocation = Allocation([hull[0] for hull in hulls], None)
     for _, unit, position in steps:
-        if total <= budget:
+        if allocation.cost <= budget:
             break
+        chosen = list(allocation.chosen)
         before, chosen[unit] = chosen[unit], hulls[unit][position]
-        total += chosen[unit].cost - before.cost
-        last = (unit, before)
-    return Allocation(chosen, last)
+        allocation = Allocation(chosen, (unit, before))
+    return allocation
 
 
 def lower_hull(points: Sequence[Point]) -> list[Point]:

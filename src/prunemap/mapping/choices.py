@@ -123,14 +123,12 @@ class LayerChoices:
         )
 
     def _why_dense(self) -> str:
-        tried = [self.option(scheme, floor) for scheme, floor in self._floors.items()]
-        if not tried:
+        if not self._floors:
             return "no scheme was measured for it"
-        best = min(tried, key=lambda option: option.latency_us)
-        verdict = (
-            "the budget is met without it" if self.beats_dense(best.latency_us) else "nothing measured beats dense"
-        )
+        lowest_us = {s: self._predictor.latency_us(self._setting, s, floor) for s, floor in self._floors.items()}
+        best = min(lowest_us, key=lambda scheme: lowest_us[scheme])
+        pays = self.beats_dense(lowest_us[best])
         return (
-            f"{verdict}: {best.scheme} at density {best.density:.2g} would take {best.latency_us:.0f} µs, "
-            f"dense {self.dense.latency_us:.0f} µs"
+            f"{'the budget is met without it' if pays else 'nothing measured beats dense'}: {best} at density "
+            f"{self._floors[best]:.2g} would take {lowest_us[best]:.0f} µs, dense {self.dense.latency_us:.0f} µs"
         )

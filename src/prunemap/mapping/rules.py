@@ -85,7 +85,7 @@ class _Constraint:
         return (self.value * self.scale - self.offset) * (1 + 1e-9)
 
     def impossible(self, cheapest: float) -> UserError:
-        least = (cheapest + self.offset) / self.scale
+        least = (cheapest + self.offset) / self.scale * 1.0005  # so that rounding never says too little
         return UserError(
             f"{self.argument}: got {self.value:g}, the least possible with this table is {least:.4g}; layers where "
             "nothing measured beats dense stay dense; lower densities can be measured, and a smaller beta is faster"

@@ -53,7 +53,7 @@ def subject(onnx_file, make_engine, monkeypatch: pytest.MonkeyPatch) -> Subject:
 
 
 def test_the_result_follows_the_contract(subject: Subject) -> None:
-    result = bench(subject, ["dense", "onnxruntime"], effort=Effort(4, 0.001), command="prunemap bench small.onnx")
+    result = bench(subject, ["dense", "onnxruntime"], effort=Effort(4, 1e-9), command="prunemap bench small.onnx")
     printed = json.loads(result.model_dump_json())
     assert [row["engine"] for row in printed["results"]] == ["prunemap", "dense", "onnxruntime"]
     assert set(printed["results"][0]) == {"engine", "median_ms", "p10_ms", "p90_ms", "runs"}
@@ -68,7 +68,7 @@ def test_the_result_follows_the_contract(subject: Subject) -> None:
 
 
 def test_ours_is_always_there_and_once(subject: Subject) -> None:
-    result = bench(subject, ["prunemap", "dense", "dense"], effort=Effort(1, 0.001))
+    result = bench(subject, ["prunemap", "dense", "dense"], effort=Effort(1, 1e-9))
     assert [each.engine for each in result.results] == ["prunemap", "dense"]
 
 

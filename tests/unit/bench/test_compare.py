@@ -59,7 +59,7 @@ def test_a_drift_that_hits_both_engines_leaves_the_ratio_alone() -> None:
 
 def test_every_round_runs_every_engine_and_starts_with_the_next() -> None:
     loaded, clock, log = engines(a=lambda i: 0.02, b=lambda i: 0.02, c=lambda i: 0.02)
-    interleave(loaded, {}, Effort(rounds=3, seconds=0.0001), clock)
+    interleave(loaded, {}, Effort(rounds=3, seconds=1e-9), clock)
     measured = "".join(name for name, _ in log[-9:])
     assert measured == "abcbcacab"
 

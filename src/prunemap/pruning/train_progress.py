@@ -52,5 +52,5 @@ def show_training(history: History, steps_per_epoch: int, checkpoint: Path | Non
             kept = (
                 f"{checkpoint} keeps the last whole epoch" if checkpoint and checkpoint.exists() else "nothing is kept"
             )
-            progress.console.print(f"training interrupted; {kept}", highlight=False)
+            progress.console.print(f"training interrupted; {kept}", highlight=False, soft_wrap=True)
             raise

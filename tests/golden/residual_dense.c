@@ -33,7 +33,7 @@ static const copy_step s0 = {.map = &t5, .index = 0};
 static const conv_step s1 = {.in = &t5, .out = &t0, .residual = 0, .full = f32_conv_8x3, .tail = f32_conv_8x1, .tile_vectors = 3, .groups = 1, .pixels_outer = 1, .rows = 832, .starts = 896, .offsets = 960, .weights = 1088, .bias = 1984, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
 static const conv_step s2 = {.in = &t0, .out = &t1, .residual = 0, .full = f32_conv_8x3, .tail = f32_conv_8x1, .tile_vectors = 3, .groups = 1, .pixels_outer = 1, .rows = 832, .starts = 2048, .offsets = 2112, .weights = 2432, .bias = 4736, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
 static const conv_step s3 = {.in = &t1, .out = &t2, .residual = &t0, .full = f32_conv_8x3, .tail = f32_conv_8x1, .tile_vectors = 3, .groups = 1, .pixels_outer = 1, .rows = 832, .starts = 2048, .offsets = 2112, .weights = 4800, .bias = 7104, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
-static const depthwise_step s4 = {.in = &t2, .out = &t3, .residual = 0, .taps = 9, .multiplier = 1, .offsets = 7168, .weights = 7232, .bias = 7552, .mask = 0, .low = 0.0f, .high = 6.0f};
+static const depthwise_step s4 = {.in = &t2, .out = &t3, .residual = 0, .phases = 0, .kernel = f32_depthwise_any, .taps = 9, .multiplier = 1, .stride_y = 1, .stride_x = 1, .phase_count = 0, .phase_places = -1, .offsets = 7168, .weights = 7232, .bias = 7552, .mask = 0, .low = 0.0f, .high = 6.0f};
 static const pool_step s5 = {.in = &t3, .out = &t6, .kernel_y = 3, .kernel_x = 3, .stride_y = 2, .stride_x = 2, .top = 1, .left = 1, .bottom = 1, .right = 1, .count_pads = 0};
 static const phases_step s6 = {.in = &t6, .out = &t4, .stride_y = 2, .stride_x = 2, .phases = 7616};
 static const conv_step s7 = {.in = &t4, .out = &t7, .residual = 0, .full = f32_conv_16x1, .tail = 0, .tile_vectors = 1, .groups = 1, .pixels_outer = 0, .rows = 7744, .starts = 2048, .offsets = 7808, .weights = 8128, .bias = 12736, .mask = 7680, .low = -__builtin_inff(), .high = __builtin_inff()};
@@ -55,4 +55,5 @@ static const program_step steps[] = {
 };
 enum { STEPS = 11, SLOTS = 10 };
 #define ARENA_FLOATS 6283LL
+#define SCRATCH_FLOATS 0LL
 #include "engine.h"

@@ -41,7 +41,7 @@ static const copy_step s0 = {.map = &t5, .index = 0};
 static const conv_step s1 = {.in = &t5, .out = &t0, .residual = 0, .full = f32_conv_8x3, .tail = f32_conv_8x1, .tile_vectors = 3, .groups = 1, .pixels_outer = 1, .rows = 832, .starts = 896, .offsets = 960, .weights = 1088, .bias = 1984, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
 static const conv_step s2 = {.in = &t0, .out = &t1, .residual = 0, .full = f32_conv_2x7, .tail = f32_conv_2x6, .tile_vectors = 7, .groups = 4, .pixels_outer = 1, .rows = 832, .starts = 2048, .offsets = 2112, .weights = 2752, .bias = 3968, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
 static const conv_step s3 = {.in = &t1, .out = &t2, .residual = &t0, .full = f32_conv_2x7, .tail = f32_conv_2x6, .tile_vectors = 7, .groups = 4, .pixels_outer = 1, .rows = 832, .starts = 4032, .offsets = 4096, .weights = 4736, .bias = 5952, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
-static const depthwise_step s4 = {.in = &t2, .out = &t3, .residual = 0, .taps = 9, .multiplier = 1, .offsets = 6016, .weights = 6080, .bias = 6400, .mask = 0, .low = 0.0f, .high = 6.0f};
+static const depthwise_step s4 = {.in = &t2, .out = &t3, .residual = 0, .phases = 0, .kernel = f32_depthwise_any, .taps = 9, .multiplier = 1, .stride_y = 1, .stride_x = 1, .phase_count = 0, .phase_places = -1, .offsets = 6016, .weights = 6080, .bias = 6400, .mask = 0, .low = 0.0f, .high = 6.0f};
 static const pool_step s5 = {.in = &t3, .out = &t6, .kernel_y = 3, .kernel_x = 3, .stride_y = 2, .stride_x = 2, .top = 1, .left = 1, .bottom = 1, .right = 1, .count_pads = 0};
 static const phases_step s6 = {.in = &t6, .out = &t4, .stride_y = 2, .stride_x = 2, .phases = 6464};
 static const conv_step s7 = {.in = &t4, .out = &t7, .residual = 0, .full = f32_conv_2x1, .tail = 0, .tile_vectors = 1, .groups = 6, .pixels_outer = 0, .rows = 6592, .starts = 6656, .offsets = 6720, .weights = 7616, .bias = 9344, .mask = 6528, .low = -__builtin_inff(), .high = __builtin_inff()};
@@ -63,4 +63,5 @@ static const program_step steps[] = {
 };
 enum { STEPS = 11, SLOTS = 10 };
 #define ARENA_FLOATS 6283LL
+#define SCRATCH_FLOATS 0LL
 #include "engine.h"

@@ -67,6 +67,12 @@ SHAPES = (
     Case((1, 4, 6, 6), 6, empty=tuple(range(6))),
     # depthwise
     *(Case((1, 6, h, w), 6, groups=6, residual=h == w) for h, w in ((1, 1), (4, 4), (7, 9), (12, 33))),
+    *(
+        Case((1, 3, h, w), 3, groups=3, residual=h == w)
+        for h, w in ((14, 14), (7, 15), (8, 17), (13, 28), (6, 56), (3, 30))
+    ),
+    *(Case((1, 3, n, n), 3, (5, 5), pads=(2, 2, 2, 2), groups=3) for n in (4, 14, 16, 29)),
+    *(Case((1, 3, n, n), 6, (3, 3), (2, 2), groups=3, residual=True) for n in (7, 14, 29)),
     Case((2, 6, 9, 9), 12, (5, 5), (2, 2), (2, 2, 2, 2), groups=6),
     Case((1, 6, 9, 9), 6, (3, 3), pads=(2, 2, 2, 2), dilation=(2, 2), groups=6),
     # linear

@@ -130,6 +130,11 @@ def position_offsets(op: Conv, layout: Layout, phases: Phases | None) -> list[in
     return offsets
 
 
+def position_phases(op: Conv) -> list[Pair]:
+    """Return the phase that every kernel position reads."""
+    return [_phase(op, ky, kx)[0] for ky in range(op.weight.shape[2]) for kx in range(op.weight.shape[3])]
+
+
 def is_strided(op: Conv) -> bool:
     """Whether the conv reads phases of its input."""
     return op.stride != (1, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from prunemap.compiler.ir import (
     Node,
     Range,
 )
-from prunemap.compiler.layout import Layout, Layouts, assign_layouts, phases_name, position_offsets
+from prunemap.compiler.layout import Layout, Layouts, assign_layouts, phases_name, position_offsets, position_phases
 from prunemap.compiler.memory import Life, place
 from prunemap.compiler.program import (
     NONE,
@@ -47,10 +47,14 @@ from prunemap.compiler.program import (
     PointwiseStep,
     Step,
     Symbol,
+    Tensor,
     Tile,
     TimedStep,
+    conv_tile,
+    depthwise_rows,
+    linear_tile,
 )
-from prunemap.compiler.select import choose_conv, choose_linear, density_of
+from prunemap.compiler.select import choose_conv, choose_linear, density_of, rows_fit
 from prunemap.compiler.structure import structure_of
 from prunemap.core import DENSE, SchemeSpec, Target
 from prunemap.core.artifact import KernelChoice
@@ -75,9 +79,8 @@ class Lowering:
         """Layout of a tensor, or of the phases of a conv."""
         return self.layouts.tensors[tensor]
 
-    def tile(self, filters: int, vectors: int = 0) -> Symbol:
+    def tile(self, tile: Tile) -> Symbol:
         """Ask for a tile to be compiled."""
-        tile = Tile(filters, vectors)
         self.tiles[tile] = None
         return Symbol(tile.symbol)
 
@@ -115,23 +118,30 @@ def lower(
     aliases: dict[str, str] = {}
     count = len(slots)
     for index, name in enumerate(graph.inputs):
-        low.steps.append(TimedStep(CopyInStep(name, index), count + index))
+        low.steps.append(TimedStep(CopyInStep(Tensor(name), index), count + index))
     slot = 0
     for node in graph.nodes:
         inputs = tuple(aliases.get(name, name) for name in node.inputs)
         if isinstance(node.op, Identity) or _is_view(low, node):
             aliases[node.output] = inputs[0]
             continue
-        for step in _RULES[type(node.op)](low, node, *inputs):
+        for step in _RULES[type(node.op)](low, node, *map(Tensor, inputs)):
             low.steps.append(TimedStep(step, slot))
         slot += 1
     count += len(graph.inputs)
     for index, name in enumerate(graph.outputs):
-        low.steps.append(TimedStep(CopyOutStep(aliases.get(name, name), index), count + index))
+        low.steps.append(TimedStep(CopyOutStep(Tensor(aliases.get(name, name)), index), count + index))
     slots += [f"input {name}" for name in graph.inputs] + [f"output {name}" for name in graph.outputs]
     tensors, arena = _place_tensors(low)
     return LoweredProgram(
-        tensors, tuple(low.steps), tuple(slots), tuple(low.tiles), arena, low.blob.content(), tuple(low.choices)
+        tensors,
+        tuple(low.steps),
+        tuple(slots),
+        tuple(low.tiles),
+        arena,
+        _scratch_floats(low),
+        low.blob.content(),
+        tuple(low.choices),
     )
 
 
@@ -140,48 +150,73 @@ def _is_view(low: Lowering, node: Node) -> bool:
     return isinstance(node.op, Flatten) and low.layout(node.inputs[0]).plane == 1
 
 
-def tensors_of(step: Step) -> list[str]:
+def tensors_of(step: Step) -> list[Tensor]:
     """Return the tensors that a step names."""
-    fields = (getattr(step, name, None) for name in ("in_", "other", "residual", "out", "map"))
-    return [name for name in fields if name is not None]
+    values = (getattr(step, each.name) for each in fields(step))
+    return [value for value in values if isinstance(value, Tensor)]
 
 
 def _place_tensors(low: Lowering) -> tuple[tuple[Placed, ...], int]:
+    """Return all tensors and the size of the arena."""
     lives: dict[str, tuple[int, int]] = {}
+    scratch: dict[str, None] = {}
     for index, timed in enumerate(low.steps):
-        for name in tensors_of(timed.step):
-            lives[name] = (lives.get(name, (index, index))[0], index)
+        for tensor in tensors_of(timed.step):
+            if tensor.in_scratch:
+                scratch[tensor.name] = None
+            else:
+                lives[tensor.name] = (lives.get(tensor.name, (index, index))[0], index)
     offsets, size = place(Life(name, low.layout(name).total, *life) for name, life in lives.items())
-    # A vector may read past the last plane by as far as a kernel position reaches.
-    slack = max(low.layout(name).origin + low.layout(name).pitch for name in lives) + 16 * low.target.lanes
-    slack += max(low.layout(name).plane for name in lives)
-    return tuple(Placed(name, low.layout(name), at) for name, at in offsets.items()), size + slack
+    placed = [Placed(name, low.layout(name), at) for name, at in offsets.items()]
+    placed += [Placed(name, low.layout(name), 0) for name in scratch]
+    return tuple(placed), size + max(_overreach(each.layout) for each in placed)
 
 
-def _conv(low: Lowering, node: Node, source: str, residual: str | None = None) -> list[Step]:
+def _overreach(layout: Layout) -> int:
+    """How far a vector may read past the last plane of a tensor, as far as a kernel position reaches."""
+    return layout.origin + layout.pitch + layout.plane + 16 * layout.lanes
+
+
+def _scratch_floats(low: Lowering) -> int:
+    """Floats of scratch per thread: the largest set of phases of one channel."""
+    needed = [0]
+    for timed in low.steps:
+        for tensor in tensors_of(timed.step):
+            if tensor.in_scratch and isinstance(timed.step, DepthwiseStep):
+                layout = low.layout(tensor.name)
+                needed.append(timed.step.phase_count * layout.plane + _overreach(layout))
+    return max(needed)
+
+
+def _conv(low: Lowering, node: Node, source: Tensor, residual: Tensor | None = None) -> list[Step]:
     op = node.op
     assert isinstance(op, Conv)
-    steps: list[Step] = []
-    phases = low.layouts.phases.get(node.output)
-    if phases is not None:
-        made = phases_name(node.output)
-        places = low.blob.add(np.asarray(phases.used, np.int32))
-        steps.append(PhasesStep(source, made, op.stride[0], op.stride[1], places))
-        source = made
-    layout = low.layout(source)
-    offsets = np.asarray(position_offsets(op, layout, phases), np.int64)
     if op.groups > 1 and op.groups == low.graph.shapes[node.inputs[0]][1]:
-        return [*steps, _depthwise_step(low, node, source, residual, offsets)]
-    return [*steps, _conv_step(low, node, source, residual, offsets)]
+        return [_depthwise_step(low, node, source, residual)]
+    phases = low.layouts.phases.get(node.output)
+    if phases is None:
+        return [_conv_step(low, node, source, residual)]
+    cut = Tensor(phases_name(node.output))
+    places = low.blob.add(np.asarray(phases.used, np.int32))
+    return [PhasesStep(source, cut, *op.stride, places), _conv_step(low, node, cut, residual)]
 
 
-def _conv_step(low: Lowering, node: Node, source: str, residual: str | None, positions: NDArray[np.int64]) -> ConvStep:
+def _positions(low: Lowering, node: Node) -> NDArray[np.int64]:
+    """The offset of every kernel position, in the input or in its phases."""
     op = node.op
+    assert isinstance(op, Conv)
+    phases = low.layouts.phases.get(node.output)
+    layout = low.layout(node.inputs[0] if phases is None else phases_name(node.output))
+    return np.asarray(position_offsets(op, layout, phases), np.int64)
+
+
+def _conv_step(low: Lowering, node: Node, source: Tensor, residual: Tensor | None) -> ConvStep:
+    op, positions = node.op, _positions(low, node)
     assert isinstance(op, Conv)
     out, keep_zeros = low.layout(node.output), not low.detect
     choice = choose_conv(op, out, low.target, low.schemes.get(node.name), keep_zeros)
     packed, v = choice.packed, choice.vectors
-    kernel = low.tile(packed.height, v)
+    kernel = low.tile(conv_tile(packed.height, v))
     tail = out.vectors % v
     low.choose(node, kernel.name, op.weight, packed.weights.size)
     columns = packed.columns.astype(np.int64)
@@ -190,13 +225,13 @@ def _conv_step(low: Lowering, node: Node, source: str, residual: str | None, pos
         per_group = len(op.weight) // op.groups
         first = packed.rows[:, 0] // per_group * op.weight.shape[1]
         channels = channels + np.repeat(first, np.diff(packed.starts))
-    offsets = channels * low.layout(source).plane + positions[position]
+    offsets = channels * low.layout(source.name).plane + positions[position]
     return ConvStep(
         in_=source,
-        out=node.output,
+        out=Tensor(node.output),
         residual=residual,
         full=kernel,
-        tail=low.tile(packed.height, tail) if tail else None,
+        tail=low.tile(conv_tile(packed.height, tail)) if tail else None,
         tile_vectors=v,
         pixels_outer=choice.pixels_outer,
         mask=low.mask(out),
@@ -220,48 +255,60 @@ def _packed_fields(
     }
 
 
-def _depthwise_step(
-    low: Lowering, node: Node, source: str, residual: str | None, positions: NDArray[np.int64]
-) -> DepthwiseStep:
-    op = node.op
+def _depthwise_step(low: Lowering, node: Node, source: Tensor, residual: Tensor | None) -> DepthwiseStep:
+    op, positions, out = node.op, _positions(low, node), low.layout(node.output)
     assert isinstance(op, Conv)
-    low.choose(node, "f32_depthwise", op.weight, op.weight.size, "depthwise runs dense")
+    phases = low.layouts.phases.get(node.output)
+    kernel = Symbol("f32_depthwise_any")
+    if rows_fit(op, out):
+        kernel = low.tile(depthwise_rows(op.weight.shape[2]))
+    elif phases is not None:  # of one channel: (phase) planes
+        layout = low.layout(phases_name(node.output))
+        first = np.asarray([phases.used.index(p) for p in position_phases(op)], np.int64)
+        positions = positions - first * (layout.channels // len(phases.used) - 1) * layout.plane
+    low.choose(node, kernel.name, op.weight, op.weight.size, "depthwise runs dense")
     return DepthwiseStep(
         in_=source,
-        out=node.output,
+        out=Tensor(node.output),
         residual=residual,
+        phases=Tensor(phases_name(node.output), in_scratch=True) if phases else None,
+        kernel=kernel,
         taps=len(positions),
         multiplier=len(op.weight) // op.groups,
+        stride_y=op.stride[0],
+        stride_x=op.stride[1],
+        phase_count=len(phases.used) if phases else 0,
+        phase_places=low.blob.add(np.asarray(phases.used, np.int32)) if phases else NONE,
         offsets=low.blob.add(positions.astype(np.int32)),
         weights=low.blob.add(op.weight.astype(np.float32)),
         bias=low.blob.add(op.bias.astype(np.float32)),
-        mask=low.mask(low.layout(node.output)),
+        mask=low.mask(out),
         low=op.clamp.low,
         high=op.clamp.high,
     )
 
 
-def _linear(low: Lowering, node: Node, source: str, residual: str | None = None) -> list[Step]:
+def _linear(low: Lowering, node: Node, source: Tensor, residual: Tensor | None = None) -> list[Step]:
     op = node.op
     assert isinstance(op, Linear)
     packed = choose_linear(op.weight, keep_zeros=not low.detect)
-    kernel = low.tile(packed.height)
+    kernel = low.tile(linear_tile(packed.height))
     low.choose(node, kernel.name, op.weight, packed.weights.size)
-    offsets = packed.columns.astype(np.int64) * low.layout(source).plane
-    fields = _packed_fields(low, packed, offsets, op.bias, op.clamp)
-    return [LinearStep(in_=source, out=node.output, residual=residual, kernel=kernel, **fields)]
+    offsets = packed.columns.astype(np.int64) * low.layout(source.name).plane
+    stored = _packed_fields(low, packed, offsets, op.bias, op.clamp)
+    return [LinearStep(in_=source, out=Tensor(node.output), residual=residual, kernel=kernel, **stored)]
 
 
-def _pool(low: Lowering, node: Node, source: str) -> list[Step]:
+def _pool(low: Lowering, node: Node, source: Tensor) -> list[Step]:
     op = node.op
     assert isinstance(op, MaxPool | AveragePool)
     window = (*op.kernel, *op.stride, *op.pads)
     if isinstance(op, MaxPool):
-        return [MaxPoolStep(source, node.output, *window)]
-    return [AveragePoolStep(source, node.output, *window, count_pads=op.count_pads)]
+        return [MaxPoolStep(source, Tensor(node.output), *window)]
+    return [AveragePoolStep(source, Tensor(node.output), *window, count_pads=op.count_pads)]
 
 
-def _pointwise(low: Lowering, node: Node, source: str, other: str | None = None) -> list[Step]:
+def _pointwise(low: Lowering, node: Node, source: Tensor, other: Tensor | None = None) -> list[Step]:
     op, clamp, scale, shift = node.op, ANY, NONE, NONE
     if isinstance(op, Affine):
         scale, shift = low.blob.add(op.scale.astype(np.float32)), low.blob.add(op.shift.astype(np.float32))
@@ -269,7 +316,7 @@ def _pointwise(low: Lowering, node: Node, source: str, other: str | None = None)
         clamp = op.range
     elif isinstance(op, Add):
         clamp = op.clamp
-    return [PointwiseStep(source, other, node.output, scale, shift, clamp.low, clamp.high)]
+    return [PointwiseStep(source, other, Tensor(node.output), scale, shift, clamp.low, clamp.high)]
 
 
 _RULES: dict[type[Any], Callable[..., list[Step]]] = {
@@ -280,6 +327,6 @@ _RULES: dict[type[Any], Callable[..., list[Step]]] = {
     Add: _pointwise,
     MaxPool: _pool,
     AveragePool: _pool,
-    GlobalAveragePool: lambda low, node, source: [GlobalAveragePoolStep(source, node.output)],
-    Flatten: lambda low, node, source: [FlattenStep(source, node.output)],
+    GlobalAveragePool: lambda low, node, source: [GlobalAveragePoolStep(source, Tensor(node.output))],
+    Flatten: lambda low, node, source: [FlattenStep(source, Tensor(node.output))],
 }

@@ -44,19 +44,39 @@ class Step:
 
 @dataclass(frozen=True)
 class Tile:
-    """A kernel tile that the program needs compiled: FILTERS × VECTORS (0 vectors: a linear tile)."""
+    """A kernel that is compiled for the sizes that the program needs: a header included with sizes defined."""
 
-    filters: int
-    vectors: int = 0
+    header: str
+    sizes: tuple[tuple[str, int], ...]
 
     @property
     def symbol(self) -> str:
-        """The C name: f32_conv_8x3, f32_linear_16."""
-        return f"f32_conv_{self.filters}x{self.vectors}" if self.vectors else f"f32_linear_{self.filters}"
+        """The C name: f32_conv_8x3, f32_linear_16, f32_depthwise_rows_3."""
+        name = self.header.removesuffix(".h").removesuffix("_tile")
+        return f"f32_{name}_{'x'.join(str(size) for _, size in self.sizes)}"
 
 
-Tensor = str
-"""Name of a :class:`Placed` tensor."""
+def conv_tile(filters: int, vectors: int) -> Tile:
+    """A tile of conv.h."""
+    return Tile("conv_tile.h", (("FILTERS", filters), ("VECTORS", vectors)))
+
+
+def linear_tile(filters: int) -> Tile:
+    """A tile of linear.h."""
+    return Tile("linear_tile.h", (("FILTERS", filters),))
+
+
+def depthwise_rows(kernel: int) -> Tile:
+    """A kernel of depthwise.h for square kernels of stride 1."""
+    return Tile("depthwise_rows.h", (("KERNEL", kernel),))
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A :class:`Placed` tensor by name; one ``in_scratch`` lies in each thread's scratch: only its layout counts."""
+
+    name: str
+    in_scratch: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,8 +112,14 @@ class DepthwiseStep(Step):
     in_: Tensor
     out: Tensor
     residual: Tensor | None
+    phases: Tensor | None
+    kernel: Symbol
     taps: int
     multiplier: int
+    stride_y: int
+    stride_x: int
+    phase_count: int
+    phase_places: int
     offsets: int
     weights: int
     bias: int
@@ -264,5 +290,7 @@ class LoweredProgram:
     """Names of what is timed: the nodes in graph order, then the inputs, then the outputs."""
     tiles: tuple[Tile, ...]
     arena_floats: int
+    scratch_floats: int
+    """Per thread."""
     blob: bytes = field(repr=False)
     choices: tuple[KernelChoice, ...] = ()

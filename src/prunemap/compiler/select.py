@@ -81,6 +81,14 @@ def choose_linear(weight: Array, keep_zeros: bool) -> RowGroups:
     return pack(weight, kept, best)
 
 
+def rows_fit(op: Conv, out: Layout) -> bool:
+    """Whether the depthwise kernel that shares loaded rows can run: rows long enough, stores inside the plane."""
+    square = op.weight.shape[2:] in ((3, 3), (5, 5)) and op.stride == op.dilation == (1, 1)
+    covered = -(-out.pitch // out.lanes) * out.lanes
+    inside = (out.size[0] - 1) * out.pitch + max(out.pitch, out.lanes) <= out.interior
+    return square and inside and covered <= 1.35 * out.pitch
+
+
 def density_of(weight: Array) -> float:
     """Return non-zeros / all."""
     return float(np.count_nonzero(weight) / weight.size)

@@ -14,6 +14,8 @@ PMAP_EXPORT int32_t pmap_abi(void);
 
 /* Bytes of activations that one engine allocates. */
 PMAP_EXPORT int64_t pmap_arena_bytes(void);
+/* Bytes that it allocates besides for each of its threads. */
+PMAP_EXPORT int64_t pmap_thread_bytes(void);
 
 /* Make an engine. `weights` is the program's weight blob, 64-byte aligned; it must outlive the engine. NULL if threads
  * < 1, or if memory or threads cannot be had. */

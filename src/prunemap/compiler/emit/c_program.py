@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from math import isinf
 
-from prunemap.compiler.program import LoweredProgram, Placed, Step, Symbol, Tile
+from prunemap.compiler.program import LoweredProgram, Placed, Step, Symbol, Tensor, Tile
 from prunemap.core import Target
-
-_TENSOR_FIELDS = frozenset(("in_", "other", "residual", "out", "map"))
 
 
 def emit_program(program: LoweredProgram, target: Target) -> str:
@@ -25,16 +23,15 @@ def emit_program(program: LoweredProgram, target: Target) -> str:
         "\n".join(f"    {{{t.step.symbol}, &s{i}, {t.slot}}}," for i, t in enumerate(program.steps)),
         "};",
         f"enum {{ STEPS = {len(program.steps)}, SLOTS = {len(program.slots)} }};",
-        f"#define ARENA_FLOATS {program.arena_floats}LL",
+        f"#define ARENA_FLOATS {program.arena_floats}LL\n#define SCRATCH_FLOATS {program.scratch_floats}LL",
         '#include "engine.h"',
     ]
     return "\n".join(part for part in parts if part) + "\n"
 
 
 def _tile(tile: Tile) -> str:
-    header = "conv_tile.h" if tile.vectors else "linear_tile.h"
-    vectors = f"\n#define VECTORS {tile.vectors}" if tile.vectors else ""
-    return f'#define NAME(part) {tile.symbol}##part\n#define FILTERS {tile.filters}{vectors}\n#include "{header}"'
+    sizes = "".join(f"\n#define {name} {size}" for name, size in tile.sizes)
+    return f'#define NAME(part) {tile.symbol}##part{sizes}\n#include "{tile.header}"'
 
 
 def _tensor(name: str, placed: Placed) -> str:
@@ -57,17 +54,15 @@ def _tensor(name: str, placed: Placed) -> str:
 
 
 def _step(index: int, step: Step, names: dict[str, str]) -> str:
-    body = ", ".join(
-        f".{each.name.rstrip('_')} = {_value(each.name, getattr(step, each.name), names)}" for each in fields(step)
-    )
+    body = ", ".join(f".{each.name.rstrip('_')} = {_value(getattr(step, each.name), names)}" for each in fields(step))
     return f"static const {step.struct} s{index} = {{{body}}};"
 
 
-def _value(name: str, value: object, names: dict[str, str]) -> str:
+def _value(value: object, names: dict[str, str]) -> str:
     if value is None:
         return "0"
-    if name in _TENSOR_FIELDS:
-        return "&" + names[str(value)]
+    if isinstance(value, Tensor):
+        return "&" + names[value.name]
     if isinstance(value, Symbol):
         return value.name
     if isinstance(value, float):

@@ -1,5 +1,5 @@
 /* The C ABI of a compiled program and its thread pool; included last. The generated file defines before it:
- * `steps`, STEPS, SLOTS, ARENA_FLOATS. An engine is independent of every other one; one engine serves one caller at a
+ * `steps`, STEPS, SLOTS, ARENA_FLOATS, SCRATCH_FLOATS. An engine is independent of every other one; one engine serves one caller at a
  * time (the Python side holds a lock). */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -98,6 +98,7 @@ static void *work(void *arg) {
 
 int32_t pmap_abi(void) { return PMAP_ABI; }
 int64_t pmap_arena_bytes(void) { return (int64_t)ARENA_FLOATS * 4; }
+int64_t pmap_thread_bytes(void) { return (int64_t)SCRATCH_FLOATS * 4; }
 
 void pmap_destroy(pmap_engine *e) {
   if (!e) return;
@@ -108,6 +109,7 @@ void pmap_destroy(pmap_engine *e) {
   pthread_mutex_destroy(&e->lock);
   free(e->workers);
   free(e->context.arena);
+  free(e->context.scratch);
   free(e);
 }
 
@@ -130,12 +132,15 @@ pmap_engine *pmap_create(const void *weights, int32_t threads) {
   pthread_cond_init(&e->changed, 0);
   size_t bytes = ((size_t)ARENA_FLOATS * 4 + 63) / 64 * 64;
   e->context.arena = aligned_alloc(64, bytes);
+  e->context.scratch_floats = SCRATCH_FLOATS;
+  e->context.scratch = calloc((size_t)SCRATCH_FLOATS * (size_t)threads + 1, sizeof(float));
   e->workers = calloc((size_t)threads, sizeof *e->workers);
-  if (e->context.arena && e->workers) {
+  int have_memory = e->context.arena && e->context.scratch && e->workers;
+  if (have_memory) {
     memset(e->context.arena, 0, bytes);
     while (e->started < threads - 1 && start_worker(e, e->started)) e->started++;
   }
-  if (!e->context.arena || !e->workers || e->started < threads - 1) {
+  if (!have_memory || e->started < threads - 1) {
     pmap_destroy(e);
     return 0;
   }

@@ -58,25 +58,32 @@ typedef struct {
   int64_t phases; /* (py, px) per phase */
 } phases_step;
 
+/* Cut one phase out of a plane. */
+INLINE void cut_phase(const tensor *in, const float *plane, const tensor *out, float *to_plane, const int32_t *phase,
+                      int stride_y, int stride_x) {
+  int py = phase[0], px = phase[1], width = (in->width - px + stride_x - 1) / stride_x;
+  for (int y = 0; y < out->height; y++) {
+    float *to = to_plane + out->origin + (int64_t)y * out->pitch;
+    int from_y = y * stride_y + py, x = 0;
+    if (from_y < in->height) {
+      const float *from = plane + in->origin + (int64_t)from_y * in->pitch + px;
+      if (stride_x == 2)
+        for (; x < width; x++) to[x] = from[2 * x];
+      else
+        for (; x < width; x++) to[x] = from[(int64_t)x * stride_x];
+    }
+    for (; x < out->width; x++) to[x] = 0;
+  }
+  zero_around_rows(out, to_plane);
+}
+
 static void f32_phases(const context *c, const void *step, int thread, int threads) {
   const phases_step *s = step;
   const int32_t *phases = in_blob(c, s->phases);
   FOR_PLANES(s->out) {
-    int phase = ch / s->in->channels, py = phases[2 * phase], px = phases[2 * phase + 1];
-    int width = (s->in->width - px + s->stride_x - 1) / s->stride_x;
-    for (int y = 0; y < s->out->height; y++) {
-      float *to = row_of(c, s->out, n, ch, y);
-      int from_y = y * s->stride_y + py, x = 0;
-      if (from_y < s->in->height) {
-        const float *from = row_of(c, s->in, n, ch % s->in->channels, from_y) + px;
-        if (s->stride_x == 2)
-          for (; x < width; x++) to[x] = from[2 * x];
-        else
-          for (; x < width; x++) to[x] = from[x * s->stride_x];
-      }
-      for (; x < s->out->width; x++) to[x] = 0;
-    }
-    zero_around_rows(s->out, plane_of(c, s->out, n, ch));
+    int channels = s->in->channels;
+    cut_phase(s->in, plane_of(c, s->in, n, ch % channels), s->out, plane_of(c, s->out, n, ch),
+              phases + 2 * (ch / channels), s->stride_y, s->stride_x);
   }
 }
 
@@ -138,15 +145,14 @@ static void f32_global_average_pool(const context *c, const void *step, int thre
   const unary_step *s = step;
   const tensor *t = s->in;
   FOR_PLANES(t) {
+    /* The columns between the rows are zero where there are any: all rows are summed as one. */
+    const float *pixels = row_of(c, t, n, ch, 0);
+    int count = (t->height - 1) * t->pitch + t->width, i = 0;
     vfloat sums = {0};
     float sum = 0;
-    for (int y = 0; y < t->height; y++) {
-      const float *row = row_of(c, t, n, ch, y);
-      int x = 0;
-      for (; x + LANES <= t->width; x += LANES) sums += v_load(row + x);
-      for (; x < t->width; x++) sum += row[x];
-    }
-    for (int i = 0; i < LANES; i++) sum += sums[i];
+    for (; i + LANES <= count; i += LANES) sums += v_load(pixels + i);
+    for (; i < count; i++) sum += pixels[i];
+    for (i = 0; i < LANES; i++) sum += sums[i];
     *row_of(c, s->out, n, ch, 0) = sum / (float)(t->height * t->width);
     zero_around_rows(s->out, plane_of(c, s->out, n, ch));
   }

@@ -15,7 +15,8 @@ typedef struct {
 } tensor;
 
 typedef struct {
-  float *arena;
+  float *arena, *scratch; /* scratch: scratch_floats for each thread */
+  int64_t scratch_floats;
   const uint8_t *blob;
   const float *const *inputs;
   float *const *outputs;

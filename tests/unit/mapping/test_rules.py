@@ -168,6 +168,12 @@ def test_coupled_layers_share_one_filter_density(network, make_table) -> None:
     assert "shared by the 2 layers" in layers["wide"].reason
 
 
+def test_coupled_layers_that_do_better_without_filter_are_decided_one_by_one(network, make_table) -> None:
+    coupled = (frozenset({"wide", "deep"}),)
+    request = MapRequest(network, make_table(network, COARSE), Budget(density=0.1), coupled=coupled)
+    assert RULES.map(request).plan == RULES.map(replace(request, coupled=())).plan
+
+
 def test_layers_coupled_to_one_that_stays_dense_get_no_filter(network, make_table) -> None:
     coupled = (frozenset({"stem", "wide"}),)
     request = MapRequest(network, make_table(network, ONLY_FILTER), Budget(density=0.3), coupled=coupled)

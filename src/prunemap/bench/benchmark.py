@@ -7,8 +7,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from prunemap.bench.compare import Effort, Samples, interleave, ratio
 from prunemap.bench.engines import ENGINES, Subject
 from prunemap.bench.verify import Input, named_batch, random_batch, verify
@@ -16,6 +14,7 @@ from prunemap.compiler import compile_model
 from prunemap.core import Machine, Plan
 from prunemap.core.files import existing_file, sha256_of
 from prunemap.core.table import look_up
+from prunemap.core.value import Value
 from prunemap.devices import check_threads, pinned, read_machine
 from prunemap.errors import UserError
 from prunemap.runtime import Engine, Program, read_program
@@ -24,10 +23,8 @@ OURS = "prunemap"
 DEFAULT_VS = ("onnxruntime", "dense")
 
 
-class EngineResult(BaseModel):
+class EngineResult(Value):
     """What one engine took per run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: str
     median_ms: float
@@ -36,10 +33,8 @@ class EngineResult(BaseModel):
     runs: int
 
 
-class BenchResult(BaseModel):
+class BenchResult(Value):
     """The comparison, with everything that is needed to take it again."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     results: tuple[EngineResult, ...]
     max_relative_error: float

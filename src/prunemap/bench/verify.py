@@ -11,12 +11,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
-from pydantic import BaseModel, ConfigDict
 
 from prunemap.bench.engines import Batch, LoadedOnnxRuntime
 from prunemap.compiler.onnx_file import graph_inputs, read_onnx
 from prunemap.core.artifact import TensorInfo
 from prunemap.core.files import existing_file
+from prunemap.core.value import Value
 from prunemap.errors import UserError
 from prunemap.runtime import Engine
 
@@ -37,10 +37,8 @@ class Runs(Protocol):
     def run(self, x: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]: ...
 
 
-class OutputError(BaseModel):
+class OutputError(Value):
     """How far one output is off."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     name: str
     shape: tuple[int, ...]
@@ -48,10 +46,8 @@ class OutputError(BaseModel):
     """Largest error over the output's largest magnitude; infinite where a value is not finite."""
 
 
-class VerifyResult(BaseModel):
+class VerifyResult(Value):
     """The errors of all outputs, each the largest over the batches."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     reference: str
     """What the program was held against, with its version."""

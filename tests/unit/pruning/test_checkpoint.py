@@ -1,0 +1,76 @@
+"""Checkpoints of networks of the MODELS table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from prunemap.datasets import load_dataset
+from prunemap.errors import UserError
+from prunemap.pruning import ModelInfo, build_described, describe_model, load_checkpoint, save_checkpoint
+
+INFO = ModelInfo(
+    model="resnet20",
+    options={"width": 0.5},
+    input_shape=(1, 28, 28),
+    classes=("a", "b", "c"),
+    dataset="letters",
+    mean=(0.5,),
+    std=(0.25,),
+)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    module = build_described(INFO, seed=3)
+    module.get_buffer("bn1.running_mean").fill_(0.25)
+    save_checkpoint(tmp_path / "m.safetensors", module, INFO)
+    loaded, info = load_checkpoint(tmp_path / "m.safetensors")
+    assert info == INFO
+    assert not loaded.training
+    assert loaded.state_dict().keys() == module.state_dict().keys()
+    for name, value in module.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+
+
+def test_tied_and_channels_last_weights_can_be_saved(tmp_path: Path) -> None:
+    module = build_described(INFO).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.bn1.bias = module.bn1.weight
+    save_checkpoint(tmp_path / "m.safetensors", module, INFO)
+    loaded, _ = load_checkpoint(tmp_path / "m.safetensors")
+    assert torch.equal(loaded.bn1.bias, module.bn1.weight)
+    assert torch.equal(loaded.conv1.weight, module.conv1.weight)
+
+
+def test_description_of_a_data_set() -> None:
+    info = describe_model("resnet8", {}, load_dataset("fashion-mnist-subset"))
+    assert info.input_shape == (1, 28, 28)
+    assert info.classes[0] == "T-shirt/top"
+    assert (info.dataset, info.mean, info.std) == ("fashion-mnist-subset", (0.2860,), (0.3530,))
+
+
+def test_unusable_files_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "m.safetensors"
+    with pytest.raises(UserError, match="checkpoint: no such file"):
+        load_checkpoint(file)
+    file.write_bytes(b"PK\x03\x04 a pickle of somebody else's")
+    with pytest.raises(UserError, match=r"m\.safetensors is corrupted or not a safetensors file"):
+        load_checkpoint(file)
+    save_checkpoint(file, torch.nn.Linear(2, 2), INFO)
+    with pytest.raises(UserError, match=r"the weights in .*m\.safetensors do not fit resnet20: "):
+        load_checkpoint(file)
+    save_checkpoint(file, build_described(INFO), INFO.model_copy(update={"model": "resnet7"}))
+    with pytest.raises(UserError, match="model: got 'resnet7', allowed are"):
+        load_checkpoint(file)
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match="is corrupted"):
+        load_checkpoint(file)
+
+
+def test_a_training_run_is_not_a_checkpoint(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="is not a ModelInfo file of prunemap"):
+        load_checkpoint(tmp_path / "other.safetensors")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table
 
+WIDTH = 80
+
 
 def new_table(title: str, *headers: str, caption: str = "", left: int = 1) -> Table:
     """Return an empty table; the first ``left`` columns hold text, the others figures, aligned right."""
@@ -17,6 +19,7 @@ def new_table(title: str, *headers: str, caption: str = "", left: int = 1) -> Ta
         pad_edge=False,
         collapse_padding=True,
         show_header=any(headers),
+        min_width=min(WIDTH, max(map(len, caption.split("\n")))),  # else a narrow table breaks its caption
     )
     for i, header in enumerate(headers):
         table.add_column(header, justify="left" if i < left else "right", overflow="fold")

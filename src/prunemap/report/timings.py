@@ -131,9 +131,9 @@ def demo_tables(summary: DemoFigures) -> list[Table]:
     standard_error = 100 * sqrt(accuracy * (1 - accuracy) / summary.test_images)
     points = 100 * (accuracy - summary.control_accuracy)
     caption = (
-        f"the dense accuracy is a control's, trained for as many epochs in all; {summary.test_images} test images\n"
-        f"latency: {_threads(bench.threads)}, median of {bench.rounds} interleaved rounds, {_machine(bench.machine)}\n"
-        f"largest relative error of prunemap against {summary.verify.reference}: "
+        f"dense accuracy: a control trained for as many epochs in all; {summary.test_images} test images\n"
+        f"latency: {_threads(bench.threads)}, median of {bench.rounds} interleaved rounds\n{_machine(bench.machine)}\n"
+        f"largest relative error against {summary.verify.reference}: "
         f"{summary.verify.max_relative_error:.2g}, on {summary.verify.batches} images"
     )
     table = new_table(f"{summary.model} on {summary.data}", "", "dense", "pruned", "pruning gives", caption=caption)

@@ -24,6 +24,7 @@ ORDER = (
     ("report",),
     ("pipeline",),
     ("cli",),
+    ("__main__",),
 )
 WITHIN = {("core", "errors"), ("pruning", "datasets"), ("pruning", "models")}
 TORCH = {"models", "datasets", "pruning"}

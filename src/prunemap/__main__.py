@@ -1,0 +1,5 @@
+"""python -m prunemap"""
+
+from prunemap.cli import main
+
+main()

@@ -1,0 +1,139 @@
+"""Bad input, one by one: exit code 2, a message of at most 12 lines that says what is wrong, nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from prunemap.cli import app
+from prunemap.compiler import compile_model, identity_of, read_specs
+from prunemap.core import Plan, PlanLayer, SchemeSpec
+from prunemap.core.files import write_json
+from tests.networks import OnnxBuilder, residual_network, save
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with good and bad files of every kind."""
+    folder = tmp_path_factory.mktemp("files")
+    good = save(residual_network(), folder / "good.onnx")
+    compile_model(good).save(folder / "good.pmap")
+    content = good.read_bytes()
+    (folder / "cut.onnx").write_bytes(content[: len(content) // 2])
+    (folder / "text.onnx").write_text("this is no model")
+    pmap = bytearray((folder / "good.pmap").read_bytes())
+    pmap[len(pmap) // 2] ^= 0xFF
+    (folder / "corrupted.pmap").write_bytes(pmap)
+    b = OnnxBuilder()
+    save(b.model(["N", 3, "H", "W"], b.conv("x", (4, 3, 3, 3)), 4), folder / "dynamic.onnx")
+    b = OnnxBuilder()
+    x = b.node("Sin", b.node("Cos", "x", name="cosine"), name="sine")
+    save(b.model([1, 3, 8, 8], x, 4), folder / "unsupported.onnx")
+    specs = read_specs(good)
+    identity = identity_of(good, specs)
+    fc = next(spec for spec in specs if spec.name == "fc")
+    entry = PlanLayer(
+        name=fc.name, kind=fc.kind, weight_shape=fc.weight_shape, scheme=SchemeSpec("pattern"), density=0.4
+    )
+    write_json(folder / "pattern_on_fc.json", Plan(model=identity, layers=(entry,)))
+    other = entry.model_copy(update={"name": "elsewhere", "weight_shape": (7, 7), "scheme": SchemeSpec("filter")})
+    write_json(folder / "other_plan.json", Plan(model=identity, layers=(other,)))
+    (folder / "damaged_plan.json").write_text('{"version": 1, "layers": [{"name": 3}]}')
+    np.save(folder / "good.npy", np.zeros((1, 3, 16, 12), np.float32))
+    np.save(folder / "wrong_shape.npy", np.zeros((1, 3, 8, 8), np.float32))
+    np.savez(folder / "wrong_name.npz", y=np.zeros((1, 3, 16, 12), np.float32))
+    (folder / "strings.npy").write_bytes(b"not numpy")
+    return folder
+
+
+CASES = {
+    "missing file": ("compile {f}/missing.onnx -o {o}/a.pmap", "model: no such file"),
+    "a folder": ("compile {f} -o {o}/a.pmap", "is not a file"),
+    "not an ONNX file": ("compile {f}/text.onnx -o {o}/a.pmap", "is not an ONNX"),
+    "cut ONNX file": ("inspect {f}/cut.onnx", "ONNX"),
+    "unsupported operators": ("compile {f}/unsupported.onnx -o {o}/a.pmap", "cosine (Cos)|sine (Sin)"),
+    "dynamic shape": ("compile {f}/dynamic.onnx -o {o}/a.pmap", "--shape x=1x3x224x224"),
+    "bad --shape": ("inspect {f}/dynamic.onnx --shape x=1x3xA", "--shape:|'x=1x3xA'|NAME=SIZES"),
+    "plan of another model": ("compile {f}/good.onnx -o {o}/a.pmap --plan {f}/other_plan.json", "'elsewhere'"),
+    "scheme a layer cannot have": (
+        "compile {f}/good.onnx -o {o}/a.pmap --plan {f}/pattern_on_fc.json",
+        "layer 'fc': pattern is for 3x3 kernels",
+    ),
+    "damaged plan": (
+        "compile {f}/good.onnx -o {o}/a.pmap --plan {f}/damaged_plan.json",
+        "not a valid Plan|layers.0.kind",
+    ),
+    "plan that is missing": ("compile {f}/good.onnx -o {o}/a.pmap --plan {f}/no.json", "--plan: no such file"),
+    "unknown target": ("compile {f}/good.onnx -o {o}/a.pmap --target vax", "got 'vax', allowed are"),
+    "no compiler": ("compile {f}/good.onnx -o {o}/a.pmap --cc no-such-cc", "no compiler 'no-such-cc'"),
+    "unwritable output": ("compile {f}/good.onnx -o {f}/good.onnx/a.pmap", "output: cannot write"),
+    "corrupted artifact": ("run {f}/corrupted.pmap {f}/good.npy -o {o}/a.npz", "artifact"),
+    "an ONNX file as artifact": ("verify {f}/good.onnx {f}/good.onnx", "is not a .pmap file"),
+    "threads 0": ("run {f}/good.pmap {f}/good.npy -o {o}/a.npz --threads 0", "threads: got 0, allowed is"),
+    "threads 0 of bench": ("bench {f}/good.onnx --threads 0 --quick", "threads: got 0"),
+    "threads 0 of profile": ("profile {f}/good.onnx -o {o}/l.json --threads 0", "threads: got 0"),
+    "wrong input shape": ("run {f}/good.pmap {f}/wrong_shape.npy -o {o}/a.npz", "allowed is [1, 3, 16, 12]"),
+    "wrong input name": ("run {f}/good.pmap {f}/wrong_name.npz -o {o}/a.npz", "'y' is not an input|'x' is missing"),
+    "input that is no array": ("run {f}/good.pmap {f}/strings.npy -o {o}/a.npz", "is not a .npy file"),
+    "input that is no picture": ("run {f}/good.pmap {f}/other_plan.json -o {o}/a.npz", "nor a picture"),
+    "unknown engine": ("bench {f}/good.onnx --vs abacus --quick", "got 'abacus', allowed are"),
+    "unknown scheme": ("profile {f}/good.onnx -o {o}/l.json --schemes magic", "'magic'"),
+    "bad density": ("profile {f}/good.onnx -o {o}/l.json --densities 0.1,2", "densities: got 2"),
+    "no latency table": (
+        "map {f}/good.onnx --latency {f}/no.json --density 0.2 -o {o}/p.json",
+        "--latency: no such file",
+    ),
+    "a plan as latency table": (
+        "map {f}/good.onnx --latency {f}/other_plan.json --density 0.2 -o {o}/p.json",
+        "not a valid LatencyTable",
+    ),
+    "unknown network": ("train alexnet -o {o}/a.safetensors", "got 'alexnet', allowed are resnet8"),
+    "unknown data set": ("train resnet8 -o {o}/a.safetensors --data mnist", "got 'mnist', allowed are"),
+    "bad epochs": ("train resnet8 -o {o}/a.safetensors --epochs 0", "--epochs"),
+    "bad output name": ("train resnet8 -o {o}/a.pt --epochs 2", "ends in .safetensors"),
+    "checkpoint that is none": ("prune {f}/good.onnx --plan {f}/other_plan.json -o {o}/a.safetensors", "checkpoint"),
+    "unknown option": ("compile {f}/good.onnx -o {o}/a.pmap --fast", "--fast"),
+    "no output": ("compile {f}/good.onnx", "--output"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input(name: str, files: Path, tmp_path: Path) -> None:
+    command, expected = CASES[name]
+    result = RUNNER.invoke(app, command.format(f=files, o=tmp_path).split())
+    assert result.exit_code == 2, f"exit code {result.exit_code}: {result.output}"
+    said = result.output
+    for part in expected.split("|"):
+        assert part in said, said
+    assert "Traceback" not in said and len(said.strip().splitlines()) <= 12, said
+    assert not list(tmp_path.iterdir()), "something was written"
+
+
+def test_a_failed_check_is_exit_code_1(files: Path) -> None:
+    other = save(residual_network(scheme="dense"), files / "other.onnx")
+    result = RUNNER.invoke(app, ["verify", str(files / "good.pmap"), str(other)])
+    assert result.exit_code == 1 and "NOT" in result.output
+
+
+def test_a_defect_is_exit_code_3(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **options: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("prunemap.compiler.inspect_model", broken)
+    result = RUNNER.invoke(app, ["inspect", str(files / "good.onnx")])
+    assert result.exit_code == 3 and "defect of prunemap: ZeroDivisionError: oops" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_an_interrupt_is_exit_code_130(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prunemap.compiler.inspect_model", interrupted)
+    result = RUNNER.invoke(app, ["inspect", str(files / "good.onnx")])
+    assert result.exit_code == 130 and "what was finished is kept" in result.output

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from prunemap.compiler.ir import Array
-from prunemap.core import SchemeSpec
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.schemes import make_mask
 
 Rng = np.random.Generator

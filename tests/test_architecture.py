@@ -20,7 +20,7 @@ ORDER = (
     ("devices",),
     ("latency",),
     ("mapping",),
-    ("bench", "pruning", "models", "datasets"),
+    ("benchmarking", "pruning", "models", "datasets"),
     ("report",),
     ("pipeline",),
     ("cli",),

@@ -12,12 +12,13 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prunemap.bench import bench_model as bench
-    from prunemap.bench import verify
+    from prunemap.benchmarking import bench_model as bench
+    from prunemap.benchmarking import verify
     from prunemap.compiler import compile_model as compile
     from prunemap.compiler import inspect_model as inspect
-    from prunemap.core import Plan, SchemeSpec
     from prunemap.core.latency_table import LatencyTable
+    from prunemap.core.plan import Plan
+    from prunemap.core.scheme_spec import SchemeSpec
     from prunemap.errors import UnsupportedError, UserError
     from prunemap.latency import profile_models as profile
     from prunemap.mapping import map_model as map
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "Engine": "prunemap.runtime:Engine",
     "LatencyTable": "prunemap.core.latency_table:LatencyTable",
-    "Plan": "prunemap.core:Plan",
-    "SchemeSpec": "prunemap.core:SchemeSpec",
+    "Plan": "prunemap.core.plan:Plan",
+    "SchemeSpec": "prunemap.core.scheme_spec:SchemeSpec",
     "UnsupportedError": "prunemap.errors:UnsupportedError",
     "UserError": "prunemap.errors:UserError",
-    "bench": "prunemap.bench:bench_model",
+    "bench": "prunemap.benchmarking:bench_model",
     "compile": "prunemap.compiler:compile_model",
     "demo": "prunemap.pipeline:run_demo",
     "export": "prunemap.pruning:export_onnx",
@@ -45,7 +46,7 @@ _HOMES = {
     "profile": "prunemap.latency:profile_models",
     "prune": "prunemap.pruning:prune",
     "train": "prunemap.pruning:train",
-    "verify": "prunemap.bench:verify",
+    "verify": "prunemap.benchmarking:verify",
 }
 __all__ = [
     "Engine",

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
-from prunemap.bench import QUICK, BenchResult, Effort, VerifyResult, bench, open_subject, verify
+from prunemap.benchmarking import QUICK, BenchResult, Effort, VerifyResult, bench, open_subject, verify
 from prunemap.compiler import compile_model
-from prunemap.core import LatencyTable, Plan
-from prunemap.core.files import read_json, write_json
+from prunemap.core.latency_table import LatencyTable
+from prunemap.core.plan import Plan
+from prunemap.core.value import Value, read_json, write_json
 from prunemap.core.workspace import Workspace
 from prunemap.datasets import Dataset, load_dataset
 from prunemap.errors import InternalError
@@ -36,10 +35,8 @@ ENGINES = ("onnxruntime", "dense")
 VERIFIED_IMAGES = 32
 
 
-class DemoConfig(BaseModel):
+class DemoConfig(Value):
     """What the demo does; the defaults are those of ``make demo``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = "resnet8"
     data: str = "fashion-mnist-subset"
@@ -62,11 +59,9 @@ QUICK_DEMO = DemoConfig(
 )
 
 
-class DemoSummary(BaseModel):
+class DemoSummary(Value):
     """What the demo ends in. Accuracies are shares of the test images, 0 to 1; the control is the dense network
     trained for as many epochs as the pruned one in all."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     data: str

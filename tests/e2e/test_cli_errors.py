@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from prunemap.cli import app
 from prunemap.compiler import compile_model, identity_of, read_specs
-from prunemap.core import Plan, PlanLayer, SchemeSpec
-from prunemap.core.files import write_json
+from prunemap.core.plan import Plan, PlanLayer
+from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.value import write_json
 from tests.networks import OnnxBuilder, residual_network, save
 
 RUNNER = CliRunner()

@@ -8,7 +8,7 @@ import numpy as np
 
 from prunemap.compiler.ir import ANY, Array, Conv, Graph, Linear, Node, Range, Shape
 from prunemap.compiler.shapes import make_graph
-from prunemap.core import SchemeSpec
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.schemes import make_mask, why_illegal
 
 

@@ -51,8 +51,8 @@ def bench(
     dense = the same ONNX compiled by prunemap with structure detection off. A ratio is theirs / ours, the median over
     the rounds: above 1, prunemap is faster.
     """
-    from prunemap.bench import QUICK, Effort, open_subject
-    from prunemap.bench import bench as bench_subject
+    from prunemap.benchmarking import QUICK, Effort, open_subject
+    from prunemap.benchmarking import bench as bench_subject
     from prunemap.report import bench_table
 
     subject = open_subject(

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from prunemap.cli.options import Json, Model, Output, Shapes, parse_shapes, show
-from prunemap.core import LatencyTable
-from prunemap.core.files import read_json, write_json
+from prunemap.core.latency_table import LatencyTable
+from prunemap.core.value import read_json, write_json
 
 
 def map_(

@@ -9,8 +9,8 @@ from typing import Annotated, Protocol
 import typer
 from rich.console import Console, RenderableType
 
-from prunemap.core import Plan
-from prunemap.core.files import read_json
+from prunemap.core.plan import Plan
+from prunemap.core.value import read_json
 from prunemap.errors import Problems
 
 Model = Annotated[Path, typer.Argument(help="An ONNX file.", metavar="MODEL.onnx", show_default=False)]

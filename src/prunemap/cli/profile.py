@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from prunemap.cli.options import Cc, Json, Output, Seed, Shapes, TargetName, Threads, parse_shapes, show
-from prunemap.core import SchemeSpec
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.errors import Problems
 
 

@@ -20,8 +20,8 @@ from prunemap.cli.training import (
     TrainingThreads,
     train_config,
 )
-from prunemap.core import Plan
-from prunemap.core.files import read_json
+from prunemap.core.plan import Plan
+from prunemap.core.value import read_json
 
 
 def prune(

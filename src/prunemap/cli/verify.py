@@ -25,7 +25,7 @@ def verify(
     The error of an output is its largest difference from ONNX Runtime (else the reference evaluator of ONNX), divided
     by the output's largest magnitude.
     """
-    from prunemap.bench import verify as verify_program
+    from prunemap.benchmarking import verify as verify_program
     from prunemap.report import verify_table
     from prunemap.runtime import Engine
 

@@ -14,9 +14,9 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
-from prunemap.core import Target
 from prunemap.core.cache import cache_folder
 from prunemap.core.files import replacing
+from prunemap.core.target import Target
 from prunemap.errors import InternalError, UserError
 
 KERNELS = Path(__file__).parent / "kernels"

@@ -19,9 +19,12 @@ from prunemap.compiler.onnx_import import import_graph
 from prunemap.compiler.passes import optimise
 from prunemap.compiler.shapes import make_graph
 from prunemap.compiler.verify import verify_graph
-from prunemap.core import LayerSetting, LayerSpec, Plan, SchemeSpec, Target
 from prunemap.core.artifact import Manifest, TensorInfo
 from prunemap.core.files import sha256_of
+from prunemap.core.layer import LayerSetting, LayerSpec
+from prunemap.core.plan import Plan
+from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.target import Target
 from prunemap.errors import Problems
 from prunemap.runtime import ABI, Program
 from prunemap.schemes import why_illegal

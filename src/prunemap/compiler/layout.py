@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prunemap.compiler.ir import Conv, Graph, Pads, Pair, Shape
-from prunemap.core import Target
+from prunemap.core.target import Target
 
 _CACHE_LINE_FLOATS = 16
 

@@ -56,8 +56,9 @@ from prunemap.compiler.program import (
 )
 from prunemap.compiler.select import choose_conv, choose_linear, density_of, rows_fit
 from prunemap.compiler.structure import structure_of
-from prunemap.core import DENSE, SchemeSpec, Target
 from prunemap.core.artifact import KernelChoice
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.core.target import Target
 
 
 @dataclass

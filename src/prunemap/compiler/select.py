@@ -12,7 +12,8 @@ import numpy as np
 from prunemap.compiler.formats import Grouping, RowGroups, group_rows, pack
 from prunemap.compiler.ir import Array, Conv
 from prunemap.compiler.layout import Layout
-from prunemap.core import SchemeSpec, Target
+from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.target import Target
 
 LINEAR_HEIGHTS = (64, 32, 16, 8, 4)
 _STORE_UNITS = 3

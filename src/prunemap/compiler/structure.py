@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.core import DENSE, SchemeSpec
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.schemes import SCHEMES, why_illegal
 from prunemap.schemes.pattern import pattern_table
 

@@ -1,4 +1,4 @@
-"""Whole-or-nothing file output, and pydantic values to and from JSON files with readable errors."""
+"""Files: output whole or not at all, readable errors for input."""
 
 from __future__ import annotations
 
@@ -8,13 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
-
-from prunemap.errors import Problems, UserError
-
-Value = TypeVar("Value", bound=BaseModel)
+from prunemap.errors import UserError
 
 
 @contextmanager
@@ -46,32 +41,6 @@ def write_text(path: str | Path, text: str) -> None:
     """Write ``text`` whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: str | Path, value: BaseModel) -> None:
-    """Write a pydantic value as indented JSON, whole or not at all."""
-    write_text(path, value.model_dump_json(indent=1) + "\n")
-
-
-def read_json(path: str | Path, kind: type[Value], what: str) -> Value:
-    """Read a pydantic value.
-
-    Args:
-        what: the name of the argument, for messages.
-
-    Raises:
-        UserError: no such file, not JSON, or not a valid ``kind``; every problem is listed.
-    """
-    text = existing_file(path, what).read_text(encoding="utf-8", errors="replace")
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        problems = Problems(f"{what}: {path} is not a valid {kind.__name__} file")
-        for one in error.errors(include_url=False):
-            where = ".".join(str(part) for part in one["loc"]) or "file"
-            problems.add(f"{where}: {one['msg']}")
-        problems.raise_if_any()
-        raise
 
 
 def existing_file(path: str | Path, what: str) -> Path:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
 from prunemap.core.layer import LayerKind
 from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.value import Value
 
 
-class InspectedLayer(BaseModel):
+class InspectedLayer(Value):
     """A weight-carrying node."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     kind: LayerKind
@@ -25,20 +22,16 @@ class InspectedLayer(BaseModel):
     """The coarsest scheme that the zeros follow exactly."""
 
 
-class UnsupportedNode(BaseModel):
+class UnsupportedNode(Value):
     """A node that cannot be compiled yet, and why."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     op: str
     why: str
 
 
-class Inspection(BaseModel):
+class Inspection(Value):
     """What ``prunemap inspect --json`` prints; layers in graph order."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     layers: tuple[InspectedLayer, ...]

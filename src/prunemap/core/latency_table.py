@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.value import Value
 
 
-class Machine(BaseModel):
+class Machine(Value):
     """Fingerprint of the machine that a number was taken on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cpu: str
     arch: str
@@ -23,10 +22,8 @@ class Machine(BaseModel):
     compiler: str = ""
 
 
-class LatencyPoint(BaseModel):
+class LatencyPoint(Value):
     """One measured point; times in microseconds for one image."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     setting: LayerSetting
     scheme: SchemeSpec
@@ -37,10 +34,8 @@ class LatencyPoint(BaseModel):
     runs: int = Field(gt=0)
 
 
-class LatencyTable(BaseModel):
+class LatencyTable(Value):
     """latency.json: points in the order they were measured, one per (setting, scheme, density)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     machine: Machine

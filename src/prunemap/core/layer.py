@@ -5,18 +5,16 @@ from __future__ import annotations
 from math import prod
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from prunemap.core.value import Value
 
 LayerKind = Literal["conv", "depthwise", "conv_transpose", "linear", "lstm", "gru"]
 
 
-class LayerSetting(BaseModel):
+class LayerSetting(Value):
     """Everything that the latency of a layer depends on, apart from its weights; the key of a latency table.
 
     A linear layer has ``kernel`` (1, 1) and ``size`` (1, 1). ``pads`` is (top, left, bottom, right).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: LayerKind
     in_channels: int
@@ -59,14 +57,12 @@ class LayerSetting(BaseModel):
         return f"{self.kind} {kernel}/{stride} {self.in_channels}→{self.out_channels} at {size}"
 
 
-class LayerSpec(BaseModel):
+class LayerSpec(Value):
     """One weight-carrying node of a network.
 
     ``name`` is the ONNX node name (else its first output); ``module`` the qualified name of the torch module,
     "" where it is not known.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     module: str = ""

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from prunemap.core.layer import LayerKind, LayerSpec
 from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.value import Value
 from prunemap.errors import Problems
 
 
-class PlanLayer(BaseModel):
+class PlanLayer(Value):
     """The choice for one layer. ``name`` is the ONNX node name, ``module`` the torch qualified name ("" if unknown)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     module: str = ""
@@ -27,19 +26,15 @@ class PlanLayer(BaseModel):
     reason: str = ""
 
 
-class ModelIdentity(BaseModel):
+class ModelIdentity(Value):
     """Which network a file was made for: a name for people, a hash of the layer shapes for the machine."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = ""
     layers_sha256: str = ""
 
 
-class Plan(BaseModel):
+class Plan(Value):
     """plan.json: the choice for every weight-carrying layer, in graph order."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     model: ModelIdentity = ModelIdentity()

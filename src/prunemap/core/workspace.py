@@ -6,18 +6,17 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from prunemap.core.files import read_json, sha256_of, write_json
+from prunemap.core.files import sha256_of
+from prunemap.core.value import Value, read_json, write_json
 
 
-class Stamps(BaseModel):
+class Stamps(Value):
     """stages.json: per finished stage the hash of all that went in, and of each file that came out."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    inputs: dict[str, str] = {}
-    outputs: dict[str, dict[str, str]] = {}
+    inputs: dict[str, str] = Field(default_factory=dict)
+    outputs: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
 class Workspace:

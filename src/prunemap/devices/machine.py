@@ -7,7 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from prunemap.core import Machine
+from prunemap.core.latency_table import Machine
 
 
 def read_machine(target: str = "", compiler: str = "") -> Machine:

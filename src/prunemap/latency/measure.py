@@ -16,8 +16,9 @@ from rich.progress import track
 
 from prunemap.compiler import LayerCase, compile_layers
 from prunemap.compiler.build import find_compiler
-from prunemap.core import LatencyPoint, LatencyTable, LayerSetting, Machine
-from prunemap.core.files import read_json, write_json
+from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
+from prunemap.core.layer import LayerSetting
+from prunemap.core.value import read_json, write_json
 from prunemap.devices import check_threads, pinned, read_machine
 from prunemap.errors import InternalError, Problems
 from prunemap.latency.probe import Probe

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.core import DENSE, LatencyTable, LayerSetting, SchemeSpec
+from prunemap.core.latency_table import LatencyTable
+from prunemap.core.layer import LayerSetting
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import Problems, UserError
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]

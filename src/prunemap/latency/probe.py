@@ -9,7 +9,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.core import DENSE, LayerSetting, SchemeSpec
+from prunemap.core.layer import LayerSetting
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.schemes import SCHEMES, make_mask, why_illegal
 

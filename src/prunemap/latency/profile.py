@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prunemap.compiler import read_specs
-from prunemap.core import LatencyTable, SchemeSpec
+from prunemap.core.latency_table import LatencyTable
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.latency.measure import LocalTimer, ProbeTimer, measure
 from prunemap.latency.probe import DEFAULT_DENSITIES, DEFAULT_SCHEMES, make_probes, probe_settings
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from prunemap.core import LayerSetting
+from prunemap.core.layer import LayerSetting
 
 Array = NDArray[np.float32]
 

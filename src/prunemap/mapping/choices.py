@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prunemap.compiler import ModelLayer
-from prunemap.core import DENSE, SchemeSpec
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.latency import Predictor
 from prunemap.mapping.energy import EnergyAt, kept_energy
 from prunemap.schemes import SCHEMES, why_illegal

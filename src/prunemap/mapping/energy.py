@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.core import SchemeSpec
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.schemes import SCHEMES, group_scores, make_mask
 from prunemap.schemes.scheme import GroupScheme
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from prunemap.compiler import coupled_layers, identity_of, read_layers
-from prunemap.core import LatencyTable
+from prunemap.core.latency_table import LatencyTable
 from prunemap.mapping.mapper import DEFAULT_BETA, Budget, Mapper, MapRequest, MapResult
 from prunemap.mapping.rules import Rules
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from prunemap.compiler import ModelLayer
-from prunemap.core import LatencyTable, ModelIdentity, Plan
+from prunemap.core.latency_table import LatencyTable
+from prunemap.core.plan import ModelIdentity, Plan
 from prunemap.errors import UserError
 
 DEFAULT_BETA = 0.2

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prunemap.compiler import ModelLayer
-from prunemap.core import DENSE, Plan, PlanLayer
+from prunemap.core.plan import Plan, PlanLayer
+from prunemap.core.scheme_spec import DENSE
 from prunemap.errors import UserError
 from prunemap.latency import Predictor, probe_settings
 from prunemap.mapping.allocate import Point, allocate

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 from torch import nn
 
+from prunemap.core.value import Value
 from prunemap.datasets import Dataset
 from prunemap.errors import UserError
 from prunemap.models import Options, build_model
 from prunemap.pruning.tensor_file import read_tensors, write_tensors
 
 
-class ModelInfo(BaseModel):
+class ModelInfo(Value):
     """Which network, for which images: what a checkpoint holds beside the weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     """Name in the MODELS table."""
-    options: dict[str, float] = {}
+    options: dict[str, float] = Field(default_factory=dict)
     input_shape: tuple[int, int, int]
     """(C, H, W)."""
     classes: tuple[str, ...]

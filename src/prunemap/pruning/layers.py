@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunemap.core import LayerKind, LayerSetting, LayerSpec, Plan, PlanLayer
-from prunemap.core.plan import resolve_layers
+from prunemap.core.layer import LayerKind, LayerSetting, LayerSpec
+from prunemap.core.plan import Plan, PlanLayer, resolve_layers
 
 Prunable = nn.Conv2d | nn.Linear
 

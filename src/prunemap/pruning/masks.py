@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prunemap.core import LayerSpec, PlanLayer
+from prunemap.core.layer import LayerSpec
+from prunemap.core.plan import PlanLayer
 from prunemap.errors import InternalError, Problems
 from prunemap.pruning.layers import prunable_modules
 from prunemap.schemes import ArrayOps, make_mask, why_illegal

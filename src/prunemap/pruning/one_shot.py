@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from prunemap.core import Plan
+from prunemap.core.plan import Plan
 from prunemap.pruning.layers import list_layers, resolve_plan
 from prunemap.pruning.masks import Masks, apply_masks, make_masks
 

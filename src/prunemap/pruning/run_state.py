@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from prunemap.core.value import Value
 from prunemap.errors import Problems
 from prunemap.pruning.masks import Masks
 from prunemap.pruning.tensor_file import read_tensors, write_tensors
@@ -22,10 +22,8 @@ MODULE, MOMENTUM = "module.", "momentum."
 """Prefixes of the tensors' names."""
 
 
-class RunState(BaseModel):
+class RunState(Value):
     """What a run started from and how far it came."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str
     start_sha256: str

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from prunemap.core import Plan
-from prunemap.core.files import write_json
+from prunemap.core.plan import Plan
+from prunemap.core.value import Value, write_json
 from prunemap.datasets import Dataset
 from prunemap.errors import UserError
 from prunemap.pruning.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
@@ -30,10 +29,8 @@ from prunemap.pruning.train_config import History, TrainConfig
 SUFFIX = ".safetensors"
 
 
-class TrainReport(BaseModel):
+class TrainReport(Value):
     """What a training or a pruning stage made. Accuracies are shares, 0 to 1."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     info: ModelInfo
     history: History | None

@@ -5,13 +5,13 @@ from __future__ import annotations
 from math import cos, pi
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from prunemap.core.value import Value
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Value):
     """SGD with Nesterov momentum; the learning rate rises linearly, then falls along a half cosine to zero."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(gt=0)
     batch_size: int = Field(default=128, gt=0)
@@ -32,10 +32,8 @@ class TrainConfig(BaseModel):
         return self
 
 
-class EpochRecord(BaseModel):
+class EpochRecord(Value):
     """One epoch: mean training loss, accuracy on the held-out images (0 to 1), learning rate at its end."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epoch: int
     loss: float
@@ -43,10 +41,8 @@ class EpochRecord(BaseModel):
     lr: float
 
 
-class History(BaseModel):
+class History(Value):
     """A training run: its settings and its epochs, in order."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     config: TrainConfig
     epochs: tuple[EpochRecord, ...] = ()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from prunemap.core import DENSE
 from prunemap.core.artifact import Manifest
 from prunemap.core.inspection import Inspection
+from prunemap.core.scheme_spec import DENSE
 from prunemap.mapping import MapResult
 from prunemap.report.text import count, milliseconds, new_table, percent, shape, size, times
 

@@ -7,8 +7,10 @@ from typing import Protocol
 
 from rich.table import Table
 
-from prunemap.bench import BenchResult, VerifyResult
-from prunemap.core import DENSE, LatencyPoint, LatencyTable, LayerSetting, Machine
+from prunemap.benchmarking import BenchResult, VerifyResult
+from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
+from prunemap.core.layer import LayerSetting
+from prunemap.core.scheme_spec import DENSE
 from prunemap.report.text import milliseconds, new_table, percent, shape, size, times
 
 MAX_DENSITIES = 3

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.core import SchemeSpec
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.table import by_name
 from prunemap.errors import UserError
 from prunemap.schemes.block import Block

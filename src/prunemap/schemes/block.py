@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.core import SchemeSpec
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.errors import InternalError
 from prunemap.schemes.scheme import Mask, Scheme
 from prunemap.schemes.view import NUMPY, View

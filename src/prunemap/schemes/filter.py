@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from prunemap.core import SchemeSpec
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.schemes.scheme import GroupScheme
 from prunemap.schemes.view import View
 

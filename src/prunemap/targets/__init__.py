@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from prunemap.core import Target
 from prunemap.core.table import by_name, look_up
+from prunemap.core.target import Target
 from prunemap.errors import UnsupportedError
 
 X86_64_V4 = Target(

@@ -10,7 +10,9 @@ from onnx.reference import ReferenceEvaluator
 
 from prunemap.compiler import LayerCase, compile_layers, compile_model, identity_of, read_layers
 from prunemap.compiler.build import find_compiler
-from prunemap.core import LayerSetting, Plan, PlanLayer, SchemeSpec
+from prunemap.core.layer import LayerSetting
+from prunemap.core.plan import Plan, PlanLayer
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.errors import UserError
 from prunemap.runtime import Engine
 from tests.networks import residual_network, save, weight

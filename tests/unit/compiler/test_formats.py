@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunemap.compiler.formats import RowGroups, group_rows, pack
-from prunemap.core import SchemeSpec
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.schemes import make_mask
 from tests.networks import weight
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from prunemap.core import LatencyTable, Plan
-from prunemap.core.files import existing_file, read_json, replacing, sha256_of, write_json, write_text
+from prunemap.core.files import existing_file, replacing, sha256_of, write_text
+from prunemap.core.latency_table import LatencyTable
+from prunemap.core.plan import Plan
+from prunemap.core.value import read_json, write_json
 from prunemap.errors import UserError
 
 

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunemap.core import LayerSpec, ModelIdentity, Plan, PlanLayer, SchemeSpec
+from prunemap.core.layer import LayerSpec
+from prunemap.core.plan import ModelIdentity, Plan, PlanLayer
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.errors import UserError
 
 SHAPE = (8, 4, 3, 3)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from prunemap.core import SchemeSpec
+from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.value import Value
 from prunemap.errors import UserError
 
 names = st.from_regex(r"[a-z_]+", fullmatch=True)
@@ -30,7 +31,7 @@ def test_spaces_around_it_do_not_matter() -> None:
     assert SchemeSpec.parse(" punched:8x4 ") == SchemeSpec("punched", (8, 4))
 
 
-class Holder(BaseModel):
+class Holder(Value):
     scheme: SchemeSpec
 
 

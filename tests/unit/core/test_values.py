@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunemap.core import LayerSetting
+from prunemap.core.layer import LayerSetting
 from prunemap.core.table import by_name, look_up
 from prunemap.errors import InternalError, Problems, UnsupportedError, UserError
 

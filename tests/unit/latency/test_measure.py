@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from prunemap.compiler import LayerCase
-from prunemap.core import LatencyTable, LayerSetting, Machine, SchemeSpec
-from prunemap.core.files import read_json
+from prunemap.core.latency_table import LatencyTable, Machine
+from prunemap.core.layer import LayerSetting
+from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.value import read_json
 from prunemap.devices import allowed_cpus
 from prunemap.errors import InternalError, UserError
 from prunemap.latency import LocalTimer, Probe, make_probes, measure

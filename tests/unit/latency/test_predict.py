@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from prunemap.core import DENSE, LatencyPoint, LatencyTable, LayerSetting, Machine, SchemeSpec
+from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
+from prunemap.core.layer import LayerSetting
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.latency import Predictor
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prunemap.core import DENSE, LayerSetting, SchemeSpec
+from prunemap.core.layer import LayerSetting
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.latency import Probe, make_probes, probe_settings
 from prunemap.schemes import why_illegal

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from prunemap.compiler import ModelLayer
-from prunemap.core import LatencyPoint, LatencyTable, LayerSetting, LayerSpec, Machine
+from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
+from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.latency import make_probes
 
 MakeTable = Callable[[list[ModelLayer], Mapping[str, float]], LatencyTable]

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prunemap.core import DENSE, LatencyTable, SchemeSpec
+from prunemap.core.latency_table import LatencyTable
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.latency import Predictor
 from prunemap.mapping import MAPPERS, Budget, MapRequest, MapResult

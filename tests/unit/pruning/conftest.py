@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from prunemap.core import LayerSpec, Plan, PlanLayer, SchemeSpec
+from prunemap.core.layer import LayerSpec
+from prunemap.core.plan import Plan, PlanLayer
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.datasets import Dataset, Normalisation
 from prunemap.datasets.dataset import make_dataset
 from prunemap.datasets.memory import MemoryImages

@@ -14,7 +14,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from prunemap.core import Plan
+from prunemap.core.plan import Plan
 from prunemap.errors import InternalError, UnsupportedError, UserError
 from prunemap.models import MODELS, ModelEntry, build_model
 from prunemap.pruning import export, export_onnx, list_layers, prune

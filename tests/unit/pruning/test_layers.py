@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from prunemap.core import LayerSetting
+from prunemap.core.layer import LayerSetting
 from prunemap.models import build_model
 from prunemap.pruning import list_layers
 from prunemap.pruning.layers import evaluation_mode

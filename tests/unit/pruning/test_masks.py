@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from prunemap.core import Plan, SchemeSpec
+from prunemap.core.plan import Plan
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.errors import InternalError, UserError
 from prunemap.pruning import kept, list_layers, prune
 from prunemap.pruning.masks import TORCH, apply_masks, check_zeros

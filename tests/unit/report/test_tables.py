@@ -9,10 +9,13 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console, RenderableType
 
-from prunemap.bench import BenchResult, EngineResult, OutputError, VerifyResult
-from prunemap.core import DENSE, LatencyPoint, LatencyTable, LayerSetting, Machine, Plan, PlanLayer, SchemeSpec
+from prunemap.benchmarking import BenchResult, EngineResult, OutputError, VerifyResult
 from prunemap.core.artifact import KernelChoice, Manifest
 from prunemap.core.inspection import InspectedLayer, Inspection, UnsupportedNode
+from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
+from prunemap.core.layer import LayerSetting
+from prunemap.core.plan import Plan, PlanLayer
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.mapping import MapResult
 from prunemap.report import (
     bench_table,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunemap.core import SchemeSpec
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.errors import UserError
 from prunemap.schemes import SCHEMES, Mask, make_mask, scheme_of, why_illegal
 from prunemap.schemes.pattern import pattern_table

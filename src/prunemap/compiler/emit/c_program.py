@@ -6,7 +6,7 @@ from dataclasses import fields
 from math import isinf
 
 from prunemap.compiler.program import LoweredProgram, Placed, Step, Symbol, Tensor, Tile
-from prunemap.core import Target
+from prunemap.core.target import Target
 
 
 def emit_program(program: LoweredProgram, target: Target) -> str:

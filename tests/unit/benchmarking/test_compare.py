@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from prunemap.bench.compare import MEASUREMENT_SECONDS, QUICK, Effort, Samples, interleave, ratio
-from prunemap.bench.engines import LoadedEngine
+from prunemap.benchmarking.compare import MEASUREMENT_SECONDS, QUICK, Effort, Samples, interleave, ratio
+from prunemap.benchmarking.engines import LoadedEngine
 
 Log = list[tuple[str, int]]
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from prunemap.bench import BenchResult, Effort, Subject, bench, benchmark, find_source, open_subject
-from prunemap.bench.engines import BenchEngine, LoadedEngine
+from prunemap.benchmarking import BenchResult, Effort, Subject, bench, benchmark, find_source, open_subject
+from prunemap.benchmarking.engines import BenchEngine, LoadedEngine
 from prunemap.core.files import sha256_of
 from prunemap.core.table import by_name
 from prunemap.errors import UserError

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from prunemap.bench.engines import Batch, LoadedOnnxRuntime
+from prunemap.benchmarking.engines import Batch, LoadedOnnxRuntime
 from prunemap.compiler.onnx_file import graph_inputs, read_onnx
 from prunemap.core.artifact import TensorInfo
 from prunemap.core.files import existing_file

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from prunemap.bench import VerifyResult, verify
-from prunemap.bench.verify import relative_error
+from prunemap.benchmarking import VerifyResult, verify
+from prunemap.benchmarking.verify import relative_error
 from prunemap.errors import UserError
 
 

@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from prunemap.bench.compare import Effort, Samples, interleave, ratio
-from prunemap.bench.engines import ENGINES, Subject
-from prunemap.bench.verify import Input, named_batch, random_batch, verify
+from prunemap.benchmarking.compare import Effort, Samples, interleave, ratio
+from prunemap.benchmarking.engines import ENGINES, Subject
+from prunemap.benchmarking.verify import Input, named_batch, random_batch, verify
 from prunemap.compiler import compile_model
-from prunemap.core import Machine, Plan
 from prunemap.core.files import existing_file, sha256_of
+from prunemap.core.latency_table import Machine
+from prunemap.core.plan import Plan
 from prunemap.core.table import look_up
 from prunemap.core.value import Value
 from prunemap.devices import check_threads, pinned, read_machine

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from prunemap.bench.engines import Batch, LoadedEngine
+from prunemap.benchmarking.engines import Batch, LoadedEngine
 
 WARM_UP_SECONDS = 0.2
 MEASUREMENT_SECONDS = 5e-3

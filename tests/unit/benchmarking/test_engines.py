@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from prunemap.bench import ENGINES, Subject
+from prunemap.benchmarking import ENGINES, Subject
 from prunemap.errors import UserError
 
 THIRD_PARTY = ("onnxruntime", "openvino")

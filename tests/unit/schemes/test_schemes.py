@@ -90,15 +90,19 @@ def test_the_groups_kept_are_the_strongest(case: Case) -> None:
 
 
 @given(cases())
-def test_pruning_again_changes_nothing(case: Case) -> None:
+def test_a_mask_is_a_writable_array_that_keeps_something(case: Case) -> None:
     mask = case.mask
-    pruned = case.weight * mask
-    again = make_mask(pruned, case.spec, case.density)
-    assert np.array_equal(pruned * again, pruned)
     assert mask.any()
     assert mask.flags.writeable
     assert mask.dtype == bool
     assert mask.shape == case.weight.shape
+
+
+# Not block: what is left of a segment weighs less than the segment did, so the greedy order differs the second time.
+@given(cases([name for name in SCHEMES if name != "block"]))
+def test_pruning_again_changes_nothing(case: Case) -> None:
+    pruned = case.weight * case.mask
+    assert np.array_equal(pruned * make_mask(pruned, case.spec, case.density), pruned)
 
 
 @given(cases(["pattern"]))
@@ -147,6 +151,18 @@ def test_punched_prunes_one_position_of_all_kernels_of_a_block() -> None:
     mask = make_mask(weight, SchemeSpec.parse("punched:4x2"), 1 / 9)
     assert mask[:, :, 1, 2].all()
     assert mask.sum() == 8
+
+
+def test_a_smaller_last_block_is_compared_by_its_mean() -> None:
+    mask = make_mask(np.array([[1.0, 1.0, 1.5]]), SchemeSpec.parse("punched:1x2"), 1 / 3)
+    assert mask.tolist() == [[False, False, True]]
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_kernel_gets_the_pattern_that_keeps_most(number: int) -> None:
+    pattern = pattern_table()[number].reshape(3, 3)
+    weight = np.where(pattern, 2.0, 1.0).reshape(1, 1, 3, 3)
+    assert np.array_equal(make_mask(weight, SchemeSpec("pattern"), 4 / 9)[0, 0], pattern)
 
 
 def test_filter_and_column_are_rows_and_columns() -> None:

@@ -92,17 +92,22 @@ class _Run:
             for step, batch in enumerate(batches, start=epoch * self.steps):
                 lr = learning_rate(self.config, step, self.steps)
                 loss = self.train_step(batch, lr)
-                if not isfinite(loss):
-                    raise UserError(
-                        f"lr: the loss became {loss} in epoch {epoch + 1} with lr {self.config.lr:g}; {HINT}"
-                    )
+                self.check_finite(isfinite(loss), "the loss", epoch)
                 total += loss
                 progress.step(loss)
+        self.check_finite(all(value.isfinite().all() for value in self.module.parameters()), "a weight", epoch)
         check_zeros(self.module, self.masks)
         accuracy = evaluate(self.module, self.dataset.held_out)
         record = EpochRecord(epoch=epoch + 1, loss=total / self.steps, held_out_accuracy=accuracy, lr=lr)
         progress.epoch(record)
         return record
+
+    def check_finite(self, finite: bool, what: str, epoch: int) -> None:
+        """Raise UserError where training has diverged, before the checkpoint of the last good epoch is replaced."""
+        if not finite:
+            raise UserError(
+                f"lr: {what} became infinite or NaN in epoch {epoch + 1} with lr {self.config.lr:g}; {HINT}"
+            )
 
     def train_step(self, batch: Batch, lr: float) -> float:
         """Take one step of the optimizer; return the loss before it."""

@@ -16,7 +16,7 @@ from prunemap.core.latency_table import Machine
 from prunemap.core.plan import Plan
 from prunemap.core.table import look_up
 from prunemap.core.value import Value
-from prunemap.devices import check_threads, pinned, read_machine
+from prunemap.devices import check_threads, float_mode_kept, pinned, read_machine
 from prunemap.errors import UserError
 from prunemap.runtime import Engine, Program, read_program
 
@@ -102,6 +102,7 @@ def find_source(program: Program, path: Path, reference: str | Path | None = Non
     return Path(source)
 
 
+@float_mode_kept()
 def bench(
     subject: Subject,
     vs: Sequence[str] = DEFAULT_VS,

@@ -17,6 +17,7 @@ from prunemap.compiler.onnx_file import graph_inputs, read_onnx
 from prunemap.core.artifact import TensorInfo
 from prunemap.core.files import existing_file
 from prunemap.core.value import Value
+from prunemap.devices import float_mode_kept
 from prunemap.errors import UserError
 from prunemap.runtime import Engine
 
@@ -66,6 +67,7 @@ class VerifyResult(Value):
         return self.max_relative_error <= self.tolerance
 
 
+@float_mode_kept()
 def verify(
     program: Runs | str | Path,
     model: str | Path,

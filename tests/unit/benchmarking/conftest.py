@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from prunemap.core.artifact import TensorInfo
+from prunemap.devices import float_mode_kept
 
 
 class FakeEngine:
@@ -43,3 +45,10 @@ def onnx_file(tmp_path: Path) -> Path:
     path = tmp_path / "small.onnx"
     onnx.save(model, str(path))
     return path
+
+
+@pytest.fixture(autouse=True)
+def keep_float_mode() -> Iterator[None]:
+    """Engines loaded by hand flush denormals in this thread: no other test shall feel it."""
+    with float_mode_kept():
+        yield

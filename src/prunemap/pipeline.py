@@ -27,6 +27,7 @@ from prunemap.pruning import (
     prune_to_files,
     train_to_files,
 )
+from prunemap.report import DemoSummary
 from prunemap.runtime import Engine
 
 LATENCY, PLAN, PMAP, DENSE_PMAP = "latency.json", "plan.json", "pruned.pmap", "dense.pmap"
@@ -57,25 +58,6 @@ QUICK_DEMO = DemoConfig(
     densities=(0.1, 0.3),
     effort=QUICK,
 )
-
-
-class DemoSummary(Value):
-    """What the demo ends in. Accuracies are shares of the test images, 0 to 1; the control is the dense network
-    trained for as many epochs as the pruned one in all."""
-
-    model: str
-    data: str
-    test_images: int
-    control_accuracy: float
-    pruned_accuracy: float
-    conv_macs_kept: float
-    macs_kept: float
-    weights_kept: float
-    dense_onnx_bytes: int
-    dense_pmap_bytes: int
-    pruned_pmap_bytes: int
-    verify: VerifyResult
-    bench: BenchResult
 
 
 def run_demo(folder: str | Path, config: DemoConfig, say: Callable[[str], None] = print) -> DemoSummary:
@@ -217,7 +199,6 @@ def _summarise(files: DemoFiles, demo: DemoConfig) -> DemoSummary:
         conv_macs_kept=pruned.conv_macs_kept,
         macs_kept=pruned.macs_kept,
         weights_kept=pruned.weights_kept,
-        dense_onnx_bytes=files.dense.onnx.stat().st_size,
         dense_pmap_bytes=(files / DENSE_PMAP).stat().st_size,
         pruned_pmap_bytes=(files / PMAP).stat().st_size,
         verify=read_json(files / VERIFIED, VerifyResult, "verify result"),

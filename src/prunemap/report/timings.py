@@ -1,9 +1,6 @@
-"""Tables of what was measured: profile, verify, bench and the summary of the demo."""
+"""Tables of what was measured: profile, verify and bench."""
 
 from __future__ import annotations
-
-from math import sqrt
-from typing import Protocol
 
 from rich.table import Table
 
@@ -11,7 +8,7 @@ from prunemap.benchmarking import BenchResult, VerifyResult
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import DENSE
-from prunemap.report.text import milliseconds, new_table, percent, shape, size, times
+from prunemap.report.text import milliseconds, new_table, shape, times
 
 MAX_DENSITIES = 3
 
@@ -24,7 +21,7 @@ def latency_table(table: LatencyTable) -> Table:
         by_setting.setdefault(point.setting, []).append(point)
     caption = (
         "per density the fastest scheme: µs, times faster than dense\n"
-        f"{len(table.points)} points; {_threads(table.threads)}, {_machine(table.machine)}"
+        f"{len(table.points)} points; {thread_count(table.threads)}, {machine_name(table.machine)}"
     )
     headers = (f"density {density:g}" for density in densities)
     shown = new_table("latency of layers", "layer", "dense, µs", *headers, caption=caption)
@@ -57,11 +54,13 @@ def _fastest(points: list[LatencyPoint], density: float, dense_us: float | None)
     return f"{best.median_us:.1f}{gain}\n{best.scheme}"
 
 
-def _machine(machine: Machine) -> str:
+def machine_name(machine: Machine) -> str:
+    """Return the machine in a few words."""
     return f"{machine.cpu}, {machine.cores} cores, {machine.system}"
 
 
-def _threads(threads: int) -> str:
+def thread_count(threads: int) -> str:
+    """Return 1 thread, 2 threads, …"""
     return "1 thread" if threads == 1 else f"{threads} threads"
 
 
@@ -82,8 +81,8 @@ def bench_table(result: BenchResult) -> Table:
     """Return what every engine took, beside how many times longer than ours."""
     pinned = f"pinned to CPU {', '.join(map(str, result.pinned_cpus))}" if result.pinned_cpus else "not pinned"
     caption = (
-        f"{_threads(result.threads)} {pinned}, {result.rounds} interleaved rounds\n"
-        f"{_machine(result.machine)}\n"
+        f"{thread_count(result.threads)} {pinned}, {result.rounds} interleaved rounds\n"
+        f"{machine_name(result.machine)}\n"
         f"largest relative error of prunemap against {result.reference}: {result.max_relative_error:.2g}"
     )
     headers = ("engine", "median, ms", "p10", "p90", "runs", "prunemap is faster")
@@ -94,68 +93,3 @@ def bench_table(result: BenchResult) -> Table:
         style = "bold" if ratio is None else None
         table.add_row(each.engine, *figures, str(each.runs), "" if ratio is None else times(ratio), style=style)
     return table
-
-
-class DemoFigures(Protocol):
-    """What the demo ends in; accuracies and kept parts are shares, 0 to 1."""
-
-    @property
-    def model(self) -> str: ...
-    @property
-    def data(self) -> str: ...
-    @property
-    def test_images(self) -> int: ...
-    @property
-    def control_accuracy(self) -> float: ...
-    @property
-    def pruned_accuracy(self) -> float: ...
-    @property
-    def conv_macs_kept(self) -> float: ...
-    @property
-    def macs_kept(self) -> float: ...
-    @property
-    def weights_kept(self) -> float: ...
-    @property
-    def dense_pmap_bytes(self) -> int: ...
-    @property
-    def pruned_pmap_bytes(self) -> int: ...
-    @property
-    def verify(self) -> VerifyResult: ...
-    @property
-    def bench(self) -> BenchResult: ...
-
-
-def demo_tables(summary: DemoFigures) -> list[Table]:
-    """Return the one table that the demo ends in: dense beside pruned, and what pruning gained or lost."""
-    bench = summary.bench
-    medians = {each.engine: each.median_ms for each in bench.results}
-    accuracy = summary.pruned_accuracy
-    standard_error = 100 * sqrt(accuracy * (1 - accuracy) / summary.test_images)
-    points = 100 * (accuracy - summary.control_accuracy)
-    caption = (
-        f"dense accuracy: a control trained for as many epochs in all; {summary.test_images} test images\n"
-        f"latency: {_threads(bench.threads)}, median of {bench.rounds} interleaved rounds\n{_machine(bench.machine)}\n"
-        f"largest relative error against {summary.verify.reference}: "
-        f"{summary.verify.max_relative_error:.2g}, on {summary.verify.batches} images"
-    )
-    table = new_table(f"{summary.model} on {summary.data}", "", "dense", "pruned", "pruning gives", caption=caption)
-    table.add_row(
-        "accuracy",
-        percent(summary.control_accuracy),
-        percent(accuracy),
-        f"{points:+.1f} points (±{standard_error:.1f})",
-    )
-    for name, share in (
-        ("weights kept", summary.weights_kept),
-        ("MACs kept", summary.macs_kept),
-        ("MACs kept, conv layers", summary.conv_macs_kept),
-    ):
-        table.add_row(name, percent(1), percent(share), f"{times(1 / share)} fewer")
-    sizes = (summary.dense_pmap_bytes, summary.pruned_pmap_bytes)
-    table.add_row("file", *map(size, sizes), f"{times(sizes[0] / sizes[1])} smaller")
-    for engine, ratio in bench.ratios.items():
-        ours = engine == "dense"
-        name, pruned = ("prunemap", milliseconds(medians["prunemap"])) if ours else (engine, "")
-        gain = f"{times(ratio)} faster" if ours else f"prunemap {times(ratio)} faster"
-        table.add_row(f"latency, {name}, ms", milliseconds(medians[engine]), pruned, gain)
-    return [table]

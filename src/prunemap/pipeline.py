@@ -154,8 +154,10 @@ def _train(files: StageFiles, config: TrainConfig, demo: DemoConfig, data: Datas
 
 
 def _profile(files: DemoFiles, demo: DemoConfig) -> None:
-    timer = LocalTimer(demo.threads)
-    profile_models([files.dense.onnx], files / LATENCY, densities=demo.densities, timer=timer, command="prunemap demo")
+    timer, output = LocalTimer(demo.threads), files / LATENCY
+    if output.exists() and read_json(output, LatencyTable, "latency table").machine != timer.machine():
+        output.unlink()  # measured on another machine or by another compiler: of no use here
+    profile_models([files.dense.onnx], output, densities=demo.densities, timer=timer, command="prunemap demo")
 
 
 def _map(files: DemoFiles, demo: DemoConfig) -> None:

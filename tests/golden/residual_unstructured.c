@@ -4,28 +4,34 @@
 #include "depthwise.h"
 #include "linear.h"
 #include "maps.h"
-#define NAME(part) f32_conv_8x3##part
+#define NAME(part) f32_conv_8x3_i16##part
 #define FILTERS 8
 #define VECTORS 3
+#define INDEX uint16_t
 #include "conv_tile.h"
-#define NAME(part) f32_conv_8x1##part
+#define NAME(part) f32_conv_8x1_i16##part
 #define FILTERS 8
 #define VECTORS 1
+#define INDEX uint16_t
 #include "conv_tile.h"
-#define NAME(part) f32_conv_2x7##part
+#define NAME(part) f32_conv_2x7_i16##part
 #define FILTERS 2
 #define VECTORS 7
+#define INDEX uint16_t
 #include "conv_tile.h"
-#define NAME(part) f32_conv_2x6##part
+#define NAME(part) f32_conv_2x6_i16##part
 #define FILTERS 2
 #define VECTORS 6
+#define INDEX uint16_t
 #include "conv_tile.h"
-#define NAME(part) f32_conv_2x1##part
+#define NAME(part) f32_conv_2x1_i16##part
 #define FILTERS 2
 #define VECTORS 1
+#define INDEX uint16_t
 #include "conv_tile.h"
-#define NAME(part) f32_linear_16##part
+#define NAME(part) f32_linear_16_i16##part
 #define FILTERS 16
+#define INDEX uint16_t
 #include "linear_tile.h"
 static const tensor t0 = {.at = 0, .image = 1920, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_2_out */
 static const tensor t1 = {.at = 1920, .image = 1920, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_5_out */
@@ -38,15 +44,15 @@ static const tensor t7 = {.at = 1536, .image = 192, .images = 1, .channels = 12,
 static const tensor t8 = {.at = 0, .image = 12, .images = 1, .channels = 12, .height = 1, .width = 1, .pitch = 1, .origin = 0, .plane = 1, .interior = 1, .halo = 0}; /* globalaveragepool_14_out */
 static const tensor t9 = {.at = 16, .image = 10, .images = 1, .channels = 10, .height = 1, .width = 1, .pitch = 1, .origin = 0, .plane = 1, .interior = 1, .halo = 0}; /* fc_out */
 static const copy_step s0 = {.map = &t5, .index = 0};
-static const conv_step s1 = {.in = &t5, .out = &t0, .residual = 0, .full = f32_conv_8x3, .tail = f32_conv_8x1, .tile_vectors = 3, .groups = 1, .pixels_outer = 1, .rows = 832, .starts = 896, .offsets = 960, .weights = 1088, .bias = 1984, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
-static const conv_step s2 = {.in = &t0, .out = &t1, .residual = 0, .full = f32_conv_2x7, .tail = f32_conv_2x6, .tile_vectors = 7, .groups = 4, .pixels_outer = 1, .rows = 832, .starts = 2048, .offsets = 2112, .weights = 2752, .bias = 3968, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
-static const conv_step s3 = {.in = &t1, .out = &t2, .residual = &t0, .full = f32_conv_2x7, .tail = f32_conv_2x6, .tile_vectors = 7, .groups = 4, .pixels_outer = 1, .rows = 832, .starts = 4032, .offsets = 4096, .weights = 4736, .bias = 5952, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
-static const depthwise_step s4 = {.in = &t2, .out = &t3, .residual = 0, .phases = 0, .kernel = f32_depthwise_any, .taps = 9, .multiplier = 1, .stride_y = 1, .stride_x = 1, .phase_count = 0, .phase_places = -1, .offsets = 6016, .weights = 6080, .bias = 6400, .mask = 0, .low = 0.0f, .high = 6.0f};
+static const conv_step s1 = {.in = &t5, .out = &t0, .residual = 0, .full = f32_conv_8x3_i16, .tail = f32_conv_8x1_i16, .tile_vectors = 3, .groups = 1, .pixels_outer = 1, .base = -14, .rows = 832, .starts = 896, .indices = 960, .weights = 1024, .bias = 1920, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
+static const conv_step s2 = {.in = &t0, .out = &t1, .residual = 0, .full = f32_conv_2x7_i16, .tail = f32_conv_2x6_i16, .tile_vectors = 7, .groups = 4, .pixels_outer = 1, .base = -14, .rows = 832, .starts = 1984, .indices = 2048, .weights = 2368, .bias = 3584, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
+static const conv_step s3 = {.in = &t1, .out = &t2, .residual = &t0, .full = f32_conv_2x7_i16, .tail = f32_conv_2x6_i16, .tile_vectors = 7, .groups = 4, .pixels_outer = 1, .base = -14, .rows = 832, .starts = 3648, .indices = 3712, .weights = 4032, .bias = 5248, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
+static const depthwise_step s4 = {.in = &t2, .out = &t3, .residual = 0, .phases = 0, .kernel = f32_depthwise_any, .taps = 9, .multiplier = 1, .stride_y = 1, .stride_x = 1, .phase_count = 0, .phase_places = -1, .offsets = 5312, .weights = 5376, .bias = 5696, .mask = 0, .low = 0.0f, .high = 6.0f};
 static const pool_step s5 = {.in = &t3, .out = &t6, .kernel_y = 3, .kernel_x = 3, .stride_y = 2, .stride_x = 2, .top = 1, .left = 1, .bottom = 1, .right = 1, .count_pads = 0};
-static const phases_step s6 = {.in = &t6, .out = &t4, .stride_y = 2, .stride_x = 2, .phases = 6464};
-static const conv_step s7 = {.in = &t4, .out = &t7, .residual = 0, .full = f32_conv_2x1, .tail = 0, .tile_vectors = 1, .groups = 6, .pixels_outer = 0, .rows = 6592, .starts = 6656, .offsets = 6720, .weights = 7616, .bias = 9344, .mask = 6528, .low = -__builtin_inff(), .high = __builtin_inff()};
+static const phases_step s6 = {.in = &t6, .out = &t4, .stride_y = 2, .stride_x = 2, .phases = 5760};
+static const conv_step s7 = {.in = &t4, .out = &t7, .residual = 0, .full = f32_conv_2x1_i16, .tail = 0, .tile_vectors = 1, .groups = 6, .pixels_outer = 0, .base = 0, .rows = 5888, .starts = 5952, .indices = 6016, .weights = 6464, .bias = 8192, .mask = 5824, .low = -__builtin_inff(), .high = __builtin_inff()};
 static const unary_step s8 = {.in = &t7, .out = &t8};
-static const linear_step s9 = {.in = &t8, .out = &t9, .residual = 0, .kernel = f32_linear_16, .groups = 1, .rows = 9408, .starts = 9472, .offsets = 6592, .weights = 9536, .bias = 10304, .low = -__builtin_inff(), .high = __builtin_inff()};
+static const linear_step s9 = {.in = &t8, .out = &t9, .residual = 0, .kernel = f32_linear_16_i16, .groups = 1, .rows = 8256, .starts = 8320, .indices = 8384, .weights = 8448, .bias = 9216, .low = -__builtin_inff(), .high = __builtin_inff()};
 static const copy_step s10 = {.map = &t9, .index = 0};
 static const program_step steps[] = {
     {f32_copy_in, &s0, 8},

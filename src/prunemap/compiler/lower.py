@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.formats import RowGroups
+from prunemap.compiler.formats import RowGroups, reorder_units, smallest_index
 from prunemap.compiler.ir import (
     ANY,
     Add,
@@ -59,6 +59,8 @@ from prunemap.compiler.structure import structure_of
 from prunemap.core.artifact import KernelChoice
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.target import Target
+
+Index = NDArray[np.uint16] | NDArray[np.int32]
 
 
 @dataclass
@@ -216,39 +218,48 @@ def _conv_step(low: Lowering, node: Node, source: Tensor, residual: Tensor | Non
     assert isinstance(op, Conv)
     out, keep_zeros = low.layout(node.output), not low.detect
     choice = choose_conv(op, out, low.target, low.schemes.get(node.name), keep_zeros)
-    packed, v = choice.packed, choice.vectors
-    kernel = low.tile(conv_tile(packed.height, v))
-    tail = out.vectors % v
-    low.choose(node, kernel.name, op.weight, packed.weights.size)
-    columns = packed.columns.astype(np.int64)
+    columns = choice.packed.columns.astype(np.int64)
     channels, position = columns // len(positions), columns % len(positions)
     if op.groups > 1:  # columns count from the first channel of the row group's own conv group
         per_group = len(op.weight) // op.groups
-        first = packed.rows[:, 0] // per_group * op.weight.shape[1]
-        channels = channels + np.repeat(first, np.diff(packed.starts))
+        first = choice.packed.rows[:, 0] // per_group * op.weight.shape[1]
+        channels = channels + np.repeat(first, np.diff(choice.packed.starts))
     offsets = channels * low.layout(source.name).plane + positions[position]
+    packed, offsets = reorder_units(choice.packed, offsets)
+    base, steps = _steps(offsets, packed)
+    tail = out.vectors % choice.vectors
+    kernel = low.tile(conv_tile(packed.height, choice.vectors, steps.dtype))
+    low.choose(node, kernel.name, op.weight, packed.weights.size)
     return ConvStep(
         in_=source,
         out=Tensor(node.output),
         residual=residual,
         full=kernel,
-        tail=low.tile(conv_tile(packed.height, tail)) if tail else None,
-        tile_vectors=v,
+        tail=low.tile(conv_tile(packed.height, tail, steps.dtype)) if tail else None,
+        tile_vectors=choice.vectors,
         pixels_outer=choice.pixels_outer,
+        base=base,
         mask=low.mask(out),
-        **_packed_fields(low, packed, offsets, op.bias, op.clamp),
+        **_packed_fields(low, packed, steps, op.bias, op.clamp),
     )
 
 
-def _packed_fields(
-    low: Lowering, packed: RowGroups, offsets: NDArray[np.int64], bias: Array, clamp: Range
-) -> dict[str, Any]:
+def _steps(offsets: NDArray[np.int64], packed: RowGroups) -> tuple[int, Index]:
+    """Return the lowest offset, and every unit's step from the one before it in its group."""
+    base = int(offsets.min(initial=0))
+    steps = np.diff(offsets, prepend=base)
+    first = packed.starts[:-1][np.diff(packed.starts) > 0]
+    steps[first] = offsets[first] - base
+    return base, smallest_index(steps)
+
+
+def _packed_fields(low: Lowering, packed: RowGroups, indices: Index, bias: Array, clamp: Range) -> dict[str, Any]:
     """The fields that conv and linear steps share."""
     return {
         "groups": len(packed.rows),
         "rows": low.blob.add(packed.rows),
         "starts": low.blob.add(packed.starts),
-        "offsets": low.blob.add(offsets.astype(np.int32)),
+        "indices": low.blob.add(indices),
         "weights": low.blob.add(packed.weights),
         "bias": low.blob.add(np.where(packed.rows >= 0, bias[packed.rows], 0).astype(np.float32)),
         "low": clamp.low,
@@ -293,10 +304,10 @@ def _linear(low: Lowering, node: Node, source: Tensor, residual: Tensor | None =
     op = node.op
     assert isinstance(op, Linear)
     packed = choose_linear(op.weight, keep_zeros=not low.detect)
-    kernel = low.tile(linear_tile(packed.height))
+    indices = smallest_index(packed.columns.astype(np.int64) * low.layout(source.name).plane)
+    kernel = low.tile(linear_tile(packed.height, indices.dtype))
     low.choose(node, kernel.name, op.weight, packed.weights.size)
-    offsets = packed.columns.astype(np.int64) * low.layout(source.name).plane
-    stored = _packed_fields(low, packed, offsets, op.bias, op.clamp)
+    stored = _packed_fields(low, packed, indices, op.bias, op.clamp)
     return [LinearStep(in_=source, out=Tensor(node.output), residual=residual, kernel=kernel, **stored)]
 
 

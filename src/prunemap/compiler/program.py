@@ -15,6 +15,8 @@ from prunemap.compiler.layout import Layout
 from prunemap.core.artifact import KernelChoice
 
 NONE = -1
+IndexType = np.dtype[Any]
+"""uint16 or int32, as small as the values allow."""
 _ALIGNMENT = 64
 
 
@@ -46,29 +48,35 @@ class Step:
 class Tile:
     """A kernel that is compiled for the sizes that the program needs: a header included with sizes defined."""
 
+    symbol: str
+    """The C name."""
     header: str
-    sizes: tuple[tuple[str, int], ...]
-
-    @property
-    def symbol(self) -> str:
-        """The C name: f32_conv_8x3, f32_linear_16, f32_depthwise_rows_3."""
-        name = self.header.removesuffix(".h").removesuffix("_tile")
-        return f"f32_{name}_{'x'.join(str(size) for _, size in self.sizes)}"
+    defines: tuple[tuple[str, str | int], ...]
 
 
-def conv_tile(filters: int, vectors: int) -> Tile:
-    """A tile of conv.h."""
-    return Tile("conv_tile.h", (("FILTERS", filters), ("VECTORS", vectors)))
+def conv_tile(filters: int, vectors: int, index: IndexType) -> Tile:
+    """A tile of conv.h, such as f32_conv_8x3_i16."""
+    symbol = f"f32_conv_{filters}x{vectors}_{_short(index)}"
+    return Tile(symbol, "conv_tile.h", (("FILTERS", filters), ("VECTORS", vectors), ("INDEX", _c_type(index))))
 
 
-def linear_tile(filters: int) -> Tile:
-    """A tile of linear.h."""
-    return Tile("linear_tile.h", (("FILTERS", filters),))
+def linear_tile(filters: int, index: IndexType) -> Tile:
+    """A tile of linear.h, such as f32_linear_16_i16."""
+    symbol = f"f32_linear_{filters}_{_short(index)}"
+    return Tile(symbol, "linear_tile.h", (("FILTERS", filters), ("INDEX", _c_type(index))))
 
 
 def depthwise_rows(kernel: int) -> Tile:
-    """A kernel of depthwise.h for square kernels of stride 1."""
-    return Tile("depthwise_rows.h", (("KERNEL", kernel),))
+    """A kernel of depthwise.h for square kernels of stride 1, such as f32_depthwise_rows_3."""
+    return Tile(f"f32_depthwise_rows_{kernel}", "depthwise_rows.h", (("KERNEL", kernel),))
+
+
+def _short(index: IndexType) -> str:
+    return f"i{8 * index.itemsize}"
+
+
+def _c_type(index: IndexType) -> str:
+    return {2: "uint16_t", 4: "int32_t"}[index.itemsize]
 
 
 @dataclass(frozen=True)
@@ -93,9 +101,10 @@ class ConvStep(Step):
     tile_vectors: int
     groups: int
     pixels_outer: bool
+    base: int
     rows: int
     starts: int
-    offsets: int
+    indices: int
     weights: int
     bias: int
     mask: int
@@ -141,7 +150,7 @@ class LinearStep(Step):
     groups: int
     rows: int
     starts: int
-    offsets: int
+    indices: int
     weights: int
     bias: int
     low: float

@@ -30,8 +30,8 @@ def emit_program(program: LoweredProgram, target: Target) -> str:
 
 
 def _tile(tile: Tile) -> str:
-    sizes = "".join(f"\n#define {name} {size}" for name, size in tile.sizes)
-    return f'#define NAME(part) {tile.symbol}##part{sizes}\n#include "{tile.header}"'
+    defines = "".join(f"\n#define {name} {value}" for name, value in tile.defines)
+    return f'#define NAME(part) {tile.symbol}##part{defines}\n#include "{tile.header}"'
 
 
 def _tensor(name: str, placed: Placed) -> str:

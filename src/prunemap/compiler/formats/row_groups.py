@@ -12,7 +12,7 @@ Rows with the same kept list are put in one group, so a block-pruned matrix has 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,23 @@ def _alike_rows(bits: NDArray[np.uint8], height: int, rows: range) -> list[list[
         rest += same[full:]
     rest.sort()
     return sorted(whole + [rest[i : i + height] for i in range(0, len(rest), height)])
+
+
+def reorder_units(packed: RowGroups, keys: NDArray[np.int64]) -> tuple[RowGroups, NDArray[np.int64]]:
+    """Sort the units of each group by rising key; return the packed matrix and the sorted keys.
+
+    Args:
+        keys: one per unit, (U,).
+    """
+    group = np.repeat(np.arange(len(packed.rows)), np.diff(packed.starts))
+    order = np.lexsort((keys, group))
+    return replace(packed, columns=packed.columns[order], weights=packed.weights[order]), keys[order]
+
+
+def smallest_index(values: NDArray[np.int64]) -> NDArray[np.uint16] | NDArray[np.int32]:
+    """Return the values in 16 bits if they fit, else in 32."""
+    fits = values.size == 0 or (values.min() >= 0 and values.max() <= np.iinfo(np.uint16).max)
+    return values.astype(np.uint16) if fits else values.astype(np.int32)
 
 
 def pack(matrix: Array, kept: NDArray[np.bool_], grouping: Grouping) -> RowGroups:

@@ -4,7 +4,9 @@
  *
  * g: row group of F filters with one list of kept units u; q: place in the plane, counted from the origin. A unit is an
  * (input channel, kernel position); its offset is an address difference, so padding, dilation, groups and the phases of
- * a strided conv are all in the offsets. The register tile is F filters x V vectors of pixels (conv_tile.h). */
+ * a strided conv are all in the offsets. A group's offsets rise, and are stored as steps: step[u] = offset[u] -
+ * offset[u - 1], the first one from `base`, which is the lowest offset of the layer. So they fit 16 bits where no gap is
+ * too wide. The register tile is F filters x V vectors of pixels (conv_tile.h). */
 #ifndef PMAP_CONV_H
 #define PMAP_CONV_H
 
@@ -14,7 +16,8 @@ typedef struct conv_step conv_step;
 typedef struct {
   const float *in, *residual; /* at the origin of plane 0 of one image */
   float *out;
-  const int32_t *rows, *starts, *offsets;
+  const int32_t *rows, *starts;
+  const void *indices; /* steps of offsets, or offsets: 16 or 32 bits */
   const float *weights, *bias, *mask;
 } conv_pointers;
 typedef void (*conv_tiles)(const conv_step *s, const conv_pointers *p, range groups, range vectors);
@@ -22,8 +25,8 @@ typedef void (*conv_tiles)(const conv_step *s, const conv_pointers *p, range gro
 struct conv_step {
   const tensor *in, *out, *residual;
   conv_tiles full, tail;  /* for tiles of tile_vectors, and for the vectors left over */
-  int32_t tile_vectors, groups, pixels_outer;
-  int64_t rows, starts, offsets, weights, bias, mask;
+  int32_t tile_vectors, groups, pixels_outer, base;
+  int64_t rows, starts, indices, weights, bias, mask;
   float low, high;
 };
 
@@ -41,7 +44,7 @@ static void f32_conv(const context *c, const void *step, int thread, int threads
   const conv_step *s = step;
   zero_around_interior(c, s->out, thread, threads);
   conv_pointers p = {
-      .rows = in_blob(c, s->rows), .starts = in_blob(c, s->starts), .offsets = in_blob(c, s->offsets),
+      .rows = in_blob(c, s->rows), .starts = in_blob(c, s->starts), .indices = in_blob(c, s->indices),
       .weights = in_blob(c, s->weights), .bias = in_blob(c, s->bias), .mask = in_blob(c, s->mask)};
   int vectors = s->out->interior / LANES, tiles = vectors / s->tile_vectors;
   range groups = {0, s->groups}, mine = {0, tiles};
@@ -50,7 +53,7 @@ static void f32_conv(const context *c, const void *step, int thread, int threads
   else groups = groups_of(p.starts, s->groups, thread, threads);
   range full = {mine.begin * s->tile_vectors, mine.end * s->tile_vectors}, rest = {tiles * s->tile_vectors, vectors};
   for (int n = 0; n < s->out->images; n++) {
-    p.in = row_of(c, s->in, n, 0, 0);
+    p.in = row_of(c, s->in, n, 0, 0) + s->base;
     p.out = row_of(c, s->out, n, 0, 0);
     p.residual = s->residual ? row_of(c, s->residual, n, 0, 0) : 0;
     s->full(s, &p, groups, full);

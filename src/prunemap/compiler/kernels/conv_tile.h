@@ -1,13 +1,15 @@
-/* One register tile of conv.h, FILTERS x VECTORS; included once per tile with NAME, FILTERS and VECTORS defined.
+/* One register tile of conv.h, FILTERS x VECTORS; included once per tile with NAME, FILTERS, VECTORS and INDEX (the type
+ * of the steps) defined.
  * A unit loads its VECTORS pixel vectors once and feeds all FILTERS filters of the group: that reuse is what structure
  * in the zeros buys. */
 INLINE void NAME(_tile)(const conv_step *s, const conv_pointers *p, int group, int64_t place) {
   vfloat acc[FILTERS][VECTORS];
   UNROLL for (int f = 0; f < FILTERS; f++)
     UNROLL for (int v = 0; v < VECTORS; v++) acc[f][v] = v_splat(p->bias[group * FILTERS + f]);
-  const float *in = p->in + place, *w = p->weights + (int64_t)p->starts[group] * FILTERS;
+  const float *x = p->in + place, *w = p->weights + (int64_t)p->starts[group] * FILTERS;
+  const INDEX *steps = (const INDEX *)p->indices;
   for (int u = p->starts[group]; u < p->starts[group + 1]; u++, w += FILTERS) {
-    const float *x = in + p->offsets[u];
+    x += steps[u];
     vfloat xs[VECTORS];
     UNROLL for (int v = 0; v < VECTORS; v++) xs[v] = v_load(x + v * LANES);
     UNROLL for (int f = 0; f < FILTERS; f++)
@@ -40,3 +42,4 @@ static void NAME()(const conv_step *s, const conv_pointers *p, range groups, ran
 #undef NAME
 #undef FILTERS
 #undef VECTORS
+#undef INDEX

@@ -1,6 +1,6 @@
 /* Linear layers, filters in the lanes: the step and the share of a thread; linear_tile.h has the kernel.
  *
- *   y[rows[g][f]] = clamp(bias[g][f] + sum_u weight[u][f] * x[offset[u]]  (+ residual[rows[g][f]])) */
+ *   y[rows[g][f]] = clamp(bias[g][f] + sum_u weight[u][f] * x[index[u]]  (+ residual[rows[g][f]])) */
 #ifndef PMAP_LINEAR_H
 #define PMAP_LINEAR_H
 
@@ -13,14 +13,14 @@ struct linear_step {
   const tensor *in, *out, *residual;
   linear_group kernel;
   int32_t groups;
-  int64_t rows, starts, offsets, weights, bias;
+  int64_t rows, starts, indices, weights, bias;
   float low, high;
 };
 
 static void f32_linear(const context *c, const void *step, int thread, int threads) {
   const linear_step *s = step;
   zero_around_interior(c, s->out, thread, threads);
-  conv_pointers p = {.rows = in_blob(c, s->rows), .starts = in_blob(c, s->starts), .offsets = in_blob(c, s->offsets),
+  conv_pointers p = {.rows = in_blob(c, s->rows), .starts = in_blob(c, s->starts), .indices = in_blob(c, s->indices),
                      .weights = in_blob(c, s->weights), .bias = in_blob(c, s->bias)};
   range groups = groups_of(p.starts, s->groups, thread, threads);
   for (int n = 0; n < s->out->images; n++) {

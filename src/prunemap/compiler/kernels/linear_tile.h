@@ -1,4 +1,5 @@
-/* One row group of linear.h, FILTERS in the lanes; included once per height with NAME and FILTERS defined.
+/* One row group of linear.h, FILTERS in the lanes; included once per height with NAME, FILTERS and INDEX (the
+ * type of the places of the inputs) defined.
  * CHAINS sums run side by side, so that a multiply-add need not wait for the one before it. */
 #define CHAINS 4
 static void NAME()(const linear_step *s, const conv_pointers *p, int group) {
@@ -6,14 +7,15 @@ static void NAME()(const linear_step *s, const conv_pointers *p, int group) {
   enum { WIDTH = FILTERS < LANES ? FILTERS : LANES, PARTS = FILTERS / WIDTH };
   part acc[CHAINS][PARTS] = {0};
   int u = p->starts[group], end = p->starts[group + 1];
+  const INDEX *indices = (const INDEX *)p->indices;
   const float *w = p->weights + (int64_t)u * FILTERS;
   for (; u + CHAINS <= end; u += CHAINS, w += CHAINS * FILTERS)
     UNROLL for (int k = 0; k < CHAINS; k++) {
-      float x = p->in[p->offsets[u + k]];
+      float x = p->in[indices[u + k]];
       UNROLL for (int i = 0; i < PARTS; i++) acc[k][i] += *(const part *)(w + k * FILTERS + i * WIDTH) * x;
     }
   for (; u < end; u++, w += FILTERS)
-    UNROLL for (int i = 0; i < PARTS; i++) acc[0][i] += *(const part *)(w + i * WIDTH) * p->in[p->offsets[u]];
+    UNROLL for (int i = 0; i < PARTS; i++) acc[0][i] += *(const part *)(w + i * WIDTH) * p->in[indices[u]];
   float sums[FILTERS];
   UNROLL for (int i = 0; i < PARTS; i++)
     *(part *)(sums + i * WIDTH) = (acc[0][i] + acc[1][i]) + (acc[2][i] + acc[3][i]);
@@ -28,3 +30,4 @@ static void NAME()(const linear_step *s, const conv_pointers *p, int group) {
 #undef CHAINS
 #undef NAME
 #undef FILTERS
+#undef INDEX

@@ -99,7 +99,10 @@ INLINE int at_most(int a, int b) { return a < b ? a : b; }
 static void f32_max_pool(const context *c, const void *step, int thread, int threads) {
   const pool_step *s = step;
   const tensor *t = s->in;
-  float best[t->width]; /* of the rows of a window, column by column */
+  int columns = s->left + t->width + s->right;
+  float lines[columns], wide[columns]; /* largest of the window's rows, column by column; of its columns too */
+  for (int x = 0; x < columns; x++) lines[x] = -__builtin_inff();
+  float *best = lines + s->left;
   FOR_PLANES(s->out) {
     for (int y = 0; y < s->out->height; y++) {
       float *to = row_of(c, s->out, n, ch, y);
@@ -109,12 +112,14 @@ static void f32_max_pool(const context *c, const void *step, int thread, int thr
         const float *row = row_of(c, t, n, ch, yy);
         for (int x = 0; x < t->width; x++) best[x] = best[x] < row[x] ? row[x] : best[x];
       }
-      for (int x = 0; x < s->out->width; x++) {
-        int x0 = at_least(x * s->stride_x - s->left, 0), x1 = at_most(x * s->stride_x - s->left + s->kernel_x, t->width);
-        float value = best[x0];
-        for (int xx = x0 + 1; xx < x1; xx++) value = value < best[xx] ? best[xx] : value;
-        to[x] = value;
-      }
+      int last = columns - s->kernel_x + 1;
+      memcpy(wide, lines, sizeof(float) * (size_t)last);
+      for (int k = 1; k < s->kernel_x; k++)
+        for (int x = 0; x < last; x++) wide[x] = wide[x] < lines[x + k] ? lines[x + k] : wide[x];
+      if (s->stride_x == 2)
+        for (int x = 0; x < s->out->width; x++) to[x] = wide[2 * x];
+      else
+        for (int x = 0; x < s->out->width; x++) to[x] = wide[x * s->stride_x];
     }
     zero_around_rows(s->out, plane_of(c, s->out, n, ch));
   }

@@ -9,10 +9,10 @@ from __future__ import annotations
 import ast
 import logging
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -96,18 +96,19 @@ def _identify_layers(model: ir.Model, module: nn.Module) -> None:
         InternalError: a node does not have the weight of its module.
     """
     modules, layers = dict(module.named_modules()), prunable_modules(module)
-    uses: Counter[str] = Counter()
+    used: set[str] = set()
     for node in model.graph:
-        scopes: list[str] = ast.literal_eval(node.metadata_props.get(SCOPES_KEY, "['', '']"))
-        scope = scopes[-2]
+        scopes: list[str] = ast.literal_eval(node.metadata_props.get(SCOPES_KEY, "[]"))
+        scope = ["", "", *scopes][-2]
         name = f"{scope}/{node.op_type}" if scope and scope in modules else node.op_type
         node.metadata_props.clear()
         weight = node.inputs[1] if node.op_type in WEIGHT_OPS else None
         if scope in layers and weight is not None and weight.const_value is not None:
-            name = node.metadata_props[MODULE_KEY] = scope
+            node.metadata_props[MODULE_KEY] = scope
+            name = scope or name
             _check_weight(scope, weight.const_value.numpy(), layers[scope])
-        uses[name] += 1
-        node.name = name if uses[name] == 1 else f"{name}_{uses[name]}"
+        node.name = next(n for n in chain([name], (f"{name}_{i}" for i in count(2))) if n not in used)
+        used.add(node.name)
 
 
 def _check_weight(name: str, exported: NDArray[Any], layer: Prunable) -> None:

@@ -28,7 +28,7 @@ def run(*arguments: object) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flow")
     save(residual_network(), folder / "m.onnx")
-    run("compile", folder / "m.onnx", "-o", folder / "m.pmap")
+    run("compile", folder / "m.onnx", "-o", folder / "m.pmap", "--no-tune")
     return folder
 
 
@@ -55,7 +55,7 @@ def test_bench_json_keeps_the_contract(folder: Path) -> None:
 def test_bench_without_the_source_names_the_option(folder: Path, tmp_path: Path) -> None:
     moved = tmp_path / "gone.onnx"
     moved.write_bytes((folder / "m.onnx").read_bytes())
-    run("compile", moved, "-o", tmp_path / "m.pmap")
+    run("compile", moved, "-o", tmp_path / "m.pmap", "--no-tune")
     moved.unlink()
     result = RUNNER.invoke(app, ["bench", str(tmp_path / "m.pmap"), "--quick"])
     assert result.exit_code == 2 and "--reference" in result.output
@@ -122,12 +122,26 @@ def test_profile_map_compile_with_the_plan(folder: Path) -> None:
     assert json.loads((folder / "plan.json").read_text()) == plan
     assert [layer["name"] for layer in plan["layers"]] == ["stem", "block.a", "block.b", "depthwise", "down", "fc"]
     assert plan["layers"][0]["scheme"] == "dense" and all(layer["reason"] for layer in plan["layers"])
-    run("compile", folder / "m.onnx", "-o", folder / "planned.pmap", "--plan", folder / "plan.json")
+    run("compile", folder / "m.onnx", "-o", folder / "planned.pmap", "--plan", folder / "plan.json", "--no-tune")
     run("verify", folder / "planned.pmap", folder / "m.onnx")
 
 
+def test_tuning_is_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path)
+    run("compile", folder / "m.onnx", "-o", folder / "tuned.pmap")
+    (kept,) = (tmp_path / ".cache" / "prunemap" / "tune").iterdir()
+    assert set(json.loads(kept.read_text())) == {"stem", "block.a", "block.b", "down", "fc"}
+    monkeypatch.setattr("prunemap.compiler.tune.choose_tiles", None)  # must not be needed again
+    run("compile", folder / "m.onnx", "-o", folder / "tuned.pmap")
+    run("verify", folder / "tuned.pmap", folder / "m.onnx")
+
+
 def test_json_leaves_stdout_clean(folder: Path) -> None:
-    for command in (["inspect", "m.onnx"], ["verify", "m.pmap", "m.onnx"], ["compile", "m.onnx", "-o", "again.pmap"]):
+    for command in (
+        ["inspect", "m.onnx"],
+        ["verify", "m.pmap", "m.onnx"],
+        ["compile", "m.onnx", "-o", "again.pmap", "--no-tune"],
+    ):
         done = subprocess.run(
             [sys.executable, "-m", "prunemap", *command, "--json"],
             capture_output=True,

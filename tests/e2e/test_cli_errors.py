@@ -23,7 +23,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with good and bad files of every kind."""
     folder = tmp_path_factory.mktemp("files")
     good = save(residual_network(), folder / "good.onnx")
-    compile_model(good).save(folder / "good.pmap")
+    compile_model(good, tune=None).save(folder / "good.pmap")
     content = good.read_bytes()
     (folder / "cut.onnx").write_bytes(content[: len(content) // 2])
     (folder / "text.onnx").write_text("this is no model")

@@ -3,11 +3,12 @@
 from prunemap.benchmarking.benchmark import BenchResult, EngineResult, bench, bench_model, find_source, open_subject
 from prunemap.benchmarking.compare import QUICK, Effort
 from prunemap.benchmarking.engines import ENGINES, Subject
-from prunemap.benchmarking.verify import OutputError, VerifyResult, verify
+from prunemap.benchmarking.verify import TOLERANCE, OutputError, VerifyResult, verify
 
 __all__ = [
     "ENGINES",
     "QUICK",
+    "TOLERANCE",
     "BenchResult",
     "Effort",
     "EngineResult",

@@ -10,7 +10,7 @@ from pathlib import Path
 from prunemap.benchmarking.compare import Effort, Samples, interleave, ratio
 from prunemap.benchmarking.engines import ENGINES, Subject
 from prunemap.benchmarking.verify import Input, named_batch, random_batch, verify
-from prunemap.compiler import compile_model
+from prunemap.compiler import Tuning, compile_model
 from prunemap.core.files import existing_file, sha256_of
 from prunemap.core.latency_table import Machine
 from prunemap.core.plan import Plan
@@ -65,11 +65,13 @@ def open_subject(
     target: str = "native",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     cc: str | None = None,
+    tune: bool = True,
 ) -> Subject:
     """Return what to bench: an ONNX model, which is compiled here, or a ``.pmap`` with the ONNX it came from.
 
     Args:
         reference: ONNX file of a ``.pmap``; None = the one that its manifest names.
+        tune: choose tiles by measuring when compiling here.
 
     Raises:
         UserError: a file cannot be used, the source of the ``.pmap`` is gone or changed, or threads is not allowed.
@@ -77,7 +79,8 @@ def open_subject(
     check_threads(threads)
     path = existing_file(model, "model")
     if path.suffix != ".pmap":
-        program = compile_model(path, plan=plan, target=target, shapes=shapes, cc=cc)
+        tuning = Tuning(threads) if tune else None
+        program = compile_model(path, plan=plan, target=target, shapes=shapes, cc=cc, tune=tuning)
         return Subject(path, program, threads, shapes, cc)
     program = read_program(path)
     shapes = {info.name: info.shape for info in program.manifest.inputs}
@@ -157,9 +160,10 @@ def bench_model(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     effort: Effort | None = None,
     seed: int = 0,
+    tune: bool = True,
 ) -> BenchResult:
     """Verify and time an ONNX model or a ``.pmap``: :func:`open_subject`, then :func:`bench`."""
-    subject = open_subject(model, threads, reference=reference, plan=plan, shapes=shapes)
+    subject = open_subject(model, threads, reference=reference, plan=plan, shapes=shapes, tune=tune)
     return bench(subject, vs, effort=effort, seed=seed)
 
 

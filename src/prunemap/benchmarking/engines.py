@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler import compile_model
+from prunemap.compiler import Tuning, compile_model
 from prunemap.core.table import by_name
 from prunemap.errors import UserError
 from prunemap.runtime import Engine, Program
@@ -33,6 +33,11 @@ class Subject:
     threads: int
     shapes: Mapping[str, tuple[int, ...]] | None = None
     cc: str | None = None
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """How to compile others of our programs: tuned if this one is."""
+        return Tuning(self.threads) if self.program.manifest.tuned else None
 
 
 class LoadedEngine(ABC):
@@ -85,7 +90,9 @@ class OurDense(BenchEngine):
 
     def load(self, subject: Subject) -> LoadedEngine:
         target = subject.program.manifest.target
-        program = compile_model(subject.onnx, target=target, shapes=subject.shapes, cc=subject.cc, detect=False)
+        program = compile_model(
+            subject.onnx, target=target, shapes=subject.shapes, cc=subject.cc, detect=False, tune=subject.tuning
+        )
         return _LoadedOurs(Engine(program, subject.threads))
 
 

@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
+from prunemap.cli.app import EXIT_FAILED_CHECK
 from prunemap.cli.inputs import load_inputs
 from prunemap.cli.options import (
     Cc,
     Given,
     Json,
+    NoTune,
     PlanFile,
     Seed,
     Shapes,
@@ -40,6 +42,7 @@ def bench(
     target: TargetName = "native",
     shape: Shapes = None,
     cc: Cc = None,
+    no_tune: NoTune = False,
     inputs: Given = None,
     quick: Annotated[bool, typer.Option("--quick", help="10 rounds in half a second; the result says so.")] = False,
     seed: Seed = 0,
@@ -49,17 +52,26 @@ def bench(
     """Verify a network, then time it against other engines, interleaved in one run with equal threads.
 
     dense = the same ONNX compiled by prunemap with structure detection off. A ratio is theirs / ours, the median over
-    the rounds: above 1, prunemap is faster.
+    the rounds: above 1, prunemap is faster. Exit code 1 if an output is off by more than 1e-4.
     """
-    from prunemap.benchmarking import QUICK, Effort, open_subject
+    from prunemap.benchmarking import QUICK, TOLERANCE, Effort, open_subject
     from prunemap.benchmarking import bench as bench_subject
     from prunemap.report import bench_table
 
     subject = open_subject(
-        model, threads, reference=reference, plan=read_plan(plan), target=target, shapes=parse_shapes(shape), cc=cc
+        model,
+        threads,
+        reference=reference,
+        plan=read_plan(plan),
+        target=target,
+        shapes=parse_shapes(shape),
+        cc=cc,
+        tune=not no_tune,
     )
     batch = None if inputs is None else load_inputs(inputs, subject.program.manifest.inputs)
     engines = [name.strip() for name in vs.split(",") if name.strip()]
     command = shlex.join(["prunemap", *sys.argv[1:]])
     result = bench_subject(subject, engines, batch, QUICK if quick else Effort(), seed, command)
     show(result, bench_table(result), as_json=json)
+    if not result.max_relative_error <= TOLERANCE:
+        raise typer.Exit(EXIT_FAILED_CHECK)

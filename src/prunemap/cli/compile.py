@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from prunemap.cli.options import Cc, Json, Model, Output, PlanFile, Shapes, TargetName, parse_shapes, read_plan, show
+from typing import Annotated
+
+import typer
+
+from prunemap.cli.options import (
+    Cc,
+    Json,
+    Model,
+    NoTune,
+    Output,
+    PlanFile,
+    Shapes,
+    TargetName,
+    Threads,
+    parse_shapes,
+    read_plan,
+    show,
+)
 
 
 def compile_(
@@ -12,16 +29,21 @@ def compile_(
     target: TargetName = "native",
     shape: Shapes = None,
     cc: Cc = None,
+    threads: Threads = 1,
+    no_tune: NoTune = False,
+    retune: Annotated[bool, typer.Option("--retune", help="Measure again, even if the choices are known.")] = False,
     json: Json = False,
 ) -> None:
     """Compile a model, pruned or dense, to a native program (.pmap).
 
-    The structure of each layer is found from its zeros; a plan pins it. A .pmap holds native code that runs when it
+    The structure of each layer is found from its zeros; a plan pins it. The tile that runs each layer is chosen by
+    measuring here, for --threads; the choices are kept for the next time. A .pmap holds native code that runs when it
     is loaded: load only files that you trust.
     """
-    from prunemap.compiler import compile_model
+    from prunemap.compiler import Tuning, compile_model
     from prunemap.report import compiled_tables
 
-    program = compile_model(model, plan=read_plan(plan), target=target, shapes=parse_shapes(shape), cc=cc)
+    tuning = None if no_tune else Tuning(threads, again=retune)
+    program = compile_model(model, plan=read_plan(plan), target=target, shapes=parse_shapes(shape), cc=cc, tune=tuning)
     program.save(output)
     show(program.manifest, *compiled_tables(program.manifest, output), as_json=json)

@@ -25,6 +25,7 @@ Threads = Annotated[int, typer.Option("--threads", help="Threads, from 1.")]
 TargetName = Annotated[str, typer.Option("--target", help="native, x86-64-v4 or x86-64-v3.")]
 Cc = Annotated[str | None, typer.Option("--cc", help="C compiler, such as gcc; default: zig cc.", show_default=False)]
 PlanFile = Annotated[Path | None, typer.Option("--plan", help="plan.json of `prunemap map`.", show_default=False)]
+NoTune = Annotated[bool, typer.Option("--no-tune", help="Choose tiles by a model instead of measuring: deterministic.")]
 Shapes = Annotated[
     list[str] | None,
     typer.Option(

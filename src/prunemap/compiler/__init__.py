@@ -4,10 +4,12 @@ from prunemap.compiler.compile import LayerCase, compile_layers, compile_model
 from prunemap.compiler.coupling import coupled_layers
 from prunemap.compiler.layers import ModelLayer, identity_of, inspect_model, read_layers, read_specs
 from prunemap.compiler.structure import structure_of
+from prunemap.compiler.tune import Tuning
 
 __all__ = [
     "LayerCase",
     "ModelLayer",
+    "Tuning",
     "compile_layers",
     "compile_model",
     "coupled_layers",

@@ -89,8 +89,7 @@ def build_library(source: str, target: Target, compiler: Compiler) -> bytes:
     """
     flags = [*compiler.flags(target), "-shared"]
     key = hashlib.sha256(repr((source, flags, compiler.command, compiler.version)).encode())
-    for header in sorted([*KERNELS.glob("*.h"), *RUNTIME.glob("*.h")]):
-        key.update(header.read_bytes())
+    key.update(kernel_sources())
     cached = cache_folder("build") / f"{key.hexdigest()}.so"
     if not cached.exists():
         with tempfile.TemporaryDirectory(prefix="prunemap-") as folder:
@@ -98,6 +97,11 @@ def build_library(source: str, target: Target, compiler: Compiler) -> bytes:
             with replacing(cached) as temporary:
                 shutil.copyfile(made, temporary)
     return cached.read_bytes()
+
+
+def kernel_sources() -> bytes:
+    """Return the text of all kernels: part of every cache key."""
+    return b"".join(header.read_bytes() for header in sorted([*KERNELS.glob("*.h"), *RUNTIME.glob("*.h")]))
 
 
 def _compile(source: str, folder: Path, command: list[str]) -> Path:

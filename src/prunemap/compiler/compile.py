@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from prunemap.compiler.build import Compiler, build_library, find_compiler
+from prunemap.compiler.build import Compiler, build_library, find_compiler, kernel_sources
 from prunemap.compiler.emit import emit_program
 from prunemap.compiler.ir import Array, Conv, Graph, Linear, Node, Op, Shape
 from prunemap.compiler.layers import list_layers
@@ -17,7 +18,9 @@ from prunemap.compiler.lower import lower
 from prunemap.compiler.onnx_file import read_onnx
 from prunemap.compiler.onnx_import import import_graph
 from prunemap.compiler.passes import optimise
+from prunemap.compiler.select import TileChoice
 from prunemap.compiler.shapes import make_graph
+from prunemap.compiler.tune import DEFAULT_TUNING, Tuning
 from prunemap.compiler.verify import verify_graph
 from prunemap.core.artifact import Manifest, TensorInfo
 from prunemap.core.files import sha256_of
@@ -28,7 +31,7 @@ from prunemap.core.target import Target
 from prunemap.errors import Problems
 from prunemap.runtime import ABI, Program
 from prunemap.schemes import why_illegal
-from prunemap.targets import NATIVE, resolve_target
+from prunemap.targets import NATIVE, resolve_target, why_not_here
 
 
 def compile_model(
@@ -39,6 +42,7 @@ def compile_model(
     shapes: Mapping[str, Shape] | None = None,
     cc: str | None = None,
     detect: bool = True,
+    tune: Tuning | None = DEFAULT_TUNING,
 ) -> Program:
     """Compile an ONNX file.
 
@@ -47,6 +51,7 @@ def compile_model(
         shapes: sizes of inputs with symbolic dimensions; a symbolic batch alone means 1.
         cc: a C compiler command; None = ``zig cc``.
         detect: look for structure in the zeros; False compiles every weight as dense.
+        tune: how tiles are chosen by measuring, if the target is this machine; None = by a model, deterministic.
 
     Raises:
         UserError: the model, plan, target or compiler cannot be used.
@@ -55,7 +60,11 @@ def compile_model(
     loaded = read_onnx(model, shapes)
     schemes = _pinned(plan, [layer.spec for layer in list_layers(loaded)]) if plan else {}
     graph = optimise(import_graph(loaded))
-    return build_graph(graph, machine, compiler, schemes=schemes, detect=detect, source=Path(model))
+    build = partial(build_graph, graph, machine, compiler, schemes=schemes, detect=detect, source=Path(model))
+    if tune is None or why_not_here(machine):
+        return build()
+    key = (graph.shapes, sha256_of(model), schemes, detect, machine.name, compiler.version, kernel_sources())
+    return build(tiles=tune.choose(key, lower(graph, machine, schemes, detect).candidates, build))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +107,16 @@ def build_graph(
     schemes: Mapping[str, SchemeSpec] | None = None,
     detect: bool = True,
     source: Path | None = None,
+    tiles: Mapping[str, TileChoice] | None = None,
 ) -> Program:
     """Lower, emit and build an optimised graph.
 
     Args:
         schemes: structure pinned by a plan, by node name.
         source: the ONNX file that the graph came from, for the manifest.
+        tiles: chosen by tuning, by node name; None = the model's.
     """
-    lowered = lower(graph, target, schemes, detect)
+    lowered = lower(graph, target, schemes, detect, tiles)
     library = build_library(emit_program(lowered, target), target, compiler)
     manifest = Manifest(
         prunemap=version("prunemap"),
@@ -120,6 +131,7 @@ def build_graph(
         source_sha256=sha256_of(source) if source else "",
         arena_bytes=lowered.arena_floats * 4,
         detect=detect,
+        tuned=tiles is not None,
     )
     return Program(manifest, library, lowered.blob, 0, len(lowered.blob))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.formats import RowGroups, reorder_units, smallest_index
+from prunemap.compiler.formats import RowGroups, pack, reorder_units, smallest_index
 from prunemap.compiler.ir import (
     ANY,
     Add,
@@ -54,7 +54,7 @@ from prunemap.compiler.program import (
     depthwise_rows,
     linear_tile,
 )
-from prunemap.compiler.select import choose_conv, choose_linear, density_of, rows_fit
+from prunemap.compiler.select import Candidate, TileChoice, conv_candidates, linear_candidates, rows_fit
 from prunemap.compiler.structure import structure_of
 from prunemap.core.artifact import KernelChoice
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
@@ -73,10 +73,13 @@ class Lowering:
     schemes: Mapping[str, SchemeSpec]
     """Pinned by a plan, by node name."""
     detect: bool
+    wanted: Mapping[str, TileChoice]
+    """Tiles chosen by tuning, by node name; the others are the model's."""
     blob: Blob = field(default_factory=Blob)
     steps: list[TimedStep] = field(default_factory=list)
     tiles: dict[Tile, None] = field(default_factory=dict)
     choices: list[KernelChoice] = field(default_factory=list)
+    candidates: dict[str, tuple[TileChoice, ...]] = field(default_factory=dict)
 
     def layout(self, tensor: str) -> Layout:
         """Layout of a tensor, or of the phases of a conv."""
@@ -101,22 +104,38 @@ class Lowering:
             return DENSE
         return self.schemes.get(node.name) or structure_of(weight)
 
+    def pick(self, node: Node, candidates: list[Candidate]) -> Candidate:
+        """Return the candidate that tuning wants, else the first."""
+        self.candidates[node.name] = tuple(each.choice for each in candidates)
+        wanted = self.wanted.get(node.name)
+        return next((each for each in candidates if each.choice == wanted), candidates[0])
+
+    def kept(self, weight: Array) -> NDArray[np.bool_]:
+        """Which weights are stored, (O, columns)."""
+        matrix = weight.reshape(len(weight), -1)
+        return matrix != 0 if self.detect else np.ones(matrix.shape, bool)
+
     def choose(self, node: Node, kernel: str, weight: Array, stored: int, reason: str = "") -> None:
         """Note what runs a node."""
-        scheme = str(self.scheme_of(node, weight))
-        self.choices.append(KernelChoice(node.name, kernel, scheme, density_of(weight), stored, reason))
+        scheme, density = str(self.scheme_of(node, weight)), float(np.count_nonzero(weight) / weight.size)
+        self.choices.append(KernelChoice(node.name, kernel, scheme, density, stored, reason))
 
 
 def lower(
-    graph: Graph, target: Target, schemes: Mapping[str, SchemeSpec] | None = None, detect: bool = True
+    graph: Graph,
+    target: Target,
+    schemes: Mapping[str, SchemeSpec] | None = None,
+    detect: bool = True,
+    tiles: Mapping[str, TileChoice] | None = None,
 ) -> LoweredProgram:
     """Lower an optimised graph.
 
     Args:
         schemes: structure pinned by a plan, by node name.
         detect: find structure in the zeros; False runs every weight as dense.
+        tiles: chosen by tuning, by node name.
     """
-    low = Lowering(graph, target, assign_layouts(graph, target), schemes or {}, detect)
+    low = Lowering(graph, target, assign_layouts(graph, target), schemes or {}, detect, tiles or {})
     slots = [node.name for node in graph.nodes if not isinstance(node.op, Identity) and not _is_view(low, node)]
     aliases: dict[str, str] = {}
     count = len(slots)
@@ -145,6 +164,7 @@ def lower(
         _scratch_floats(low),
         low.blob.content(),
         tuple(low.choices),
+        low.candidates,
     )
 
 
@@ -216,19 +236,21 @@ def _positions(low: Lowering, node: Node) -> NDArray[np.int64]:
 def _conv_step(low: Lowering, node: Node, source: Tensor, residual: Tensor | None) -> ConvStep:
     op, positions = node.op, _positions(low, node)
     assert isinstance(op, Conv)
-    out, keep_zeros = low.layout(node.output), not low.detect
-    choice = choose_conv(op, out, low.target, low.schemes.get(node.name), keep_zeros)
-    columns = choice.packed.columns.astype(np.int64)
+    out, kept = low.layout(node.output), low.kept(op.weight)
+    layouts = (low.layout(source.name), out)
+    best = low.pick(node, conv_candidates(op, kept, layouts, low.target, low.schemes.get(node.name)))
+    packed = pack(op.weight.reshape(kept.shape), kept, best.grouping)
+    columns = packed.columns.astype(np.int64)
     channels, position = columns // len(positions), columns % len(positions)
     if op.groups > 1:  # columns count from the first channel of the row group's own conv group
         per_group = len(op.weight) // op.groups
-        first = choice.packed.rows[:, 0] // per_group * op.weight.shape[1]
-        channels = channels + np.repeat(first, np.diff(choice.packed.starts))
+        first = packed.rows[:, 0] // per_group * op.weight.shape[1]
+        channels = channels + np.repeat(first, np.diff(packed.starts))
     offsets = channels * low.layout(source.name).plane + positions[position]
-    packed, offsets = reorder_units(choice.packed, offsets)
+    packed, offsets = reorder_units(packed, offsets)
     base, steps = _steps(offsets, packed)
-    tail = out.vectors % choice.vectors
-    kernel = low.tile(conv_tile(packed.height, choice.vectors, steps.dtype))
+    tail = out.vectors % best.choice.vectors
+    kernel = low.tile(conv_tile(packed.height, best.choice.vectors, steps.dtype))
     low.choose(node, kernel.name, op.weight, packed.weights.size)
     return ConvStep(
         in_=source,
@@ -236,8 +258,8 @@ def _conv_step(low: Lowering, node: Node, source: Tensor, residual: Tensor | Non
         residual=residual,
         full=kernel,
         tail=low.tile(conv_tile(packed.height, tail, steps.dtype)) if tail else None,
-        tile_vectors=choice.vectors,
-        pixels_outer=choice.pixels_outer,
+        tile_vectors=best.choice.vectors,
+        pixels_outer=best.choice.pixels_outer,
         base=base,
         mask=low.mask(out),
         **_packed_fields(low, packed, steps, op.bias, op.clamp),
@@ -303,7 +325,8 @@ def _depthwise_step(low: Lowering, node: Node, source: Tensor, residual: Tensor 
 def _linear(low: Lowering, node: Node, source: Tensor, residual: Tensor | None = None) -> list[Step]:
     op = node.op
     assert isinstance(op, Linear)
-    packed = choose_linear(op.weight, keep_zeros=not low.detect)
+    kept = low.kept(op.weight)
+    packed = pack(op.weight, kept, low.pick(node, linear_candidates(kept)).grouping)
     indices = smallest_index(packed.columns.astype(np.int64) * low.layout(source.name).plane)
     kernel = low.tile(linear_tile(packed.height, indices.dtype))
     low.choose(node, kernel.name, op.weight, packed.weights.size)

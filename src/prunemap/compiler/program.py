@@ -6,12 +6,14 @@ Field names are those of the C structs, so that :mod:`prunemap.compiler.emit` ca
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from prunemap.compiler.layout import Layout
+from prunemap.compiler.select import TileChoice
 from prunemap.core.artifact import KernelChoice
 
 NONE = -1
@@ -303,3 +305,5 @@ class LoweredProgram:
     """Per thread."""
     blob: bytes = field(repr=False)
     choices: tuple[KernelChoice, ...] = ()
+    candidates: Mapping[str, tuple[TileChoice, ...]] = field(default_factory=dict)
+    """The tiles that could run each node, the model's choice first."""

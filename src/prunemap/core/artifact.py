@@ -60,6 +60,8 @@ class Manifest:
     arena_bytes: int
     detect: bool = True
     """Whether structure was looked for in the zeros; False: every weight runs as dense."""
+    tuned: bool = False
+    """Whether tiles were chosen by measuring."""
     parts: tuple[Part, ...] = ()
     schema: int = SCHEMA_VERSION
 

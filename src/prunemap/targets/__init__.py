@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 
 from prunemap.core.table import by_name, look_up
 from prunemap.core.target import Target
 from prunemap.errors import UnsupportedError
+from prunemap.targets.cpu import cpu_flags
 
 X86_64_V4 = Target(
     name="x86-64-v4",
@@ -60,16 +60,3 @@ def why_not_here(target: Target) -> str:
         return f"this machine is {platform.machine()}, the program is for {target.arch}"
     missing = [flag for flag in target.cpu_flags if flag not in cpu_flags()]
     return f"this CPU lacks {', '.join(missing)}" if missing else ""
-
-
-def cpu_flags() -> frozenset[str]:
-    """Return the CPU features that Linux reports, empty where it does not."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return frozenset()
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            return frozenset(value.split())
-    return frozenset()

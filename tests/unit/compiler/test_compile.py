@@ -36,7 +36,7 @@ def plan_for(path: Path, scheme: str, **changes: object) -> Plan:
 def test_the_program_agrees_with_the_model(path: Path, detect: bool, batch: int) -> None:
     x = np.random.default_rng(0).standard_normal((batch, 3, 16, 12), np.float32)
     model = save(residual_network(batch="N"), path)
-    program = compile_model(model, shapes={"x": x.shape}, detect=detect)
+    program = compile_model(model, shapes={"x": x.shape}, detect=detect, tune=None)
     with Engine(program) as engine:
         (got,) = engine.run(x)
     (want,) = ReferenceEvaluator(str(model)).run(None, {"x": x})
@@ -47,10 +47,10 @@ def test_structure_is_found_and_a_plan_pins_it(path: Path) -> None:
     def layer(program):
         return next(each for each in program.manifest.layers if each.node == "block.a")
 
-    found, dense = layer(compile_model(path)), layer(compile_model(path, detect=False))
+    found, dense = layer(compile_model(path, tune=None)), layer(compile_model(path, detect=False, tune=None))
     assert found.scheme == "punched:4x2" and found.kernel.startswith("f32_conv_4x")
     assert dense.scheme == "dense" and dense.stored_weights >= 8 * 72 > found.stored_weights
-    pinned = layer(compile_model(path, plan=plan_for(path, "unstructured")))
+    pinned = layer(compile_model(path, plan=plan_for(path, "unstructured"), tune=None))
     assert pinned.scheme == "unstructured" and pinned.kernel.startswith("f32_conv_1x")
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from prunemap.devices import pinned, read_machine
-from prunemap.devices.machine import cpu_name_from_cpuinfo
+from prunemap.targets.cpu import cpu_name_from_cpuinfo
 
 X86 = """processor\t: 0
 cpu family\t: 25

@@ -23,7 +23,7 @@ SHAPE = (1, 3, 16, 12)
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    return compile_model(save(residual_network(), tmp_path_factory.mktemp("m") / "m.onnx"))
+    return compile_model(save(residual_network(), tmp_path_factory.mktemp("m") / "m.onnx"), tune=None)
 
 
 @pytest.fixture

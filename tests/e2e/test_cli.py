@@ -137,13 +137,9 @@ def test_tuning_is_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_json_leaves_stdout_clean(folder: Path) -> None:
-    for command in (
-        ["inspect", "m.onnx"],
-        ["verify", "m.pmap", "m.onnx"],
-        ["compile", "m.onnx", "-o", "again.pmap", "--no-tune"],
-    ):
+    for command in ("inspect m.onnx", "verify m.pmap m.onnx", "compile m.onnx -o again.pmap --no-tune"):
         done = subprocess.run(
-            [sys.executable, "-m", "prunemap", *command, "--json"],
+            [sys.executable, "-m", "prunemap", *command.split(), "--json"],
             capture_output=True,
             text=True,
             cwd=folder,

@@ -41,8 +41,8 @@ class DemoConfig(Value):
 
     model: str = "resnet8"
     data: str = "fashion-mnist-subset"
-    dense: TrainConfig = TrainConfig(epochs=12)
-    retrain: TrainConfig = TrainConfig(epochs=8, lr=0.05)
+    dense: TrainConfig = TrainConfig(epochs=16, batch_size=64)
+    retrain: TrainConfig = TrainConfig(epochs=14, batch_size=64)
     density: float = 0.2
     """Budget: kept / all MACs of the prunable layers."""
     densities: tuple[float, ...] = DEFAULT_DENSITIES
@@ -53,8 +53,8 @@ class DemoConfig(Value):
 
 
 QUICK_DEMO = DemoConfig(
-    dense=TrainConfig(epochs=2, warmup_epochs=0.5),
-    retrain=TrainConfig(epochs=1, warmup_epochs=0.2, lr=0.05),
+    dense=TrainConfig(epochs=2, warmup_epochs=0.5, batch_size=64),
+    retrain=TrainConfig(epochs=1, warmup_epochs=0.2, batch_size=64),
     densities=(0.1, 0.3),
     effort=QUICK,
 )

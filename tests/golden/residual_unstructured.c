@@ -34,20 +34,20 @@
 #define INDEX uint16_t
 #include "linear_tile.h"
 static const tensor t0 = {.at = 0, .image = 1920, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_2_out */
-static const tensor t1 = {.at = 1920, .image = 1920, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_5_out */
-static const tensor t2 = {.at = 3840, .image = 1920, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_9_out */
+static const tensor t1 = {.at = 1984, .image = 1920, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_5_out */
+static const tensor t2 = {.at = 3968, .image = 1920, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_9_out */
 static const tensor t3 = {.at = 0, .image = 1664, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 0, .plane = 208, .interior = 208, .halo = 1}; /* clip_11_out */
 static const tensor t4 = {.at = 0, .image = 1536, .images = 1, .channels = 32, .height = 4, .width = 3, .pitch = 4, .origin = 5, .plane = 48, .interior = 16, .halo = 1}; /* down_out (phases) */
-static const tensor t5 = {.at = 1920, .image = 720, .images = 1, .channels = 3, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* x */
-static const tensor t6 = {.at = 1664, .image = 384, .images = 1, .channels = 8, .height = 8, .width = 6, .pitch = 6, .origin = 0, .plane = 48, .interior = 48, .halo = 0}; /* maxpool_12_out */
-static const tensor t7 = {.at = 1536, .image = 192, .images = 1, .channels = 12, .height = 4, .width = 3, .pitch = 4, .origin = 0, .plane = 16, .interior = 16, .halo = 1}; /* down_out */
+static const tensor t5 = {.at = 1984, .image = 720, .images = 1, .channels = 3, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* x */
+static const tensor t6 = {.at = 1728, .image = 384, .images = 1, .channels = 8, .height = 8, .width = 6, .pitch = 6, .origin = 0, .plane = 48, .interior = 48, .halo = 0}; /* maxpool_12_out */
+static const tensor t7 = {.at = 1600, .image = 192, .images = 1, .channels = 12, .height = 4, .width = 3, .pitch = 4, .origin = 0, .plane = 16, .interior = 16, .halo = 1}; /* down_out */
 static const tensor t8 = {.at = 0, .image = 12, .images = 1, .channels = 12, .height = 1, .width = 1, .pitch = 1, .origin = 0, .plane = 1, .interior = 1, .halo = 0}; /* globalaveragepool_14_out */
-static const tensor t9 = {.at = 16, .image = 10, .images = 1, .channels = 10, .height = 1, .width = 1, .pitch = 1, .origin = 0, .plane = 1, .interior = 1, .halo = 0}; /* fc_out */
+static const tensor t9 = {.at = 80, .image = 10, .images = 1, .channels = 10, .height = 1, .width = 1, .pitch = 1, .origin = 0, .plane = 1, .interior = 1, .halo = 0}; /* fc_out */
 static const copy_step s0 = {.map = &t5, .index = 0};
 static const conv_step s1 = {.in = &t5, .out = &t0, .residual = 0, .full = f32_conv_8x3_i16, .tail = f32_conv_8x1_i16, .tile_vectors = 3, .groups = 1, .pixels_outer = 0, .base = -14, .rows = 832, .starts = 896, .indices = 960, .weights = 1024, .bias = 1920, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
 static const conv_step s2 = {.in = &t0, .out = &t1, .residual = 0, .full = f32_conv_2x7_i16, .tail = f32_conv_2x6_i16, .tile_vectors = 7, .groups = 4, .pixels_outer = 0, .base = -14, .rows = 832, .starts = 1984, .indices = 2048, .weights = 2368, .bias = 3584, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
 static const conv_step s3 = {.in = &t1, .out = &t2, .residual = &t0, .full = f32_conv_2x7_i16, .tail = f32_conv_2x6_i16, .tile_vectors = 7, .groups = 4, .pixels_outer = 0, .base = -14, .rows = 832, .starts = 3648, .indices = 3712, .weights = 4032, .bias = 5248, .mask = 0, .low = 0.0f, .high = __builtin_inff()};
-static const depthwise_step s4 = {.in = &t2, .out = &t3, .residual = 0, .phases = 0, .kernel = f32_depthwise_any, .taps = 9, .multiplier = 1, .stride_y = 1, .stride_x = 1, .phase_count = 0, .phase_places = -1, .offsets = 5312, .weights = 5376, .bias = 5696, .mask = 0, .low = 0.0f, .high = 6.0f};
+static const depthwise_step s4 = {.in = &t2, .out = &t3, .residual = 0, .phases = 0, .kernel = f32_depthwise_any, .by_rows = 0, .taps = 9, .multiplier = 1, .stride_y = 1, .stride_x = 1, .phase_count = 0, .phase_places = -1, .offsets = 5312, .weights = 5376, .bias = 5696, .mask = 0, .low = 0.0f, .high = 6.0f};
 static const pool_step s5 = {.in = &t3, .out = &t6, .kernel_y = 3, .kernel_x = 3, .stride_y = 2, .stride_x = 2, .top = 1, .left = 1, .bottom = 1, .right = 1, .count_pads = 0};
 static const phases_step s6 = {.in = &t6, .out = &t4, .stride_y = 2, .stride_x = 2, .phases = 5760};
 static const conv_step s7 = {.in = &t4, .out = &t7, .residual = 0, .full = f32_conv_2x1_i16, .tail = 0, .tile_vectors = 1, .groups = 6, .pixels_outer = 0, .base = 0, .rows = 5888, .starts = 5952, .indices = 6016, .weights = 6464, .bias = 8192, .mask = 5824, .low = -__builtin_inff(), .high = __builtin_inff()};
@@ -68,6 +68,6 @@ static const program_step steps[] = {
     {f32_copy_out, &s10, 9},
 };
 enum { STEPS = 11, SLOTS = 10 };
-#define ARENA_FLOATS 6283LL
+#define ARENA_FLOATS 5952LL
 #define SCRATCH_FLOATS 0LL
 #include "engine.h"

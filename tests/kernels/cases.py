@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
-from prunemap.compiler.ir import ANY, Array, Conv, Graph, Linear, Node, Range, Shape
+from prunemap.compiler.ir import ANY, Array, Conv, Graph, Linear, MaxPool, Node, Range, Shape
 from prunemap.compiler.shapes import make_graph
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.schemes import make_mask, why_illegal
@@ -72,7 +73,9 @@ SHAPES = (
         for h, w in ((14, 14), (7, 15), (8, 17), (13, 28), (6, 56), (3, 30))
     ),
     *(Case((1, 3, n, n), 3, (5, 5), pads=(2, 2, 2, 2), groups=3) for n in (4, 14, 16, 29)),
-    *(Case((1, 3, n, n), 6, (3, 3), (2, 2), groups=3, residual=True) for n in (7, 14, 29)),
+    *(Case((1, 3, n, n), 6, (3, 3), (2, 2), groups=3, residual=True) for n in (1, 2, 7, 14, 29, 40)),
+    *(Case((1, 3, n, n + 1), 3, (5, 5), (2, 2), pads=(2, 2, 2, 2), groups=3) for n in (4, 31, 45)),
+    Case((1, 3, 9, 20), 3, (3, 3), (3, 2), groups=3),
     Case((2, 6, 9, 9), 12, (5, 5), (2, 2), (2, 2, 2, 2), groups=6),
     Case((1, 6, 9, 9), 6, (3, 3), pads=(2, 2, 2, 2), dilation=(2, 2), groups=6),
     # linear
@@ -111,6 +114,42 @@ def make_case_graph(cases: list[Case], seed: int = 0) -> tuple[Graph, dict[str, 
             names = (*names, f"r{i}")
         nodes.append(Node(f"n{i}", op, names, f"y{i}"))
     graph = make_graph(shapes, [node.output for node in nodes], nodes)
+    return graph, {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+
+
+CHAINS = (
+    # (kernel, stride, groups), one after another, 4 channels: every kernel behind every other one
+    ((3, 1, 4), (3, 1, 1)),
+    ((3, 2, 4), (3, 1, 1), (3, 1, 4)),
+    ((5, 1, 4), (5, 2, 4), (3, 1, 1)),
+    ((3, 1, 1), (3, 2, 1), (3, 1, 1), (1, 2, 1), (3, 1, 4)),
+    ((7, 2, 1), (3, 1, 4), (3, 2, 4), (5, 1, 4)),
+)
+CHAIN_SIZES = ((5, 4), (8, 8), (13, 15), (17, 33), (28, 28), (14, 57))
+
+
+def make_chain_graph(seed: int = 0) -> tuple[Graph, dict[str, Array]]:
+    """Return chains of layers: what one leaves around its rows is the zero padding of the next.
+
+    Behind every layer a pool, whose kernel writes row by row, makes an output too.
+    """
+    rng = np.random.default_rng(seed)
+    nodes, shapes, outputs = [], {}, []
+    for i, (chain, size) in enumerate(product(CHAINS, CHAIN_SIZES)):
+        tensor = f"x{i}"
+        shapes[tensor] = (1, 4, *size)
+        for j, (k, stride, groups) in enumerate(chain):
+            weight = rng.standard_normal((4, 4 // groups, k, k), np.float32) / k
+            op = Conv(weight, np.ones(4, np.float32), (stride, stride), (k // 2,) * 4, groups=groups)
+            nodes.append(Node(f"n{i}.{j}", op, (tensor,), f"t{i}.{j}"))
+            tensor = f"t{i}.{j}"
+        pool = Node(f"p{i}", MaxPool((3, 3), (1, 1), (1, 1, 1, 1)), (tensor,), f"m{i}")
+        last = Node(
+            f"l{i}", Conv(weight, np.ones(4, np.float32), pads=(k // 2,) * 4, groups=groups), (f"m{i}",), f"y{i}"
+        )
+        nodes += [pool, last]
+        outputs += [tensor, last.output]
+    graph = make_graph(shapes, outputs, nodes)
     return graph, {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
 
 

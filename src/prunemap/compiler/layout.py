@@ -124,8 +124,11 @@ def position_offsets(op: Conv, layout: Layout, phases: Phases | None) -> list[in
     offsets = []
     for ky in range(op.weight.shape[2]):
         for kx in range(op.weight.shape[3]):
+            if phases is None:  # every stride-th element of the map itself
+                offsets.append((ky * op.dilation[0] - op.pads[0]) * layout.pitch + kx * op.dilation[1] - op.pads[1])
+                continue
             phase, (dy, dx) = _phase(op, ky, kx)
-            planes = phases.used.index(phase) * (layout.channels // len(phases.used)) if phases else 0
+            planes = phases.used.index(phase) * (layout.channels // len(phases.used))
             offsets.append(planes * layout.plane + dy * layout.pitch + dx)
     return offsets
 
@@ -133,6 +136,12 @@ def position_offsets(op: Conv, layout: Layout, phases: Phases | None) -> list[in
 def position_phases(op: Conv) -> list[Pair]:
     """Return the phase that every kernel position reads."""
     return [_phase(op, ky, kx)[0] for ky in range(op.weight.shape[2]) for kx in range(op.weight.shape[3])]
+
+
+def reads_stride2(op: Conv) -> bool:
+    """Whether the conv is a depthwise one whose kernel reads every second column of the map itself."""
+    kernel = op.weight.shape[1:] in ((1, 3, 3), (1, 5, 5))
+    return kernel and op.groups > 1 and op.stride == (2, 2) and op.dilation == (1, 1)
 
 
 def is_strided(op: Conv) -> bool:
@@ -178,7 +187,11 @@ def assign_layouts(graph: Graph, target: Target) -> Layouts:
             continue
         source = node.inputs[0]
         halo = node.op.pads
-        if is_strided(node.op):
+        if reads_stride2(node.op):
+            stages.find(source)  # a stage of its own: input and output need not share a pitch
+            halos[source] = _larger(halos.get(source, (0, 0, 0, 0)), halo)
+            source, halo = node.output, (0, 0, 0, 0)
+        elif is_strided(node.op):
             phases[node.output] = phases_of(node.op, graph.shapes[source])
             source, halo = phases_name(node.output), phases[node.output].halo
             shapes[source] = phases[node.output].shape

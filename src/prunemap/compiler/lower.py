@@ -27,7 +27,15 @@ from prunemap.compiler.ir import (
     Node,
     Range,
 )
-from prunemap.compiler.layout import Layout, Layouts, assign_layouts, phases_name, position_offsets, position_phases
+from prunemap.compiler.layout import (
+    Layout,
+    Layouts,
+    assign_layouts,
+    phases_name,
+    position_offsets,
+    position_phases,
+    reads_stride2,
+)
 from prunemap.compiler.memory import Life, place
 from prunemap.compiler.program import (
     NONE,
@@ -52,6 +60,7 @@ from prunemap.compiler.program import (
     TimedStep,
     conv_tile,
     depthwise_rows,
+    depthwise_stride2,
     linear_tile,
 )
 from prunemap.compiler.select import Candidate, TileChoice, conv_candidates, linear_candidates, rows_fit
@@ -60,6 +69,8 @@ from prunemap.core.artifact import KernelChoice
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.target import Target
 
+OVERREAD_VECTORS = 4
+DEPTHWISE_ANY = Symbol("f32_depthwise_any")
 Index = NDArray[np.uint16] | NDArray[np.int32]
 
 
@@ -189,15 +200,12 @@ def _place_tensors(low: Lowering) -> tuple[tuple[Placed, ...], int]:
                 scratch[tensor.name] = None
             else:
                 lives[tensor.name] = (lives.get(tensor.name, (index, index))[0], index)
-    offsets, size = place(Life(name, low.layout(name).total, *life) for name, life in lives.items())
+    # Vectors may be loaded past the last plane (what they hold is not used): into nothing that another thread writes.
+    slack = OVERREAD_VECTORS * low.target.lanes
+    offsets, size = place(Life(name, low.layout(name).total + slack, *life) for name, life in lives.items())
     placed = [Placed(name, low.layout(name), at) for name, at in offsets.items()]
     placed += [Placed(name, low.layout(name), 0) for name in scratch]
-    return tuple(placed), size + max(_overreach(each.layout) for each in placed)
-
-
-def _overreach(layout: Layout) -> int:
-    """How far a vector may read past the last plane of a tensor, as far as a kernel position reaches."""
-    return layout.origin + layout.pitch + layout.plane + 16 * layout.lanes
+    return tuple(placed), size
 
 
 def _scratch_floats(low: Lowering) -> int:
@@ -207,7 +215,7 @@ def _scratch_floats(low: Lowering) -> int:
         for tensor in tensors_of(timed.step):
             if tensor.in_scratch and isinstance(timed.step, DepthwiseStep):
                 layout = low.layout(tensor.name)
-                needed.append(timed.step.phase_count * layout.plane + _overreach(layout))
+                needed.append(timed.step.phase_count * layout.plane + OVERREAD_VECTORS * low.target.lanes)
     return max(needed)
 
 
@@ -293,8 +301,10 @@ def _depthwise_step(low: Lowering, node: Node, source: Tensor, residual: Tensor 
     op, positions, out = node.op, _positions(low, node), low.layout(node.output)
     assert isinstance(op, Conv)
     phases = low.layouts.phases.get(node.output)
-    kernel = Symbol("f32_depthwise_any")
-    if rows_fit(op, out):
+    kernel = DEPTHWISE_ANY
+    if reads_stride2(op):
+        kernel = low.tile(depthwise_stride2(op.weight.shape[2]))
+    elif rows_fit(op, out):
         kernel = low.tile(depthwise_rows(op.weight.shape[2]))
     elif phases is not None:  # of one channel: (phase) planes
         layout = low.layout(phases_name(node.output))
@@ -307,6 +317,7 @@ def _depthwise_step(low: Lowering, node: Node, source: Tensor, residual: Tensor 
         residual=residual,
         phases=Tensor(phases_name(node.output), in_scratch=True) if phases else None,
         kernel=kernel,
+        by_rows=kernel != DEPTHWISE_ANY,
         taps=len(positions),
         multiplier=len(op.weight) // op.groups,
         stride_y=op.stride[0],

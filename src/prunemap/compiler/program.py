@@ -73,6 +73,11 @@ def depthwise_rows(kernel: int) -> Tile:
     return Tile(f"f32_depthwise_rows_{kernel}", "depthwise_rows.h", (("KERNEL", kernel),))
 
 
+def depthwise_stride2(kernel: int) -> Tile:
+    """A kernel of depthwise.h for square kernels of stride 2, such as f32_depthwise_stride2_3."""
+    return Tile(f"f32_depthwise_stride2_{kernel}", "depthwise_stride2.h", (("KERNEL", kernel),))
+
+
 def _short(index: IndexType) -> str:
     return f"i{8 * index.itemsize}"
 
@@ -125,6 +130,7 @@ class DepthwiseStep(Step):
     residual: Tensor | None
     phases: Tensor | None
     kernel: Symbol
+    by_rows: bool
     taps: int
     multiplier: int
     stride_y: int

@@ -18,6 +18,7 @@ typedef struct {
 struct depthwise_step {
   const tensor *in, *out, *residual, *phases;
   void (*kernel)(const depthwise_step *s, const depthwise_plane *p);
+  int32_t by_rows; /* the kernel writes the rows, not the whole interior */
   int32_t taps, multiplier, stride_y, stride_x, phase_count;
   int64_t offsets, weights, bias, mask, phase_places;
   float low, high;
@@ -28,6 +29,13 @@ INLINE void depthwise_store(const depthwise_step *s, const depthwise_plane *p, i
   y = v_clamp(y, s->low, s->high);
   if (p->mask) y = (vfloat)((vint)y & (vint)v_load(p->mask + place));
   v_store(p->out + place, y);
+}
+
+INLINE void depthwise_store_part(const depthwise_step *s, const depthwise_plane *p, int64_t place, vfloat y, int width) {
+  for (int i = 0; i < width; i++) {
+    float value = f_clamp(p->residual ? y[i] + p->residual[place + i] : y[i], s->low, s->high);
+    p->out[place + i] = i + place % s->out->pitch < s->out->width ? value : 0;
+  }
 }
 
 /* Any kernel: VECTORS vectors of the plane at a time, one load per multiply-add. */
@@ -67,6 +75,7 @@ static void f32_depthwise(const context *c, const void *step, int thread, int th
     p.weights = weights + (int64_t)ch * s->taps;
     p.bias = bias[ch];
     s->kernel(s, &p);
+    if (s->by_rows) zero_below_rows(s->out, p.out);
   }
 }
 

@@ -8,6 +8,9 @@
 
 #include "pmap.h"
 
+#ifndef ARENA_FILL
+#define ARENA_FILL 0 /* tests fill it with NaN, to see what reads before it is written */
+#endif
 #define SPIN_NS 50000 /* a waiting thread spins this long, then parks */
 
 struct pmap_engine {
@@ -137,7 +140,7 @@ pmap_engine *pmap_create(const void *weights, int32_t threads) {
   e->workers = calloc((size_t)threads, sizeof *e->workers);
   int have_memory = e->context.arena && e->context.scratch && e->workers;
   if (have_memory) {
-    memset(e->context.arena, 0, bytes);
+    memset(e->context.arena, ARENA_FILL, bytes);
     while (e->started < threads - 1 && start_worker(e, e->started)) e->started++;
   }
   if (!have_memory || e->started < threads - 1) {

@@ -57,6 +57,12 @@ static void zero_around_interior(const context *c, const tensor *t, int thread, 
   }
 }
 
+/* Zero what of a plane's interior lies below its last row; `pixels` is its origin. */
+INLINE void zero_below_rows(const tensor *t, float *pixels) {
+  int end = t->height * t->pitch;
+  if (t->halo) memset(pixels + end, 0, sizeof(float) * (size_t)(t->interior - end));
+}
+
 /* Zero a plane outside its rows: for kernels that write row by row. */
 INLINE void zero_around_rows(const tensor *t, float *plane) {
   if (!t->halo) return;

@@ -22,6 +22,21 @@ INLINE vfloat v_splat(float x) { return x - (vfloat){0}; }
 INLINE vfloat v_select(vint mask, vfloat a, vfloat b) {
   return (vfloat)((mask & (vint)a) | (~mask & (vint)b));
 }
+/* The even, or the odd, elements of a then b. */
+#if LANES == 16
+INLINE vfloat v_even(vfloat a, vfloat b) {
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+INLINE vfloat v_odd(vfloat a, vfloat b) {
+  return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+#elif LANES == 8
+INLINE vfloat v_even(vfloat a, vfloat b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14); }
+INLINE vfloat v_odd(vfloat a, vfloat b) { return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15); }
+#else
+INLINE vfloat v_even(vfloat a, vfloat b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6); }
+INLINE vfloat v_odd(vfloat a, vfloat b) { return __builtin_shufflevector(a, b, 1, 3, 5, 7); }
+#endif
 /* A NaN in y stays a NaN. */
 INLINE vfloat v_clamp(vfloat y, float low, float high) {
   vfloat l = v_splat(low), h = v_splat(high);

@@ -32,7 +32,7 @@ def read_onnx(path: str | Path, shapes: Mapping[str, Shape] | None = None) -> on
     file = existing_file(path, "model")
     try:
         model = onnx.load(str(file))
-    except (DecodeError, OSError, ValueError) as error:
+    except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
         raise UserError(f"model: {path} is not an ONNX file, or it is damaged ({_first_line(error)})") from None
     if not model.graph.node or not model.graph.output or not model.opset_import:
         raise UserError(f"model: {path} is not an ONNX model (no nodes, outputs or opset in it)")

@@ -1,0 +1,63 @@
+"""What the nodes of a network cost at least: multiply-accumulates and bytes; so much a limit of the machine needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from prunemap.compiler.ir import Conv, Graph, Linear, Node, Shape
+from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx_import import import_graph
+from prunemap.compiler.passes import optimise
+
+
+@dataclass(frozen=True)
+class NodeCost:
+    """Cost of one node, or of copying a network input or output; of the whole batch."""
+
+    slot: str
+    """Its name in ``Engine.slots``."""
+    operation: str
+    weights: int = 0
+    kept_weights: int = 0
+    """Those that are not zero."""
+    macs: int = 0
+    """With kept weights."""
+    size_bytes: int = 0
+    """Of inputs (a residual too), outputs and kept weights; fp32."""
+
+
+def read_costs(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> dict[str, NodeCost]:
+    """Return the cost of everything that a compiled ONNX model is timed by, by slot.
+
+    Raises:
+        UserError: the model cannot be read or taken in.
+    """
+    return costs_of(optimise(import_graph(read_onnx(model, shapes))))
+
+
+def costs_of(graph: Graph) -> dict[str, NodeCost]:
+    """Return the cost of the nodes, the inputs and the outputs of an optimised graph, by slot."""
+    copies = [(f"input {name}", name) for name in graph.inputs] + [(f"output {name}", name) for name in graph.outputs]
+    costs = [_node_cost(graph, node) for node in graph.nodes]
+    costs += [NodeCost(slot, "copy", size_bytes=2 * 4 * prod(graph.shapes[name])) for slot, name in copies]
+    return {cost.slot: cost for cost in costs}
+
+
+def _node_cost(graph: Graph, node: Node) -> NodeCost:
+    op, out = node.op, graph.shapes[node.output]
+    weight = op.weight if isinstance(op, Conv | Linear) else np.empty(0, np.float32)
+    kept = int(np.count_nonzero(weight))
+    floats = prod(out) + sum(prod(graph.shapes[name]) for name in node.inputs) + kept
+    return NodeCost(
+        slot=node.name,
+        operation=type(op).__name__,
+        weights=weight.size,
+        kept_weights=kept,
+        macs=kept * out[0] * prod(out[2:]),
+        size_bytes=4 * floats,
+    )

@@ -1,0 +1,150 @@
+"""Fake sparsity: a dense model pruned by magnitude without any training, to see what pruning would pay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from prunemap.compiler.ir import Shape
+from prunemap.compiler.layers import ModelLayer, list_layers
+from prunemap.compiler.onnx_file import attributes_of, node_name, read_onnx
+from prunemap.core.files import replacing
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.core.value import Value
+from prunemap.errors import UserError
+from prunemap.schemes import Mask, make_mask, why_illegal
+
+MAX_FILE_BYTES = 2**31 - 2**20
+"""A protobuf file ends at 2 GiB; larger weights go to a second file beside it."""
+INSTEAD = {"block": "punched", "pattern": "unstructured"}
+"""What a layer gets that the scheme is not made for."""
+
+
+class FakedLayer(Value):
+    """What a layer was pruned to."""
+
+    name: str
+    scheme: SchemeSpec
+    density: float
+    """Kept / all weights, as reached."""
+    reason: str = ""
+    """Why it is not the scheme asked for."""
+
+
+def parse_sparsity(text: str) -> tuple[SchemeSpec, float]:
+    """Parse SCHEME@DENSITY, such as ``punched:8x4@0.1``.
+
+    Raises:
+        UserError: it is not that, or no layer can have the scheme at that density.
+    """
+    name, at, density = text.partition("@")
+    try:
+        parsed = SchemeSpec.parse(name), float(density)
+    except (UserError, ValueError):
+        parsed = None
+    if not at or parsed is None:
+        raise UserError(f"--sparsity: got {text!r}, allowed is SCHEME@DENSITY, such as punched:8x4@0.1")
+    _check(*parsed)
+    return parsed
+
+
+def _check(spec: SchemeSpec, density: float) -> None:
+    """Raise UserError if neither a 3x3 convolution nor a linear layer can have the scheme."""
+    whys = [why_illegal(spec, shape, density) for shape in ((8, 8, 3, 3), (8, 8))]
+    if spec == DENSE:
+        raise UserError("--sparsity: dense prunes nothing, allowed is SCHEME@DENSITY, such as punched:8x4@0.1")
+    if all(whys):
+        raise UserError(f"--sparsity: {whys[0]}")
+
+
+def with_fake_sparsity(
+    model_path: str | Path,
+    spec: SchemeSpec,
+    density: float,
+    output_path: str | Path,
+    shapes: Mapping[str, Shape] | None = None,
+) -> tuple[FakedLayer, ...]:
+    """Write the model with the weights of its layers pruned by magnitude; nothing else changes.
+
+    Every convolution but the first and but depthwise ones, and every linear layer, is pruned.
+
+    Args:
+        output_path: an ONNX file; weights of more than 2 GiB go to a file ``.data`` beside it.
+        shapes: sizes of inputs with symbolic dimensions; they stay symbolic in the output.
+
+    Returns:
+        What became of every layer, in graph order.
+
+    Raises:
+        UserError: the model cannot be read, the scheme cannot be had by any layer, or the output not be written.
+    """
+    _check(spec, density)
+    layers = {layer.spec.name: layer for layer in list_layers(read_onnx(model_path, shapes))}
+    model = onnx.load(str(model_path))
+    tensors = dict(_weight_tensors(model))
+    first = next((name for name, layer in layers.items() if layer.spec.kind == "conv"), None)
+    faked, done = [], set[str]()
+    for node in model.graph.node:
+        layer = layers.get(node_name(node))
+        if layer is None:
+            continue
+        scheme, reason = _scheme_for(layer, spec, density, is_first=layer.spec.name == first)
+        mask = make_mask(layer.weight, scheme, density) if scheme != DENSE else np.ones(layer.weight.shape, bool)
+        if scheme != DENSE and node.input[1] not in done:  # a shared weight is pruned once
+            _apply(tensors[node.input[1]], mask.swapaxes(-1, -2) if _is_transposed(node) else mask)
+            done.add(node.input[1])
+        faked.append(FakedLayer(name=layer.spec.name, scheme=scheme, density=float(mask.mean()), reason=reason))
+    _save(model, Path(output_path))
+    return tuple(faked)
+
+
+def _scheme_for(layer: ModelLayer, spec: SchemeSpec, density: float, is_first: bool) -> tuple[SchemeSpec, str]:
+    """Return what a layer is pruned to, and why if it is not ``spec``."""
+    kind = layer.spec.kind
+    if is_first:
+        return DENSE, "the first convolution stays dense"
+    if kind not in ("conv", "linear"):
+        return DENSE, f"{kind} layers stay dense"
+    if kind == "linear" and layer.weight.ndim != 2:
+        return DENSE, "its weight is not a matrix"
+    why = why_illegal(spec, layer.weight.shape, density)
+    if why is None:
+        return spec, ""
+    return SchemeSpec(INSTEAD[spec.name], spec.block), why
+
+
+def _weight_tensors(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
+    """Yield the constants that can be replaced, by tensor name."""
+    for tensor in model.graph.initializer:
+        yield tensor.name, tensor
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            yield node.output[0], node.attribute[0].t
+
+
+def _is_transposed(node: onnx.NodeProto) -> bool:
+    """Whether the file has the weight as (I, O)."""
+    return node.op_type == "MatMul" or (node.op_type == "Gemm" and not attributes_of(node).get("transB", 0))
+
+
+def _apply(tensor: onnx.TensorProto, mask: Mask) -> None:
+    weight: NDArray[Any] = numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array(weight * mask.astype(weight.dtype), tensor.name))
+
+
+def _save(model: onnx.ModelProto, path: Path) -> None:
+    """Write the model whole or not at all."""
+    size_bytes = sum(len(tensor.raw_data) for _, tensor in _weight_tensors(model))
+    beside = f"{path.name}.data" if size_bytes > MAX_FILE_BYTES else None
+    with replacing(path) as temporary:
+        if beside is None:
+            onnx.save(model, str(temporary))
+        else:
+            path.with_name(beside).unlink(missing_ok=True)  # onnx would append to it
+            onnx.save(model, str(temporary), save_as_external_data=True, location=beside)

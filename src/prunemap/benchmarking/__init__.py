@@ -1,8 +1,17 @@
 """Proof: what a compiled network computes (verify), and how fast it is beside other engines (bench)."""
 
-from prunemap.benchmarking.benchmark import BenchResult, EngineResult, bench, bench_model, find_source, open_subject
+from prunemap.benchmarking.benchmark import (
+    BenchResult,
+    EngineResult,
+    bench,
+    bench_model,
+    find_source,
+    open_subject,
+    opened_subject,
+)
 from prunemap.benchmarking.compare import QUICK, Effort
 from prunemap.benchmarking.engines import ENGINES, Subject
+from prunemap.benchmarking.layers import LayerResult
 from prunemap.benchmarking.verify import TOLERANCE, OutputError, VerifyResult, verify
 
 __all__ = [
@@ -12,6 +21,7 @@ __all__ = [
     "BenchResult",
     "Effort",
     "EngineResult",
+    "LayerResult",
     "OutputError",
     "Subject",
     "VerifyResult",
@@ -19,5 +29,6 @@ __all__ = [
     "bench_model",
     "find_source",
     "open_subject",
+    "opened_subject",
     "verify",
 ]

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prunemap.benchmarking.compare import Effort, Samples, interleave, ratio
 from prunemap.benchmarking.engines import ENGINES, Subject
+from prunemap.benchmarking.layers import LayerResult, SlotTimer, explain_layers
 from prunemap.benchmarking.verify import Input, named_batch, random_batch, verify
 from prunemap.compiler import Tuning, compile_model
+from prunemap.compiler.fake_sparsity import FakedLayer, parse_sparsity, with_fake_sparsity
 from prunemap.core.files import existing_file, sha256_of
 from prunemap.core.latency_table import Machine
 from prunemap.core.plan import Plan
 from prunemap.core.table import look_up
 from prunemap.core.value import Value
-from prunemap.devices import check_threads, float_mode_kept, pinned, read_machine
+from prunemap.devices import Limits, check_threads, float_mode_kept, pinned, read_machine
 from prunemap.errors import UserError
 from prunemap.runtime import Engine, Program, read_program
 
 OURS = "prunemap"
+SLOTS = "prunemap by layer"
 DEFAULT_VS = ("onnxruntime", "dense")
 
 
@@ -54,6 +59,12 @@ class BenchResult(Value):
     model: str
     command: str = ""
     date: str = ""
+    layers: tuple[LayerResult, ...] = ()
+    """Every slot of the program, if asked for; timed in the same rounds."""
+    limits: Limits | None = None
+    """What the shares of the layers are of."""
+    faked: tuple[FakedLayer, ...] = ()
+    """What fake sparsity made of the layers; the other engines ran the dense original."""
 
 
 def open_subject(
@@ -87,6 +98,43 @@ def open_subject(
     return Subject(find_source(program, path, reference), program, threads, shapes, cc)
 
 
+@contextmanager
+def opened_subject(
+    model: str | Path,
+    threads: int = 1,
+    *,
+    sparsity: str | None = None,
+    reference: str | Path | None = None,
+    plan: Plan | None = None,
+    target: str = "native",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    cc: str | None = None,
+    tune: bool = True,
+) -> Iterator[Subject]:
+    """Yield what :func:`open_subject` returns, or a dense model with fake sparsity, kept as long as it is benched.
+
+    Args:
+        sparsity: prune a dense ONNX model by magnitude first, without any training: SCHEME@DENSITY, such as
+            ``punched:8x4@0.1``; see :func:`with_fake_sparsity`.
+
+    Raises:
+        UserError: as :func:`open_subject`, or the sparsity cannot be used.
+    """
+    if sparsity is None:
+        yield open_subject(
+            model, threads, reference=reference, plan=plan, target=target, shapes=shapes, cc=cc, tune=tune
+        )
+        return
+    (spec, density), path = parse_sparsity(sparsity), existing_file(model, "model")
+    if path.suffix == ".pmap" or plan is not None or reference is not None:
+        raise UserError("--sparsity: it takes a dense ONNX model, no .pmap, and no --plan or --reference beside it")
+    with TemporaryDirectory(prefix="prunemap-") as folder:
+        sparse = Path(folder) / path.name
+        faked = with_fake_sparsity(path, spec, density, sparse, shapes)
+        subject = open_subject(sparse, threads, target=target, shapes=shapes, cc=cc, tune=tune)
+        yield replace(subject, dense=path, faked=faked)
+
+
 def find_source(program: Program, path: Path, reference: str | Path | None = None) -> Path:
     """Return the ONNX file that a program was compiled from.
 
@@ -113,6 +161,7 @@ def bench(
     effort: Effort | None = None,
     seed: int = 0,
     command: str = "",
+    per_layer: bool = False,
 ) -> BenchResult:
     """Verify the program, then time it against the engines named in ``vs``.
 
@@ -120,6 +169,7 @@ def bench(
         vs: names out of ENGINES.
         inputs: one batch; None = normal random numbers by ``seed``.
         effort: how much to measure; None = at least 30 rounds and 5 seconds.
+        per_layer: time every slot of the program too, and measure the limits of the machine.
 
     Raises:
         UserError: an engine is unknown or not installed, or the inputs do not fit.
@@ -132,7 +182,11 @@ def bench(
         checked = verify(engine, subject.onnx, [batch])
     with pinned(subject.threads) as cpus, ExitStack() as stack:
         engines = {row.name: stack.enter_context(row.load(subject)) for row in rows}
-        samples = interleave(engines, batch, effort)
+        slots = stack.enter_context(SlotTimer(subject)) if per_layer else None
+        samples = interleave(engines if slots is None else {**engines, SLOTS: slots}, batch, effort)
+        rounds = len(samples[OURS].seconds)
+        layers, limits = explain_layers(subject, slots.median_us(rounds)) if slots else ((), None)
+    samples.pop(SLOTS, None)
     return BenchResult(
         results=tuple(_result(name, each) for name, each in samples.items()),
         max_relative_error=checked.max_relative_error,
@@ -140,13 +194,16 @@ def bench(
         machine=read_machine(manifest.target, manifest.compiler),
         threads=subject.threads,
         pinned_cpus=cpus,
-        rounds=len(samples[OURS].seconds),
+        rounds=rounds,
         seconds=effort.seconds,
         versions={name: engine.version for name, engine in engines.items()},
         reference=checked.reference,
-        model=str(subject.onnx),
+        model=str(subject.given),
         command=command,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
+        layers=layers,
+        limits=limits,
+        faked=subject.faked,
     )
 
 
@@ -157,14 +214,18 @@ def bench_model(
     *,
     reference: str | Path | None = None,
     plan: Plan | None = None,
+    sparsity: str | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     effort: Effort | None = None,
     seed: int = 0,
     tune: bool = True,
+    per_layer: bool = False,
 ) -> BenchResult:
-    """Verify and time an ONNX model or a ``.pmap``: :func:`open_subject`, then :func:`bench`."""
-    subject = open_subject(model, threads, reference=reference, plan=plan, shapes=shapes, tune=tune)
-    return bench(subject, vs, effort=effort, seed=seed)
+    """Verify and time an ONNX model or a ``.pmap``: :func:`opened_subject`, then :func:`bench`."""
+    with opened_subject(
+        model, threads, sparsity=sparsity, reference=reference, plan=plan, shapes=shapes, tune=tune
+    ) as subject:
+        return bench(subject, vs, effort=effort, seed=seed, per_layer=per_layer)
 
 
 def _result(name: str, samples: Samples) -> EngineResult:

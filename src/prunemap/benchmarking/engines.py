@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunemap.compiler import Tuning, compile_model
+from prunemap.compiler.fake_sparsity import FakedLayer
 from prunemap.core.table import by_name
 from prunemap.errors import UserError
 from prunemap.runtime import Engine, Program
@@ -33,6 +34,15 @@ class Subject:
     threads: int
     shapes: Mapping[str, tuple[int, ...]] | None = None
     cc: str | None = None
+    dense: Path | None = None
+    """The original of a model with fake sparsity; None = ``onnx`` is what was given."""
+    faked: tuple[FakedLayer, ...] = ()
+    """What fake sparsity made of its layers."""
+
+    @property
+    def given(self) -> Path:
+        """The ONNX file that was given: what other engines run. Zeros cost them what other weights do."""
+        return self.dense or self.onnx
 
     @property
     def tuning(self) -> Tuning | None:
@@ -91,7 +101,7 @@ class OurDense(BenchEngine):
     def load(self, subject: Subject) -> LoadedEngine:
         target = subject.program.manifest.target
         program = compile_model(
-            subject.onnx, target=target, shapes=subject.shapes, cc=subject.cc, detect=False, tune=subject.tuning
+            subject.given, target=target, shapes=subject.shapes, cc=subject.cc, detect=False, tune=subject.tuning
         )
         return _LoadedOurs(Engine(program, subject.threads))
 
@@ -102,7 +112,7 @@ class OnnxRuntime(BenchEngine):
     name = "onnxruntime"
 
     def load(self, subject: Subject) -> LoadedEngine:
-        return LoadedOnnxRuntime(subject.onnx, subject.threads)
+        return LoadedOnnxRuntime(subject.given, subject.threads)
 
 
 class OpenVino(BenchEngine):
@@ -188,11 +198,11 @@ class _LoadedOpenVino(LoadedEngine):
             "CPU_DENORMALS_OPTIMIZATION": True,
         }
         try:
-            model = openvino.Core().read_model(str(subject.onnx))
+            model = openvino.Core().read_model(str(subject.given))
             model.reshape({info.name: list(info.shape) for info in subject.program.manifest.inputs})
             self._request = openvino.Core().compile_model(model, "CPU", config).create_infer_request()
         except Exception as error:
-            raise UserError(f"engine openvino: it cannot load {subject.onnx}: {error}") from None
+            raise UserError(f"engine openvino: it cannot load {subject.given}: {error}") from None
         self._tensor = openvino.Tensor
 
     def time_runs(self, inputs: Batch, runs: int) -> NDArray[np.float64]:

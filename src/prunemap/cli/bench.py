@@ -43,6 +43,18 @@ def bench(
     shape: Shapes = None,
     cc: Cc = None,
     no_tune: NoTune = False,
+    sparsity: Annotated[
+        str | None,
+        typer.Option(
+            "--sparsity",
+            help="Prune a dense model by magnitude, without training, such as punched:8x4@0.1.",
+            metavar="SCHEME@DENSITY",
+            show_default=False,
+        ),
+    ] = None,
+    per_layer: Annotated[
+        bool, typer.Option("--per-layer", help="Show every layer: time, kernel, share of the machine's limit.")
+    ] = False,
     inputs: Given = None,
     quick: Annotated[bool, typer.Option("--quick", help="10 rounds in half a second; the result says so.")] = False,
     seed: Seed = 0,
@@ -53,25 +65,29 @@ def bench(
 
     dense = the same ONNX compiled by prunemap with structure detection off. A ratio is theirs / ours, the median over
     the rounds: above 1, prunemap is faster. Exit code 1 if an output is off by more than 1e-4.
-    """
-    from prunemap.benchmarking import QUICK, TOLERANCE, Effort, open_subject
-    from prunemap.benchmarking import bench as bench_subject
-    from prunemap.report import bench_table
 
-    subject = open_subject(
+    With --sparsity, every convolution but the first and but depthwise ones, and every linear layer, is pruned: the
+    speed, before any training, of a network whose accuracy is gone. The other engines run the dense original.
+    """
+    from prunemap.benchmarking import QUICK, TOLERANCE, Effort, opened_subject
+    from prunemap.benchmarking import bench as bench_subject
+    from prunemap.report import bench_tables
+
+    with opened_subject(
         model,
         threads,
+        sparsity=sparsity,
         reference=reference,
         plan=read_plan(plan),
         target=target,
         shapes=parse_shapes(shape),
         cc=cc,
         tune=not no_tune,
-    )
-    batch = None if inputs is None else load_inputs(inputs, subject.program.manifest.inputs)
-    engines = [name.strip() for name in vs.split(",") if name.strip()]
-    command = shlex.join(["prunemap", *sys.argv[1:]])
-    result = bench_subject(subject, engines, batch, QUICK if quick else Effort(), seed, command)
-    show(result, bench_table(result), as_json=json)
+    ) as subject:
+        batch = None if inputs is None else load_inputs(inputs, subject.program.manifest.inputs)
+        engines = [name.strip() for name in vs.split(",") if name.strip()]
+        command = shlex.join(["prunemap", *sys.argv[1:]])
+        result = bench_subject(subject, engines, batch, QUICK if quick else Effort(), seed, command, per_layer)
+    show(result, *bench_tables(result), as_json=json)
     if not result.max_relative_error <= TOLERANCE:
         raise typer.Exit(EXIT_FAILED_CHECK)

@@ -2,11 +2,12 @@
 
 from prunemap.report.demo import DemoSummary, demo_tables
 from prunemap.report.networks import compiled_tables, inspection_tables, plan_tables, training_table
-from prunemap.report.timings import bench_table, latency_table, verify_table
+from prunemap.report.timings import bench_table, bench_tables, latency_table, verify_table
 
 __all__ = [
     "DemoSummary",
     "bench_table",
+    "bench_tables",
     "compiled_tables",
     "demo_tables",
     "inspection_tables",

@@ -8,6 +8,7 @@ from prunemap.benchmarking import BenchResult, VerifyResult
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import DENSE
+from prunemap.report.layers import faked_tables, layer_tables
 from prunemap.report.text import milliseconds, new_table, shape, times
 
 MAX_DENSITIES = 3
@@ -75,6 +76,11 @@ def verify_table(result: VerifyResult) -> Table:
         error = f"{output.max_relative_error:.2g}"
         table.add_row(output.name, shape(output.shape), error if inside else f"[red]{error}[/]")
     return table
+
+
+def bench_tables(result: BenchResult) -> list[Table]:
+    """Return the engines side by side and, where asked for, what fake sparsity made and where the time goes."""
+    return [*faked_tables(result), bench_table(result), *layer_tables(result)]
 
 
 def bench_table(result: BenchResult) -> Table:

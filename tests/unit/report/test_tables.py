@@ -9,16 +9,19 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console, RenderableType
 
-from prunemap.benchmarking import BenchResult, EngineResult, OutputError, VerifyResult
+from prunemap.benchmarking import BenchResult, EngineResult, LayerResult, OutputError, VerifyResult
+from prunemap.compiler.fake_sparsity import FakedLayer
 from prunemap.core.artifact import KernelChoice, Manifest
 from prunemap.core.inspection import InspectedLayer, Inspection, UnsupportedNode
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
 from prunemap.core.layer import LayerSetting
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.devices import Limits
 from prunemap.mapping import MapResult
 from prunemap.report import (
     bench_table,
+    bench_tables,
     compiled_tables,
     demo_tables,
     inspection_tables,
@@ -155,6 +158,38 @@ def test_bench_shows_medians_spread_ratios_and_conditions() -> None:
     for part in ("0.231", "0.652", "2.82x", "3.47x", "4752", "2 threads pinned to CPU 0, 1", "216 interleaved rounds"):
         assert part in text
     assert "3e-07" in text
+
+
+def test_bench_shows_layers_beside_the_limit_and_why_some_run_dense() -> None:
+    layers = (
+        LayerResult(
+            name=LONG, kernel="f32_conv_16x1_i16", structure="punched:16x4", density=0.131, macs_kept=6_553_600,
+            median_us=150.0, limit_share=0.754,
+        ),
+        LayerResult(
+            name="fc", kernel="f32_linear_64_i16", structure="dense", density=1.0, macs_kept=1000, median_us=70.0,
+            limit_share=0.5, reason="no zeros",
+        ),
+        LayerResult(name="pool", kernel="MaxPool", median_us=8.0, limit_share=0.2),
+    )  # fmt: skip
+    limits = Limits(threads=2, peak_flops=117e9, sizes_bytes=(1 << 14, 1 << 28), bandwidths=(233e9, 22e9))
+    tables = bench_tables(benched().model_copy(update={"layers": layers, "limits": limits}))
+    text = render(*tables)
+    for part in (LONG, "conv_16x1", "punched:16x4", "13.1 %", "6.55 M", "150.0", "75 %", "MaxPool", "20 %"):
+        assert part in text
+    assert "sum of the layers 0.228 ms, the network 0.231 ms: -1.3 % apart" in words(text)
+    assert "117 GFLOP/s; copying 233 GB/s at 16 KiB to 22 GB/s at 256 MiB" in words(text)
+    assert "no zeros fc" in words(text)
+    assert len(tables) == 3 and len(bench_tables(benched())) == 1
+
+
+def test_bench_says_what_fake_sparsity_made() -> None:
+    block, reason = SchemeSpec("block", (8, 4)), "block is for linear layers and 1x1 convolutions"
+    faked = [FakedLayer(name=f"layer{i}", scheme=block, density=0.09 + i / 100) for i in range(5)]
+    faked += [FakedLayer(name="conv3", scheme=PUNCHED, density=0.2, reason=reason)]
+    text = words(render(*bench_tables(benched().model_copy(update={"faked": tuple(faked)}))))
+    assert "block:8x4 5 11.0 %" in text
+    assert "punched:16x4 conv3 block is for linear" in text and "20.0 %" in text
 
 
 def test_demo_ends_in_one_table_with_everything() -> None:

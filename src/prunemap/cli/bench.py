@@ -26,6 +26,19 @@ from prunemap.cli.options import (
     show,
 )
 
+Sparsity = Annotated[
+    str | None,
+    typer.Option(
+        "--sparsity",
+        help="Prune a dense model by magnitude, without training, such as punched:8x4@0.1.",
+        metavar="SCHEME@DENSITY",
+        show_default=False,
+    ),
+]
+PerLayer = Annotated[
+    bool, typer.Option("--per-layer", help="Show every layer: time, kernel, share of the machine's limit.")
+]
+
 
 def bench(
     model: Annotated[
@@ -43,18 +56,8 @@ def bench(
     shape: Shapes = None,
     cc: Cc = None,
     no_tune: NoTune = False,
-    sparsity: Annotated[
-        str | None,
-        typer.Option(
-            "--sparsity",
-            help="Prune a dense model by magnitude, without training, such as punched:8x4@0.1.",
-            metavar="SCHEME@DENSITY",
-            show_default=False,
-        ),
-    ] = None,
-    per_layer: Annotated[
-        bool, typer.Option("--per-layer", help="Show every layer: time, kernel, share of the machine's limit.")
-    ] = False,
+    sparsity: Sparsity = None,
+    per_layer: PerLayer = False,
     inputs: Given = None,
     quick: Annotated[bool, typer.Option("--quick", help="10 rounds in half a second; the result says so.")] = False,
     seed: Seed = 0,

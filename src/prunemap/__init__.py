@@ -19,29 +19,31 @@ if TYPE_CHECKING:
     from prunemap.core.latency_table import LatencyTable
     from prunemap.core.plan import Plan
     from prunemap.core.scheme_spec import SchemeSpec
-    from prunemap.errors import UnsupportedError, UserError
+    from prunemap.datasets import load_dataset
+    from prunemap.errors import UserError
     from prunemap.latency import profile_models as profile
+    from prunemap.mapping import Budget
     from prunemap.mapping import map_model as map
-    from prunemap.pipeline import run_demo as demo
+    from prunemap.pruning import TrainConfig, prune, train
     from prunemap.pruning import export_onnx as export
-    from prunemap.pruning import prune, train
     from prunemap.runtime import Engine
 
     load = Engine.load
 
 _HOMES = {
+    "Budget": "prunemap.mapping:Budget",
     "Engine": "prunemap.runtime:Engine",
     "LatencyTable": "prunemap.core.latency_table:LatencyTable",
     "Plan": "prunemap.core.plan:Plan",
     "SchemeSpec": "prunemap.core.scheme_spec:SchemeSpec",
-    "UnsupportedError": "prunemap.errors:UnsupportedError",
+    "TrainConfig": "prunemap.pruning:TrainConfig",
     "UserError": "prunemap.errors:UserError",
     "bench": "prunemap.benchmarking:bench_model",
     "compile": "prunemap.compiler:compile_model",
-    "demo": "prunemap.pipeline:run_demo",
     "export": "prunemap.pruning:export_onnx",
     "inspect": "prunemap.compiler:inspect_model",
     "load": "prunemap.runtime:Engine.load",
+    "load_dataset": "prunemap.datasets:load_dataset",
     "map": "prunemap.mapping:map_model",
     "profile": "prunemap.latency:profile_models",
     "prune": "prunemap.pruning:prune",
@@ -49,18 +51,19 @@ _HOMES = {
     "verify": "prunemap.benchmarking:verify",
 }
 __all__ = [
+    "Budget",
     "Engine",
     "LatencyTable",
     "Plan",
     "SchemeSpec",
-    "UnsupportedError",
+    "TrainConfig",
     "UserError",
     "bench",
     "compile",
-    "demo",
     "export",
     "inspect",
     "load",
+    "load_dataset",
     "map",
     "profile",
     "prune",

@@ -28,8 +28,8 @@ TrainingThreads = Annotated[int, typer.Option("--threads", help="Threads; 0 = al
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run of the same settings.")]
 
 
-def train_config(**settings: object) -> TrainConfig:
-    """Return the config.
+def train_config(epochs: int, **settings: object) -> TrainConfig:
+    """Return the config; the warm-up is an epoch, or a quarter of a run shorter than four.
 
     Raises:
         UserError: a value is not allowed; all such are listed.
@@ -37,7 +37,8 @@ def train_config(**settings: object) -> TrainConfig:
     from prunemap.pruning import TrainConfig
 
     try:
-        return TrainConfig.model_validate(settings)
+        warmup = {"warmup_epochs": min(1.0, max(epochs, 1) / 4)}
+        return TrainConfig.model_validate({"epochs": epochs, **warmup, **settings})
     except ValidationError as error:
         problems = Problems("training options")
         for one in error.errors(include_url=False):

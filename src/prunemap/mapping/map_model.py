@@ -7,13 +7,14 @@ from pathlib import Path
 
 from prunemap.compiler import coupled_layers, identity_of, read_layers
 from prunemap.core.latency_table import LatencyTable
+from prunemap.core.value import read_json
 from prunemap.mapping.mapper import DEFAULT_BETA, Budget, Mapper, MapRequest, MapResult
 from prunemap.mapping.rules import Rules
 
 
 def map_model(
     model: str | Path,
-    table: LatencyTable,
+    table: LatencyTable | str | Path,
     budget: Budget,
     *,
     beta: float = DEFAULT_BETA,
@@ -24,6 +25,7 @@ def map_model(
     """Choose scheme, block size and density of every layer.
 
     Args:
+        table: measured on the device that the network is to run on, or its file.
         beta: how much slower than coarse structured pruning a scheme may be, as a share.
         mapper: a row of MAPPERS; None = ``rules``.
         importance: weight of a layer's lost energy by layer name, 1 where not given.
@@ -31,6 +33,8 @@ def map_model(
     Raises:
         UserError: the model cannot be read, the table lacks its layers, or the budget cannot be met.
     """
+    if not isinstance(table, LatencyTable):
+        table = read_json(table, LatencyTable, "latency table")
     layers = read_layers(model, shapes)
     request = MapRequest(
         layers=layers,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import Field
@@ -44,16 +45,18 @@ class Workspace:
             writes: files that it makes.
         """
         stamps = read_json(self._file, Stamps, "stages.json") if self._file.exists() else Stamps()
-        key = hashlib.sha256(repr((name, [str(s) for s in settings], [sha256_of(path) for path in reads])).encode())
-        if stamps.inputs.get(name) == key.hexdigest() and stamps.outputs.get(name) == _hashes(writes):
+        key = _key(version("prunemap"), name, *(str(each) for each in settings), *(sha256_of(path) for path in reads))
+        if stamps.inputs.get(name) == key and stamps.outputs.get(name) == _hashes(writes):
             self._say(f"{name}: reused")
             return
         self._say(f"{name}:")
         run()
-        stamps = Stamps(
-            inputs={**stamps.inputs, name: key.hexdigest()}, outputs={**stamps.outputs, name: _hashes(writes)}
-        )
+        stamps = Stamps(inputs={**stamps.inputs, name: key}, outputs={**stamps.outputs, name: _hashes(writes)})
         write_json(self._file, stamps)
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _hashes(paths: Sequence[Path]) -> dict[str, str]:

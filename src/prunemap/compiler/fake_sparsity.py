@@ -72,7 +72,7 @@ def with_fake_sparsity(
 ) -> tuple[FakedLayer, ...]:
     """Write the model with the weights of its layers pruned by magnitude; nothing else changes.
 
-    Every convolution but the first and but depthwise ones, and every linear layer, is pruned.
+    What is kept of a layer is scaled so that the activations keep their size. Every convolution but the first and but depthwise ones, and every linear layer, is pruned.
 
     Args:
         output_path: an ONNX file; weights of more than 2 GiB go to a file ``.data`` beside it.
@@ -134,8 +134,16 @@ def _is_transposed(node: onnx.NodeProto) -> bool:
 
 
 def _apply(tensor: onnx.TensorProto, mask: Mask) -> None:
+    """Prune a weight; what is kept is scaled to the energy of all.
+
+    Else the activations of a deep network would shrink from layer to layer, to nothing or to denormals: any output
+    would pass for right, and engines that do not flush them would be slowed down.
+    """
     weight: NDArray[Any] = numpy_helper.to_array(tensor)
-    tensor.CopyFrom(numpy_helper.from_array(weight * mask.astype(weight.dtype), tensor.name))
+    kept = weight * mask
+    energy, energy_kept = (float(np.square(each, dtype=np.float64).sum()) for each in (weight, kept))
+    scale = (energy / energy_kept) ** 0.5 if energy_kept else 1.0
+    tensor.CopyFrom(numpy_helper.from_array((kept * scale).astype(weight.dtype), tensor.name))
 
 
 def _save(model: onnx.ModelProto, path: Path) -> None:

@@ -24,10 +24,9 @@ def structure_of(weight: NDArray[np.float32]) -> SchemeSpec:
     if kept.all():
         return DENSE
     matrix = kept.reshape(len(kept), -1)
-    if (matrix.all(1) | ~matrix.any(1)).all():
-        return SchemeSpec("filter")
-    if (matrix.all(0) | ~matrix.any(0)).all():
-        return SchemeSpec("column")
+    rows, columns = matrix.any(1), matrix.any(0)
+    if matrix[rows][:, columns].all():  # dead filters, or columns that only dead filters fed, or both
+        return SchemeSpec("column" if rows.all() else "filter")
     punched = _punched_block(kept)
     if punched is not None:
         return SchemeSpec("punched", punched)

@@ -25,7 +25,7 @@ from prunemap.compiler.ir import (
     Op,
     Range,
 )
-from prunemap.compiler.passes import PIPELINE, optimise
+from prunemap.compiler.passes import PIPELINE, drop_dead_channels, optimise
 from prunemap.compiler.printer import print_graph
 from prunemap.compiler.shapes import make_graph
 from prunemap.compiler.verify import verify_graph
@@ -39,6 +39,12 @@ def make_op(name: str, rng: np.random.Generator) -> Op:
     vector = rng.standard_normal(CHANNELS, np.float32)
     return {
         "conv": Conv(weight(rng, CHANNELS, CHANNELS, 3, 3), vector, pads=(1, 1, 1, 1)),
+        "filters": Conv(weight(rng, CHANNELS, CHANNELS, 3, 3, scheme="filter"), -np.abs(vector), pads=(1, 1, 1, 1)),
+        "columns": Conv(weight(rng, CHANNELS, CHANNELS, 1, 1, scheme="column"), vector),
+        "groups": Conv(
+            weight(rng, CHANNELS, CHANNELS // 2, 3, 3, scheme="filter"), vector, pads=(1, 1, 1, 1), groups=2
+        ),
+        "depthwise": Conv(weight(rng, CHANNELS, 1, 3, 3, scheme="filter"), vector, pads=(1, 1, 1, 1), groups=CHANNELS),
         "pointwise": Conv(weight(rng, CHANNELS, CHANNELS, 1, 1), vector),
         "affine": Affine(vector, vector[::-1].copy()),
         "relu": Clamp(Range(low=0.0)),
@@ -46,11 +52,15 @@ def make_op(name: str, rng: np.random.Generator) -> Op:
         "identity": Identity(),
         "max": MaxPool((3, 3), (1, 1), (1, 1, 1, 1)),
         "mean": AveragePool((3, 3), (1, 1), (1, 1, 1, 1)),
+        "padded mean": AveragePool((3, 3), (1, 1), (1, 1, 1, 1), count_pads=True),
         "add": Add(),
     }[name]
 
 
-NAMES = ("conv", "pointwise", "affine", "relu", "relu6", "identity", "max", "mean", "add")
+NAMES = (
+    *("conv", "filters", "columns", "groups", "depthwise", "pointwise", "affine", "relu", "relu6", "identity"),
+    *("max", "mean", "padded mean", "add"),
+)
 
 
 @st.composite
@@ -101,6 +111,26 @@ def test_a_residual_block_becomes_two_nodes() -> None:
     assert isinstance(first, Conv) and isinstance(second, Conv)
     assert first.clamp == second.clamp == Range(low=0.0)
     assert graph.nodes[1].inputs == ("t3", "t0") and graph.nodes[1].output == "y"
+
+
+def test_a_pruned_filter_takes_its_readers_weights_with_it() -> None:
+    """Conv a loses filters 1 and 2: constants behind the relu. Nobody reads its filter 3: b has no weights for it."""
+    rng = np.random.default_rng(0)
+    a, b = weight(rng, 4, 3, 3, 3), weight(rng, 5, 4, 1, 1)
+    a[[1, 2]], b[:, 3] = 0, 0
+    bias = np.float32([1, -1, 2, 1])
+    nodes = [
+        Node("a", Conv(a, bias, pads=(1, 1, 1, 1), clamp=Range(low=0.0)), ("x",), "t"),
+        Node("b", Conv(b, np.zeros(5, np.float32)), ("t",), "y"),
+    ]
+    graph = make_graph({"x": (1, 3, 5, 4)}, ["y"], nodes)
+    after = drop_dead_channels.run(graph)
+    first, second = (node.op for node in after.nodes)
+    assert isinstance(first, Conv) and isinstance(second, Conv)
+    assert not second.weight[:, 1:].any() and second.weight[:, 0].all()
+    assert not first.weight[1:].any() and first.weight[0].all()
+    x = {"x": rng.standard_normal((1, 3, 5, 4), np.float32)}
+    np.testing.assert_allclose(interpret(after, x)[0], interpret(graph, x)[0], atol=1e-5)
 
 
 def test_what_others_read_is_not_fused_away() -> None:

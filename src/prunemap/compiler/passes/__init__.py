@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from prunemap.compiler.ir import Graph
-from prunemap.compiler.passes import drop_identity, fold_affine, fuse_add, fuse_clamp, vectors_to_linear
+from prunemap.compiler.passes import (
+    drop_dead_channels,
+    drop_identity,
+    fold_affine,
+    fuse_add,
+    fuse_clamp,
+    vectors_to_linear,
+)
 from prunemap.compiler.passes.types import Pass
 from prunemap.compiler.verify import verify_graph
 from prunemap.core.table import by_name
@@ -14,6 +21,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("fuse_add", fuse_add.run),
     Pass("fuse_clamp", fuse_clamp.run),
     Pass("vectors_to_linear", vectors_to_linear.run),
+    Pass("drop_dead_channels", drop_dead_channels.run),
 )
 by_name(PIPELINE)  # no name twice
 

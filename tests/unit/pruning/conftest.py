@@ -49,7 +49,7 @@ def stripes(count: int, seed: int) -> MemoryImages:
     return MemoryImages(images, labels, padding=1)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """Small tensors are not worth a second thread, and two threads suffer on a busy machine."""
     threads = torch.get_num_threads()

@@ -8,8 +8,11 @@ from itertools import product
 import numpy as np
 
 from prunemap.compiler.ir import ANY, Array, Conv, Graph, Linear, MaxPool, Node, Range, Shape
+from prunemap.compiler.lower import lower
+from prunemap.compiler.select import TileChoice
 from prunemap.compiler.shapes import make_graph
 from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.target import Target
 from prunemap.schemes import make_mask, why_illegal
 
 
@@ -151,6 +154,12 @@ def make_chain_graph(seed: int = 0) -> tuple[Graph, dict[str, Array]]:
         outputs += [tensor, last.output]
     graph = make_graph(shapes, outputs, nodes)
     return graph, {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+
+
+def spread_tiles(graph: Graph, target: Target, shift: int, detect: bool = True) -> dict[str, TileChoice]:
+    """Give node i the (i + shift)-th of the tiles that can run it: a few programs reach all of them."""
+    candidates = lower(graph, target, detect=detect).candidates
+    return {node: tiles[(i + shift) % len(tiles)] for i, (node, tiles) in enumerate(candidates.items())}
 
 
 def _weight_shape(case: Case) -> Shape:

@@ -16,7 +16,7 @@ from prunemap.compiler.interpret import interpret
 from prunemap.compiler.ir import Array, Graph
 from prunemap.compiler.lower import lower
 from prunemap.targets import TARGETS, why_not_here
-from tests.kernels.cases import all_cases, make_case_graph, make_chain_graph
+from tests.kernels.cases import all_cases, make_case_graph, make_chain_graph, spread_tiles
 
 MAIN = Path(__file__).parent / "sanitize_main.c"
 CC = shutil.which("gcc") or shutil.which("clang")
@@ -38,7 +38,7 @@ def test_kernels_are_clean_under_sanitizers(
     """The arena starts full of NaN: what is read before it is written shows in the result."""
     graph, inputs = make()
     machine = TARGETS[target]
-    lowered = lower(graph, machine)
+    lowered = lower(graph, machine, tiles=spread_tiles(graph, machine, shift=threads))
     (tmp_path / "program.c").write_text(emit_program(lowered, machine))
     (tmp_path / "weights.bin").write_bytes(lowered.blob)
     np.concatenate([inputs[name].ravel() for name in graph.inputs]).tofile(tmp_path / "inputs.bin")

@@ -47,6 +47,7 @@ from prunemap.compiler.program import (
     DepthwiseStep,
     FlattenStep,
     GlobalAveragePoolStep,
+    IndexType,
     LinearStep,
     LoweredProgram,
     MaxPoolStep,
@@ -58,6 +59,7 @@ from prunemap.compiler.program import (
     Tensor,
     Tile,
     TimedStep,
+    conv_lanes_tile,
     conv_tile,
     depthwise_rows,
     depthwise_stride2,
@@ -257,21 +259,36 @@ def _conv_step(low: Lowering, node: Node, source: Tensor, residual: Tensor | Non
     offsets = channels * low.layout(source.name).plane + positions[position]
     packed, offsets = reorder_units(packed, offsets)
     base, steps = _steps(offsets, packed)
-    tail = out.vectors % best.choice.vectors
-    kernel = low.tile(conv_tile(packed.height, best.choice.vectors, steps.dtype))
-    low.choose(node, kernel.name, op.weight, packed.weights.size)
+    tile = _conv_tiles(low, best.choice, out, steps.dtype)
+    low.choose(node, tile["full"].name, op.weight, packed.weights.size)
     return ConvStep(
         in_=source,
         out=Tensor(node.output),
         residual=residual,
-        full=kernel,
-        tail=low.tile(conv_tile(packed.height, tail, steps.dtype)) if tail else None,
-        tile_vectors=best.choice.vectors,
         pixels_outer=best.choice.pixels_outer,
         base=base,
         mask=low.mask(out),
+        **tile,
         **_packed_fields(low, packed, steps, op.bias, op.clamp),
     )
+
+
+def _conv_tiles(low: Lowering, choice: TileChoice, out: Layout, index: IndexType) -> dict[str, Any]:
+    """The fields of a conv step that say which tiles run it."""
+    strips, tile = (out.size[0], choice.rows) if choice.in_lanes else (out.vectors, choice.vectors)
+
+    def make(size: int) -> Symbol:
+        if choice.in_lanes:
+            return low.tile(conv_lanes_tile(choice.filters, size, choice.cols, index))
+        return low.tile(conv_tile(choice.filters, size, index))
+
+    return {
+        "full": make(tile),
+        "tail": make(strips % tile) if strips % tile else None,
+        "strips": strips,
+        "tile_strips": tile,
+        "by_rows": choice.in_lanes,
+    }
 
 
 def _steps(offsets: NDArray[np.int64], packed: RowGroups) -> tuple[int, Index]:

@@ -62,6 +62,13 @@ def conv_tile(filters: int, vectors: int, index: IndexType) -> Tile:
     return Tile(symbol, "conv_tile.h", (("FILTERS", filters), ("VECTORS", vectors), ("INDEX", _c_type(index))))
 
 
+def conv_lanes_tile(filters: int, rows: int, cols: int, index: IndexType) -> Tile:
+    """A tile of conv.h with filters in the lanes, such as f32_conv_lanes_16x2x14_i16."""
+    symbol = f"f32_conv_lanes_{filters}x{rows}x{cols}_{_short(index)}"
+    sizes = (("FILTERS", filters), ("ROWS", rows), ("COLS", cols), ("INDEX", _c_type(index)))
+    return Tile(symbol, "conv_lanes_tile.h", sizes)
+
+
 def linear_tile(filters: int, index: IndexType) -> Tile:
     """A tile of linear.h, such as f32_linear_16_i16."""
     symbol = f"f32_linear_{filters}_{_short(index)}"
@@ -105,7 +112,9 @@ class ConvStep(Step):
     residual: Tensor | None
     full: Symbol
     tail: Symbol | None
-    tile_vectors: int
+    strips: int
+    tile_strips: int
+    by_rows: bool
     groups: int
     pixels_outer: bool
     base: int

@@ -5,7 +5,7 @@ Deterministic: the first tile is what runs without tuning. :mod:`prunemap.compil
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,11 @@ LINEAR_HEIGHTS = (64, 32, 16, 8, 4)
 MAX_TILES = 8
 _STORE_UNITS = 3
 """What the start and the store of a tile cost, in kept units."""
+_PEAK_LANES = 16
+"""fp32 multiply-adds per cycle that the model assumes; only ratios matter."""
+_SCALAR_STORE = 1.2
+"""Cycles per value stored one by one, when filters are in the lanes."""
+_LEAST_LANES, _LEAST_COLS = 8, 4
 _WORTH_TRYING = 1.5
 """A height that the model says is slower than the best by more is not measured."""
 _L2_SHARE = 0.9
@@ -28,11 +33,21 @@ _L2_SHARE = 0.9
 
 @dataclass(frozen=True)
 class TileChoice:
-    """How a weight-carrying layer is run: rows per group and, for a conv, vectors per tile and the loop order."""
+    """How a weight-carrying layer is run: filters per row group and, for a conv, the rest of its register tile.
+
+    Either ``vectors`` of pixels, or filters in the lanes and ``rows`` × ``cols`` pixels.
+    """
 
     filters: int
     vectors: int = 0
+    rows: int = 0
+    cols: int = 0
     pixels_outer: bool = False
+
+    @property
+    def in_lanes(self) -> bool:
+        """Whether the filters, not the pixels, are in the lanes."""
+        return self.rows > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,20 +79,33 @@ def conv_candidates(
         scheme: pinned by a plan: only heights that fit its blocks.
     """
     source, out = layouts
-    groupings = [group_rows(kept, height, op.groups) for height in _heights(target, scheme)]
-    groupings.sort(key=lambda each: _conv_cycles(each, out, target))
-    least = _conv_cycles(groupings[0], out, target)
     candidates = []
-    for grouping in groupings:
-        if _conv_cycles(grouping, out, target) > _WORTH_TRYING * least:
-            break
-        most = target.vectors(grouping.height)
+    for height in _heights(target, scheme):
+        grouping = group_rows(kept, height, op.groups)
         order = _pixels_outer(grouping, source, target)
-        for vectors in dict.fromkeys(fitted_vectors(v, out.vectors) for v in (most, max(1, most - 1))):
-            candidates += [
-                Candidate(TileChoice(grouping.height, vectors, outer), grouping) for outer in (order, not order)
-            ]
-    return candidates[:MAX_TILES]
+        for shape in (*_pixel_tiles(height, out, target), *_lane_tiles(height, out, target)):
+            candidates += [Candidate(replace(shape, pixels_outer=outer), grouping) for outer in (order, not order)]
+    cost = {id(each): _conv_cycles(each, out) for each in candidates}
+    candidates.sort(key=lambda each: cost[id(each)])
+    least = cost[id(candidates[0])]
+    return [each for each in candidates if cost[id(each)] <= _WORTH_TRYING * least][:MAX_TILES]
+
+
+def _pixel_tiles(height: int, out: Layout, target: Target) -> list[TileChoice]:
+    """Tiles with pixels in the lanes: as many vectors as fit the registers, and one fewer."""
+    most = target.vectors(height)
+    vectors = dict.fromkeys(fitted_vectors(v, out.vectors) for v in (most, max(1, most - 1)))
+    return [TileChoice(height, vectors=v) for v in vectors]
+
+
+def _lane_tiles(height: int, out: Layout, target: Target) -> list[TileChoice]:
+    """The tile with filters in the lanes, for maps of which whole rows, or equal parts of them, fit the registers."""
+    pixels = target.registers - 4
+    cols = next((n for n in range(min(out.size[1], pixels // 2, 14), 0, -1) if out.size[1] % n == 0), 1)
+    if height < _LEAST_LANES or height > target.lanes or cols < min(out.size[1], _LEAST_COLS):
+        return []
+    rows = -(-out.size[0] // -(-out.size[0] // max(1, pixels // cols)))
+    return [TileChoice(height, rows=rows, cols=cols)]
 
 
 def _pixels_outer(grouping: Grouping, source: Layout, target: Target) -> bool:
@@ -97,11 +125,18 @@ def _heights(target: Target, scheme: SchemeSpec | None) -> list[int]:
     return [f for f in heights if f <= scheme.block[0]]
 
 
-def _conv_cycles(grouping: Grouping, out: Layout, target: Target) -> float:
-    vectors = fitted_vectors(target.vectors(grouping.height), out.vectors)
-    tiles = -(-out.vectors // vectors)
+def _conv_cycles(candidate: Candidate, out: Layout) -> float:
+    """What the model says a layer takes, but for the order of the loops."""
+    choice, grouping = candidate.choice, candidate.grouping
+    if choice.in_lanes:
+        pixels = choice.rows * choice.cols
+        unit = max(pixels * choice.filters / _PEAK_LANES, pixels / 2 + 1) + 1.5
+        tiles = -(-out.size[0] // choice.rows) * (out.size[1] // choice.cols)
+        return tiles * (grouping.units * unit + len(grouping.groups) * pixels * choice.filters * _SCALAR_STORE)
+    tiles = -(-out.vectors // choice.vectors)
+    scale = out.lanes / _PEAK_LANES  # a multiply-add of all lanes takes a cycle at 16, half a cycle at 8
     units = grouping.units + _STORE_UNITS * len(grouping.groups)
-    return units * tiles * tile_cycles(grouping.height, vectors)
+    return units * tiles * tile_cycles(choice.filters, choice.vectors) * scale
 
 
 def linear_candidates(kept: NDArray[np.bool_]) -> list[Candidate]:

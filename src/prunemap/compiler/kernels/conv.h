@@ -1,4 +1,4 @@
-/* Convolution, pixels in the lanes, any sparsity: the step, the share of a thread, the order of the loops.
+/* Convolution, any sparsity: the step, the share of a thread, the order of the loops.
  *
  *   y[rows[g][f]][q] = clamp(bias[g][f] + sum_u weight[u][f] * x[offset[u] + q]  (+ residual[rows[g][f]][q]))
  *
@@ -6,7 +6,8 @@
  * (input channel, kernel position); its offset is an address difference, so padding, dilation, groups and the phases of
  * a strided conv are all in the offsets. A group's offsets rise, and are stored as steps: step[u] = offset[u] -
  * offset[u - 1], the first one from `base`, which is the lowest offset of the layer. So they fit 16 bits where no gap is
- * too wide. The register tile is F filters x V vectors of pixels (conv_tile.h). */
+ * too wide. The register tile is F filters x V vectors of pixels (conv_tile.h, a strip of the plane is a vector), or F filters in
+ * the lanes x R x C pixels (conv_lanes_tile.h, a strip is an output row). */
 #ifndef PMAP_CONV_H
 #define PMAP_CONV_H
 
@@ -20,12 +21,12 @@ typedef struct {
   const void *indices; /* steps of offsets, or offsets: 16 or 32 bits */
   const float *weights, *bias, *mask;
 } conv_pointers;
-typedef void (*conv_tiles)(const conv_step *s, const conv_pointers *p, range groups, range vectors);
+typedef void (*conv_tiles)(const conv_step *s, const conv_pointers *p, range groups, range strips);
 
 struct conv_step {
   const tensor *in, *out, *residual;
-  conv_tiles full, tail;  /* for tiles of tile_vectors, and for the vectors left over */
-  int32_t tile_vectors, groups, pixels_outer, base;
+  conv_tiles full, tail; /* for tiles of tile_strips, and for the strips left over */
+  int32_t strips, tile_strips, by_rows, groups, pixels_outer, base;
   int64_t rows, starts, indices, weights, bias, mask;
   float low, high;
 };
@@ -42,16 +43,17 @@ static range groups_of(const int32_t *starts, int groups, int thread, int thread
 
 static void f32_conv(const context *c, const void *step, int thread, int threads) {
   const conv_step *s = step;
-  zero_around_interior(c, s->out, thread, threads);
+  if (s->by_rows) zero_around_all_rows(c, s->out, thread, threads);
+  else zero_around_interior(c, s->out, thread, threads);
   conv_pointers p = {
       .rows = in_blob(c, s->rows), .starts = in_blob(c, s->starts), .indices = in_blob(c, s->indices),
       .weights = in_blob(c, s->weights), .bias = in_blob(c, s->bias), .mask = in_blob(c, s->mask)};
-  int vectors = s->out->interior / LANES, tiles = vectors / s->tile_vectors;
+  int tiles = s->strips / s->tile_strips;
   range groups = {0, s->groups}, mine = {0, tiles};
   int by_pixels = tiles >= 4 * threads;
   if (by_pixels) mine = share_of(tiles, thread, threads);
   else groups = groups_of(p.starts, s->groups, thread, threads);
-  range full = {mine.begin * s->tile_vectors, mine.end * s->tile_vectors}, rest = {tiles * s->tile_vectors, vectors};
+  range full = {mine.begin * s->tile_strips, mine.end * s->tile_strips}, rest = {tiles * s->tile_strips, s->strips};
   for (int n = 0; n < s->out->images; n++) {
     p.in = row_of(c, s->in, n, 0, 0) + s->base;
     p.out = row_of(c, s->out, n, 0, 0);

@@ -30,13 +30,13 @@ INLINE void NAME(_tile)(const conv_step *s, const conv_pointers *p, int group, i
 }
 
 /* Vectors outside: the pixels of a tile stay in L1 while all groups pass. Groups outside: a group's weights do. */
-static void NAME()(const conv_step *s, const conv_pointers *p, range groups, range vectors) {
+static void NAME()(const conv_step *s, const conv_pointers *p, range groups, range strips) {
   if (s->pixels_outer) {
-    for (int v = vectors.begin; v < vectors.end; v += VECTORS)
+    for (int v = strips.begin; v < strips.end; v += VECTORS)
       for (int g = groups.begin; g < groups.end; g++) NAME(_tile)(s, p, g, (int64_t)v * LANES);
   } else {
     for (int g = groups.begin; g < groups.end; g++)
-      for (int v = vectors.begin; v < vectors.end; v += VECTORS) NAME(_tile)(s, p, g, (int64_t)v * LANES);
+      for (int v = strips.begin; v < strips.end; v += VECTORS) NAME(_tile)(s, p, g, (int64_t)v * LANES);
   }
 }
 #undef NAME

@@ -73,4 +73,9 @@ INLINE void zero_around_rows(const tensor *t, float *plane) {
   memset(plane + end, 0, sizeof(float) * (size_t)(t->plane - end));
 }
 
+static void zero_around_all_rows(const context *c, const tensor *t, int thread, int threads) {
+  range planes = share_of(t->images * t->channels, thread, threads);
+  for (int i = planes.begin; i < planes.end; i++) zero_around_rows(t, c->arena + t->at + (int64_t)i * t->plane);
+}
+
 #endif

@@ -161,7 +161,7 @@ def grown_bytes(kind: str, model: Path, threads: int) -> int:
 def measure_case(case: Case, run: Run) -> Row:
     """Compile, verify, and time beside ONNX Runtime on the dense network."""
     dense = dense_model(case.network)
-    model = sparse_model(dense, case.sparsity) if case.sparsity else dense
+    model = sparse_model(case.network, case.sparsity) if case.sparsity else dense
     pmap = WORK / f"{model.stem}.pmap"
     cold_s, cached_s = compile_in_process(model, pmap, run)
     subject = replace(open_subject(pmap, run.threads, reference=model), dense=dense)
@@ -232,7 +232,7 @@ def compare_ours(name: str, bar: float, ours: OwnInputs, other: OwnInputs, image
 
 def measure_threads(run: Run) -> Row:
     """Two threads beside one."""
-    model = sparse_model(dense_model(SCALED.network), SCALED.sparsity)
+    model = sparse_model(SCALED.network, SCALED.sparsity)
     one = compile_model(model, tune=run.tuning)
     two = compile_model(model, tune=run.tuning and Tuning(2))
     with pinned(2):
@@ -241,7 +241,7 @@ def measure_threads(run: Run) -> Row:
 
 def measure_batch(run: Run) -> Row:
     """A batch beside one image at a time, both with one thread."""
-    model = sparse_model(dense_model(SCALED.network, symbolic_batch=True), SCALED.sparsity)
+    model = sparse_model(SCALED.network, SCALED.sparsity, symbolic_batch=True)
     one = compile_model(model, tune=run.tuning)
     many = compile_model(model, shapes={"input": (BATCH, 3, 224, 224)}, tune=run.tuning)
     with pinned(1):

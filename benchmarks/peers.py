@@ -95,7 +95,7 @@ def measure_network(
 ) -> tuple[list[PeerRow], list[str]]:
     """Return the rows of one network, and who was left out."""
     dense = dense_model(name)
-    subject = replace(open_subject(sparse_model(dense, SPARSITY), threads, tune=tune), dense=dense)
+    subject = replace(open_subject(sparse_model(name, SPARSITY), threads, tune=tune), dense=dense)
     batch = random_batch(subject.program.manifest.inputs)
     with pinned(threads), ExitStack() as stack:
         engines, errors, left_out = load_all(rows, subject, batch, stack)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+from torch import nn
 
 from prunemap.compiler.fake_sparsity import parse_sparsity, with_fake_sparsity
+from prunemap.compiler.ir import Array
+from prunemap.compiler.layers import list_layers as onnx_layers
+from prunemap.compiler.onnx_file import read_onnx
 from prunemap.core.layer import LayerSetting
 from prunemap.models import MODELS, build_model
 from prunemap.pruning import export_onnx
@@ -41,18 +47,51 @@ def layer_settings(names: tuple[str, ...] = (*LARGE, *SMALL)) -> list[LayerSetti
 
 def dense_model(name: str, *, symbolic_batch: bool = False) -> Path:
     """Return the ONNX file of a network, written if it is not there."""
-    path = WORK / f"{name}{'-batch' if symbolic_batch else ''}.onnx"
+    path = _path(name, "dense", symbolic_batch)
     if not path.exists():
-        shape = input_shape(name)
-        export_onnx(
-            build_model(name, shape, classes_of(name)), torch.zeros(1, *shape), path, symbolic_batch=symbolic_batch
-        )
+        _export(name, path, {}, symbolic_batch)
     return path
 
 
-def sparse_model(dense: Path, sparsity: str) -> Path:
+def sparse_model(name: str, sparsity: str, *, symbolic_batch: bool = False) -> Path:
     """Return the ONNX file of a network pruned by magnitude, written if it is not there."""
-    path = dense.with_name(f"{dense.stem}-{sparsity.replace(':', '-').replace('@', '-')}.onnx")
+    path = _path(name, sparsity.replace(":", "-").replace("@", "-"), symbolic_batch)
     if not path.exists():
-        with_fake_sparsity(dense, *parse_sparsity(sparsity), path)
+        with TemporaryDirectory(prefix="prunemap-") as folder:
+            pruned = Path(folder) / "pruned.onnx"
+            with_fake_sparsity(dense_model(name, symbolic_batch=symbolic_batch), *parse_sparsity(sparsity), pruned)
+            weights = {layer.spec.module: layer.weight for layer in onnx_layers(read_onnx(pruned))}
+        _export(name, path, weights, symbolic_batch)
     return path
+
+
+def _path(name: str, what: str, symbolic_batch: bool) -> Path:
+    return WORK / f"{name}-{what}{'-batch' if symbolic_batch else ''}.onnx"
+
+
+def _export(name: str, path: Path, weights: Mapping[str, Array], symbolic_batch: bool) -> None:
+    """Write a network with these weights, by module, and random ones elsewhere."""
+    shape = input_shape(name)
+    module = build_model(name, shape, classes_of(name))
+    with torch.no_grad():
+        for layer, weight in weights.items():
+            module.get_submodule(layer).weight.copy_(torch.from_numpy(weight))
+        _keep_alive(module, shape)
+    export_onnx(module, torch.zeros(1, *shape), path, symbolic_batch=symbolic_batch)
+
+
+def _keep_alive(module: nn.Module, shape: tuple[int, ...]) -> None:
+    """Give a network the statistics and biases of a living one.
+
+    Else the activations of a pruned network shrink from layer to layer to nothing, and whatever an engine computes is
+    right.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = None  # the statistics of the one batch below
+            layer.bias.normal_(0, 0.5, generator=generator)
+        elif isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+            layer.bias.normal_(0, 0.1, generator=generator)
+    module.train()(torch.randn(4, *shape, generator=generator))
+    module.eval()

@@ -72,7 +72,8 @@ def with_fake_sparsity(
 ) -> tuple[FakedLayer, ...]:
     """Write the model with the weights of its layers pruned by magnitude; nothing else changes.
 
-    What is kept of a layer is scaled so that the activations keep their size. Every convolution but the first and but depthwise ones, and every linear layer, is pruned.
+    What is kept of a layer is scaled so that the activations keep their size. Every convolution but the first and but
+    depthwise ones, and every linear layer, is pruned.
 
     Args:
         output_path: an ONNX file; weights of more than 2 GiB go to a file ``.data`` beside it.

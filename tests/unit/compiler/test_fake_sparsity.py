@@ -10,7 +10,8 @@ from onnx.reference import ReferenceEvaluator
 
 from prunemap.compiler import fake_sparsity, structure_of
 from prunemap.compiler.fake_sparsity import parse_sparsity, with_fake_sparsity
-from prunemap.compiler.layers import read_layers
+from prunemap.compiler.layers import list_layers
+from prunemap.compiler.onnx_file import read_onnx
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.errors import UserError
 from tests.networks import OnnxBuilder, residual_network, save, weight
@@ -24,7 +25,7 @@ def dense(tmp_path: Path) -> Path:
 
 
 def weights_of(path: Path) -> dict[str, np.ndarray]:
-    return {layer.spec.name: layer.weight for layer in read_layers(path)}
+    return {layer.spec.name: layer.weight for layer in list_layers(read_onnx(path))}
 
 
 def test_convs_but_the_first_and_depthwise_and_linear_layers_are_pruned(dense: Path, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     folder = sys.argv[1] if len(sys.argv) > 1 else "runs/demo"
     summary = run_demo(folder, DemoConfig())
+    bench = summary.bench.model_copy(update={"model": Path(summary.bench.model).name, "command": "make bench"})
+    summary = summary.model_copy(update={"bench": bench})  # without the paths of the machine
     machine, day = summary.bench.machine, summary.bench.date[:10]
     write_json(RESULTS / f"demo-{machine.target}-{day}.json", summary)
     for table in demo_tables(summary):

@@ -90,7 +90,7 @@ def _keep_alive(module: nn.Module, shape: tuple[int, ...]) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = None  # the statistics of the one batch below
-            layer.bias.normal_(0, 0.5, generator=generator)
+            layer.bias.normal_(0, 0.5, generator=generator).abs_()
         elif isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
             layer.bias.normal_(0, 0.1, generator=generator)
     module.train()(torch.randn(4, *shape, generator=generator))

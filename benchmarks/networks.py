@@ -35,11 +35,13 @@ from prunemap.benchmarking.engines import Batch, LoadedEngine
 from prunemap.benchmarking.verify import random_batch
 from prunemap.compiler import Tuning, compile_model
 from prunemap.compiler.build import find_compiler
-from prunemap.compiler.cost import read_costs
+from prunemap.compiler.cost import costs_of, read_costs
+from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx_import import import_graph
 from prunemap.core.latency_table import Machine
 from prunemap.core.value import Value, read_json, write_json
 from prunemap.devices import float_mode_kept, pinned, read_machine
-from prunemap.report.text import milliseconds, new_table, size
+from prunemap.report.text import milliseconds, new_table, percent, size
 from prunemap.runtime import Engine, Program
 from prunemap.targets import resolve_target
 
@@ -98,6 +100,8 @@ class Row(Value):
     rounds: int
     seconds_per_engine: float
     max_relative_error: float | None = None
+    macs_run: float | None = None
+    """Share of the kept multiply-adds that are run; the others feed channels that are constant or that nobody reads."""
     cold_compile_s: float | None = None
     cached_compile_s: float | None = None
     packed_bytes: int | None = None
@@ -168,7 +172,8 @@ def measure_case(case: Case, run: Run) -> Row:
     result = bench(subject, [ORT], effort=run.effort)
     medians = {each.engine: each.median_ms for each in result.results}
     program = subject.program
-    nonzeros = sum(cost.kept_weights for cost in read_costs(model).values())
+    run_costs, kept_costs = read_costs(model).values(), costs_of(import_graph(read_onnx(model))).values()
+    nonzeros = sum(cost.kept_weights for cost in run_costs)
     value = 1 / result.ratios[ORT]
     return Row(
         name=case.name,
@@ -181,6 +186,7 @@ def measure_case(case: Case, run: Run) -> Row:
         rounds=result.rounds,
         seconds_per_engine=result.seconds / 2,
         max_relative_error=result.max_relative_error,
+        macs_run=sum(cost.macs for cost in run_costs) / sum(cost.macs for cost in kept_costs),
         cold_compile_s=cold_s,
         cached_compile_s=cached_s,
         packed_bytes=program.weights_size,
@@ -260,14 +266,14 @@ def measurements() -> dict[str, Callable[[Run], Row]]:
 
 def print_result(result: Result, console: Console) -> None:
     """Print the rows beside their bars, then what compiling took and what is stored."""
-    table = new_table("whole networks", "network", "ours, ms", "other, ms", "ratio", "bar", "")
+    table = new_table("whole networks", "network", "ours, ms", "other, ms", "ratio", "bar", "MACs run", "")
     costs = new_table(
         "compiling and memory", "network", "cold, s", "cached, s", "packed", "x non-zeros", "memory", "ORT"
     )
     for row in result.rows:
         verdict = "[green]PASS[/]" if row.passed else f"[red]MISS by {abs(row.value / row.bar - 1) * 100:.0f} %[/]"
         figures = (milliseconds(row.ours_ms), milliseconds(row.other_ms), f"{row.value:.3f}", f"{row.bar:g}")
-        table.add_row(row.name, *figures, verdict)
+        table.add_row(row.name, *figures, "" if row.macs_run is None else percent(row.macs_run), verdict)
         if row.cold_compile_s is None:
             continue
         over = row.packed_bar is not None and row.packed_per_nonzero > row.packed_bar

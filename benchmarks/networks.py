@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from zoo import RESULTS, WORK, dense_model, sparse_model
+from zoo import RESULTS, WORK, dense_model, sparse_model, with_batch
 
 from prunemap.benchmarking import QUICK, Effort, bench, open_subject
 from prunemap.benchmarking.compare import interleave, ratio
@@ -247,9 +247,9 @@ def measure_threads(run: Run) -> Row:
 
 def measure_batch(run: Run) -> Row:
     """A batch beside one image at a time, both with one thread."""
-    model = sparse_model(SCALED.network, SCALED.sparsity, symbolic_batch=True)
+    model = sparse_model(SCALED.network, SCALED.sparsity)
     one = compile_model(model, tune=run.tuning)
-    many = compile_model(model, shapes={"input": (BATCH, 3, 224, 224)}, tune=run.tuning)
+    many = compile_model(with_batch(model, BATCH), tune=run.tuning)
     with pinned(1):
         return compare_ours(_BATCHED, BATCH_BAR, OwnInputs(many, 1), OwnInputs(one, 1), BATCH, run)
 

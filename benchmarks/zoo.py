@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import onnx
 import torch
+from onnx import numpy_helper
 from torch import nn
 
 from prunemap.compiler.fake_sparsity import parse_sparsity, with_fake_sparsity
@@ -45,31 +47,50 @@ def layer_settings(names: tuple[str, ...] = (*LARGE, *SMALL)) -> list[LayerSetti
     return list(settings)
 
 
-def dense_model(name: str, *, symbolic_batch: bool = False) -> Path:
+def dense_model(name: str) -> Path:
     """Return the ONNX file of a network, written if it is not there."""
-    path = _path(name, "dense", symbolic_batch)
+    path = _path(name, "dense")
     if not path.exists():
-        _export(name, path, {}, symbolic_batch)
+        _export(name, path, {})
     return path
 
 
-def sparse_model(name: str, sparsity: str, *, symbolic_batch: bool = False) -> Path:
+def sparse_model(name: str, sparsity: str) -> Path:
     """Return the ONNX file of a network pruned by magnitude, written if it is not there."""
-    path = _path(name, sparsity.replace(":", "-").replace("@", "-"), symbolic_batch)
+    path = _path(name, sparsity.replace(":", "-").replace("@", "-"))
     if not path.exists():
         with TemporaryDirectory(prefix="prunemap-") as folder:
             pruned = Path(folder) / "pruned.onnx"
-            with_fake_sparsity(dense_model(name, symbolic_batch=symbolic_batch), *parse_sparsity(sparsity), pruned)
+            with_fake_sparsity(dense_model(name), *parse_sparsity(sparsity), pruned)
             weights = {layer.spec.module: layer.weight for layer in onnx_layers(read_onnx(pruned))}
-        _export(name, path, weights, symbolic_batch)
+        _export(name, path, weights)
     return path
 
 
-def _path(name: str, what: str, symbolic_batch: bool) -> Path:
-    return WORK / f"{name}-{what}{'-batch' if symbolic_batch else ''}.onnx"
+def with_batch(model: Path, batch: int) -> Path:
+    """Return the ONNX file of the same network for so many images, written if it is not there."""
+    path = model.with_name(f"{model.stem}-batch{batch}.onnx")
+    if not path.exists():
+        found = onnx.load(str(model))
+        graph = found.graph
+        del graph.value_info[:]
+        for value in (*graph.input, *graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = batch
+        shapes = {node.input[1] for node in graph.node if node.op_type == "Reshape"}
+        for tensor in graph.initializer:
+            if tensor.name in shapes:
+                sizes = numpy_helper.to_array(tensor).copy()
+                sizes[0] = batch
+                tensor.CopyFrom(numpy_helper.from_array(sizes, tensor.name))
+        onnx.save(found, str(path))
+    return path
 
 
-def _export(model: str, path: Path, weights: Mapping[str, Array], symbolic_batch: bool) -> None:
+def _path(name: str, what: str) -> Path:
+    return WORK / f"{name}-{what}.onnx"
+
+
+def _export(model: str, path: Path, weights: Mapping[str, Array]) -> None:
     """Write a network with these weights, by module, and random ones elsewhere."""
     shape = input_shape(model)
     module = build_model(model, shape, classes_of(model))
@@ -79,7 +100,7 @@ def _export(model: str, path: Path, weights: Mapping[str, Array], symbolic_batch
         for name, weight in weights.items():
             module.get_submodule(name).weight.copy_(torch.tensor(weight))
         _keep_alive(module, shape)
-    export_onnx(module, torch.zeros(1, *shape), path, symbolic_batch=symbolic_batch)
+    export_onnx(module, torch.zeros(1, *shape), path)
 
 
 def _connect(weight: torch.Tensor) -> None:

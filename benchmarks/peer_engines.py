@@ -85,7 +85,8 @@ class _LoadedNcnn(Peer):
         self.version = f"ncnn {self._ncnn.__version__}"
         folder = WORK / "ncnn"
         folder.mkdir(parents=True, exist_ok=True)
-        source, stem = folder / subject.given.name, str(folder / subject.given.stem)
+        stem = str(folder / subject.given.stem.replace("-", "_"))  # pnnx would write it so
+        source = Path(f"{stem}.onnx")
         if not source.exists():  # pnnx writes many files beside what it reads
             source.symlink_to(subject.given.resolve())
         _convert([_tool("pnnx", pnnx), str(source), "fp16=0"], Path(f"{stem}.ncnn.bin"))

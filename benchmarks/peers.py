@@ -33,6 +33,8 @@ from prunemap.errors import PrunemapError
 from prunemap.report.text import milliseconds, new_table, times
 
 OURS, DEEPSPARSE = "prunemap", "deepsparse"
+SPARSITIES = {"mobilenetv2": "block:8x4@0.1"}
+"""Its narrow layers would lose most of their channels to whole blocks."""
 SPARSITY = "punched:8x4@0.1"
 RUN_SPARSE = (OURS, DEEPSPARSE)
 DEEPSPARSE_BAR = 0.5
@@ -94,8 +96,8 @@ def measure_network(
     name: str, rows: list[BenchEngine], threads: int, effort: Effort, tune: bool
 ) -> tuple[list[PeerRow], list[str]]:
     """Return the rows of one network, and who was left out."""
-    dense = dense_model(name)
-    subject = replace(open_subject(sparse_model(name, SPARSITY), threads, tune=tune), dense=dense)
+    dense, sparsity = dense_model(name), SPARSITIES.get(name, SPARSITY)
+    subject = replace(open_subject(sparse_model(name, sparsity), threads, tune=tune), dense=dense)
     batch = random_batch(subject.program.manifest.inputs)
     with pinned(threads), ExitStack() as stack:
         engines, errors, left_out = load_all(rows, subject, batch, stack)
@@ -109,7 +111,7 @@ def measure_network(
                 network=name,
                 engine=engine,
                 version=versions[engine],
-                weights=SPARSITY if engine in RUN_SPARSE else "dense",
+                weights=sparsity if engine in RUN_SPARSE else "dense",
                 median_ms=median,
                 p10_ms=p10,
                 p90_ms=p90,
@@ -137,13 +139,23 @@ def markdown(result: PeerResult) -> str:
     """Return the table for the README: one line per engine, one column per network, in ms."""
     networks = list(dict.fromkeys(row.network for row in result.rows))
     cells = {(row.engine, row.network): row for row in result.rows}
-    labels = {row.engine: f"{row.version.split('-', 1)[0]}, {row.weights}" for row in result.rows}
+    labels = {
+        row.engine: f"{row.version.split('-', 1)[0]}, {'10 %' if row.engine in RUN_SPARSE else 'dense'}"
+        for row in result.rows
+    }
     lines = [f"| ms | {' | '.join(networks)} |", "|---" * (len(networks) + 1) + "|"]
     for engine, label in labels.items():
         found = (cells.get((engine, network)) for network in networks)
         lines.append(f"| {label} | {' | '.join(milliseconds(row.median_ms) if row else '–' for row in found)} |")
     threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
-    return "\n".join([*lines, "", f"{result.machine.cpu}, {threads}, batch 1, fp32, {result.date[:10]}"])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{result.machine.cpu}, {threads}, batch 1, fp32, {result.date[:10]}; 10 %: {SPARSITY}, "
+            f"{', '.join(f'{name} {sparsity}' for name, sparsity in SPARSITIES.items())}",
+        ]
+    )
 
 
 def main() -> None:

@@ -64,6 +64,10 @@ SHAPES = (
     Case((1, 4, 9, 9), 8, (5, 3), dilation=(2, 1), pads=(4, 1, 4, 1)),
     Case((1, 4, 9, 9), 8, (3, 3), (2, 2), (2, 2, 2, 2), (2, 2)),
     Case((1, 4, 9, 9), 8, (2, 2), pads=(0, 0, 0, 0)),
+    # zeros below the last row alone
+    Case((1, 4, 6, 16), 8, (2, 1), pads=(0, 0, 1, 0)),
+    Case((1, 4, 7, 9), 8, (1, 1), (1, 3), pads=(0, 0, 1, 0)),
+    Case((1, 4, 6, 16), 4, (2, 1), pads=(0, 0, 1, 0), groups=4),
     Case((1, 8, 5, 5), 12, groups=4),
     Case((2, 8, 6, 5), 8, groups=2, stride=(2, 2), residual=True),
     Case((3, 4, 5, 6), 7, residual=True),

@@ -34,6 +34,8 @@ class Layout:
     """Offset of element (0, 0) in its plane."""
     plane: int
     lanes: int
+    has_halo: bool
+    """Whether zeros must stand around or between the rows."""
 
     @property
     def image(self) -> int:
@@ -55,15 +57,10 @@ class Layout:
         """Floats from ``origin`` that a pixel-lane kernel writes."""
         return self.vectors * self.lanes
 
-    @property
-    def has_halo(self) -> bool:
-        """Whether zeros must stand around or between the rows."""
-        return self.pitch > self.size[1] or self.origin > 0
-
 
 def dense_layout(shape: Shape) -> Layout:
     """Layout of a vector (N, F) or a one-pixel map: F planes of one element."""
-    return Layout(shape[0], shape[1], (1, 1), pitch=1, origin=0, plane=1, lanes=1)
+    return Layout(shape[0], shape[1], (1, 1), pitch=1, origin=0, plane=1, lanes=1, has_halo=False)
 
 
 def planar_layout(shape: Shape, halo: Pads, pitch: int, lanes: int) -> Layout:
@@ -74,7 +71,8 @@ def planar_layout(shape: Shape, halo: Pads, pitch: int, lanes: int) -> Layout:
     needed = origin + max((h + bottom) * pitch + right, -(-h * pitch // lanes) * lanes)
     lines = -(-needed // _CACHE_LINE_FLOATS)
     lines += 1 - lines % 2  # an odd number of cache lines: channels fall into different cache sets
-    return Layout(n, c, (h, w), pitch, origin, lines * _CACHE_LINE_FLOATS, lanes)
+    has_halo = any(halo) or pitch > w  # a halo of bottom rows alone moves neither the pitch nor the origin
+    return Layout(n, c, (h, w), pitch, origin, lines * _CACHE_LINE_FLOATS, lanes, has_halo)
 
 
 @dataclass(frozen=True)

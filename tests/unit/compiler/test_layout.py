@@ -23,6 +23,7 @@ def test_every_padded_element_lies_in_its_plane(channels: int, h: int, w: int, h
     outside = {place for (y, x), place in places.items() if not (0 <= y < h and 0 <= x < w)}
     assert len(set(inside)) == h * w and not outside & set(inside), "a halo element is a real one"
     assert layout.origin + layout.interior <= layout.plane, "whole vectors leave the plane"
+    assert layout.has_halo == bool(outside or extra), "a halo that no kernel zeroes"
     assert (layout.plane // 16) % 2 == 1, "planes fall into the same cache sets"
 
 

@@ -133,6 +133,17 @@ def test_a_pruned_filter_takes_its_readers_weights_with_it() -> None:
     np.testing.assert_allclose(interpret(after, x)[0], interpret(graph, x)[0], atol=1e-5)
 
 
+def test_readers_of_an_identity_that_is_an_output_read_its_source() -> None:
+    rng = np.random.default_rng(0)
+    nodes = [
+        Node("one", Identity(), ("x",), "a"),
+        Node("two", Identity(), ("a",), "b"),
+        Node("conv", make_op("conv", rng), ("b",), "y"),
+    ]
+    graph = optimise(make_graph({"x": (1, CHANNELS, 5, 4)}, ["a", "b", "y"], nodes))
+    assert [node.inputs for node in graph.nodes] == [("x",)] * 3, print_graph(graph)
+
+
 def test_what_others_read_is_not_fused_away() -> None:
     rng = np.random.default_rng(0)
     nodes = [

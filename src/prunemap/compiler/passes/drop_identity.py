@@ -22,6 +22,7 @@ def run(graph: Graph) -> Graph:
             renamed[node.output] = source
         elif source in graph.inputs or source in graph.outputs or source in renamed.values():
             nodes.append(node)
+            renamed[node.output] = source  # only the output is a copy: its readers need the layout of the source
         else:
             nodes = [_rename(each, source, node.output) for each in nodes]
             renamed[source] = node.output

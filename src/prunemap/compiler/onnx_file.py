@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from prunemap.core.files import existing_file
 from prunemap.errors import Problems, UserError
 
 LARGE_BYTES = 4096
+_CONSTANTS = ("value", "value_float", "value_floats", "value_int", "value_ints")
 MODULE_KEY = "prunemap.module"
 """Node metadata under which the export keeps the qualified name of the torch module."""
 
@@ -27,7 +29,7 @@ def read_onnx(path: str | Path, shapes: Mapping[str, Shape] | None = None) -> on
         shapes: for inputs with symbolic sizes, the shape to compile for. A symbolic batch alone means 1.
 
     Raises:
-        UserError: no such file, not an ONNX model, damaged, or a size that is not known.
+        UserError: no such file, not an ONNX model, damaged, two nodes of one name, or a size that is not known.
     """
     file = existing_file(path, "model")
     try:
@@ -40,11 +42,20 @@ def read_onnx(path: str | Path, shapes: Mapping[str, Shape] | None = None) -> on
         onnx.checker.check_model(str(file))
     except onnx.checker.ValidationError as error:
         raise UserError(f"model: {path} is not a valid ONNX model ({_first_line(error)})") from None
+    _check_node_names(model)
     _fix_input_shapes(model, dict(shapes or {}))
     try:
         return _infer_shapes(model)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         raise UserError(f"model: {path}: shapes do not fit each other ({_first_line(error)})") from None
+
+
+def _check_node_names(model: onnx.ModelProto) -> None:
+    """Names are what layers are told apart by; ONNX Runtime refuses such models too."""
+    problems = Problems("model: several nodes have the same name")
+    counts = Counter(node_name(node) for node in model.graph.node)
+    problems.extend(f"{count} nodes are called {name!r}" for name, count in counts.items() if count > 1)
+    problems.raise_if_any()
 
 
 def _infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -102,10 +113,10 @@ def graph_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 
 def constants_of(model: onnx.ModelProto) -> dict[str, np.ndarray[Any, Any]]:
-    """Return every initializer and Constant node's value by tensor name."""
+    """Return every initializer and Constant node's value by tensor name, but for strings and sparse ones."""
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type == "Constant":
+        if node.op_type == "Constant" and node.attribute[0].name in _CONSTANTS:
             constants[node.output[0]] = constant_value(node)
     return constants
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from prunemap.compiler.ir import Graph, Node, Shape
 from prunemap.compiler.onnx_file import constants_of, graph_inputs, known_shapes, node_name
 from prunemap.compiler.onnx_ops import ONNX_OPS, NotTaken, OnnxNode
 from prunemap.compiler.shapes import make_graph, output_shape
-from prunemap.compiler.verify import verify_graph
+from prunemap.compiler.verify import misfit, verify_graph
 from prunemap.core.inspection import UnsupportedNode
 from prunemap.errors import UnsupportedError
 
@@ -49,12 +50,15 @@ def _take_nodes(model: onnx.ModelProto) -> tuple[list[Node], list[UnsupportedNod
             continue
         try:
             node = _take(proto, constants, shapes)
+            why = misfit(node, [shapes[name] for name in node.inputs])
+            if why is not None:
+                raise NotTaken(why)
             nodes.append(node)
             shapes[node.output] = output_shape(node, [shapes[name] for name in node.inputs])
-        except NotTaken as why:
-            unsupported.append(UnsupportedNode(name=node_name(proto), op=proto.op_type, why=str(why)))
+        except NotTaken as error:
+            unsupported.append(UnsupportedNode(name=node_name(proto), op=proto.op_type, why=str(error)))
             shapes.update({name: inferred[name] for name in proto.output if name in inferred})
-    return nodes, unsupported
+    return nodes, [*unsupported, *_wrong_outputs(model, constants)]
 
 
 def _wrong_inputs(model: onnx.ModelProto) -> list[UnsupportedNode]:
@@ -69,6 +73,14 @@ def _wrong_inputs(model: onnx.ModelProto) -> list[UnsupportedNode]:
             rank = len(tensor.shape.dim)
             wrong.append(_wrong_input(value, f"it has {rank} axes, only (N, C, H, W) and (N, F) are"))
     return wrong
+
+
+def _wrong_outputs(model: onnx.ModelProto, constants: Collection[str]) -> list[UnsupportedNode]:
+    """Graph outputs that are constants, or what nodes make beside their first output."""
+    beside = {name for node in model.graph.node if node.op_type in ONNX_OPS for name in node.output[1:]}
+    whys = dict.fromkeys(beside, "it is a second output of its node") | dict.fromkeys(constants, "it is a constant")
+    names = [value.name for value in model.graph.output]
+    return [UnsupportedNode(name=name, op="output", why=whys[name]) for name in names if name in whys]
 
 
 def _wrong_input(value: onnx.ValueInfoProto, why: str) -> UnsupportedNode:

@@ -74,6 +74,12 @@ class OnnxNode:
         """Return the shape of a computed input."""
         return self.shapes[self.proto.input[index]]
 
+    def map_size(self) -> Shape:
+        """Return (H, W) of the first input."""
+        if len(self.shape()) != 4:
+            raise NotTaken(f"its input has {len(self.shape())} axes, only (N, C, H, W) is supported")
+        return self.shape()[2:]
+
 
 Taken = tuple[Op, tuple[int, ...]]
 """The op and which of the node's inputs it reads."""
@@ -84,7 +90,7 @@ def _conv(node: OnnxNode) -> Taken:
     weight = node.floats(1, "weight")
     if weight.ndim != 4:
         raise NotTaken(f"a {weight.ndim - 2}-D convolution, only 2-D is supported")
-    window = read_window(node.attributes, weight.shape[2:], node.shape()[2:])
+    window = read_window(node.attributes, weight.shape[2:], node.map_size())
     bias = node.floats(2, "bias") if node.has(2) else np.zeros(len(weight), np.float32)
     groups = node.attributes.get("group", 1)
     return Conv(weight, bias, window.stride, window.pads, window.dilation, groups), X
@@ -110,6 +116,8 @@ def _matmul(node: OnnxNode) -> Taken:
 
 
 def _batch_norm(node: OnnxNode) -> Taken:
+    if node.attributes.get("training_mode", 0) or any(node.proto.output[1:]):
+        raise NotTaken("only inference is supported, it is in training mode")
     scale, bias, mean, variance = (
         node.floats(i, what) for i, what in enumerate(("scale", "bias", "mean", "variance"), start=1)
     )
@@ -120,10 +128,12 @@ def _batch_norm(node: OnnxNode) -> Taken:
 def _per_channel(value: Array, shape: Shape) -> Array | None:
     """Return a constant operand as one value per channel, None if it is not that."""
     channels = shape[1]
-    aligned = value.reshape((1,) * (len(shape) - value.ndim) + value.shape) if value.ndim <= len(shape) else value
+    if value.ndim > len(shape):
+        return None
+    aligned = value.reshape((1,) * (len(shape) - value.ndim) + value.shape)
     if value.size == 1:
         return np.full(channels, value.reshape(-1)[0], np.float32)
-    if aligned.ndim == len(shape) and aligned.shape == (1, channels) + (1,) * (len(shape) - 2):
+    if aligned.shape == (1, channels) + (1,) * (len(shape) - 2):
         return aligned.reshape(-1)
     return None
 
@@ -154,13 +164,21 @@ def _mul(node: OnnxNode) -> Taken:
 
 
 def _clip(node: OnnxNode) -> Taken:
-    low = node.floats(1, "minimum") if node.has(1) else node.attributes.get("min", -np.inf)
-    high = node.floats(2, "maximum") if node.has(2) else node.attributes.get("max", np.inf)
-    return Clamp(Range(float(low), float(high))), X
+    low = node.floats(1, "minimum") if node.has(1) else np.float32(node.attributes.get("min", -np.inf))
+    high = node.floats(2, "maximum") if node.has(2) else np.float32(node.attributes.get("max", np.inf))
+    if low.size != 1 or high.size != 1 or np.isnan(low).any() or np.isnan(high).any():
+        raise NotTaken("its minimum or maximum is not one number")
+    return Clamp(Range(low.item(), high.item())), X
+
+
+def _dropout(node: OnnxNode) -> Taken:
+    if node.has(2) and node.constant(2, "training_mode").any():
+        raise NotTaken("only inference is supported, it is in training mode")
+    return Identity(), X
 
 
 def _pool(node: OnnxNode, kind: type[MaxPool] | type[AveragePool]) -> Taken:
-    size = node.shape()[2:]
+    size = node.map_size()
     kernel = node.attributes["kernel_shape"]
     if len(kernel) != 2 or len(node.proto.output) > 1:
         raise NotTaken("only 2-D pooling with one output is supported")
@@ -211,7 +229,7 @@ ONNX_OPS: dict[str, Callable[[OnnxNode], Taken]] = {
     "BatchNormalization": _batch_norm,
     "Clip": _clip,
     "Conv": _conv,
-    "Dropout": lambda node: (Identity(), X),
+    "Dropout": _dropout,
     "Flatten": _flatten,
     "Gemm": _gemm,
     "GlobalAveragePool": lambda node: (GlobalAveragePool(), X),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunemap.compiler.ir import Pads, Pair
+from prunemap.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,24 @@ def read_window(attributes: Mapping[str, Any], kernel: Sequence[int], size: Sequ
     Args:
         kernel: (Kh, Kw).
         size: (H, W) of the input.
+
+    Raises:
+        UserError: a stride or dilation below 1, or a negative pad.
     """
     stride = _pair(attributes.get("strides", (1, 1)))
     dilation = _pair(attributes.get("dilations", (1, 1)))
     kernel = _pair(kernel)
     auto = attributes.get("auto_pad", b"NOTSET").decode()
-    if auto.startswith("SAME"):
+    if auto.startswith("SAME") and min(stride) > 0:
         pads = _same_pads(auto, kernel, stride, dilation, size)
     elif auto == "VALID":
         pads = (0, 0, 0, 0)
     else:
         top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
         pads = (top, left, bottom, right)
+    if min(*stride, *dilation, *kernel) < 1 or min(pads) < 0:
+        given = f"kernel {kernel}, strides {stride}, dilations {dilation} and pads {pads}"
+        raise UserError(f"model: a node has {given}; allowed are 1 or more, pads 0 or more")
     return Window(kernel, stride, pads, dilation)
 
 

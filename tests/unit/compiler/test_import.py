@@ -141,6 +141,69 @@ def test_inputs_of_other_types_are_unsupported(tmp_path: Path) -> None:
         import_graph(read_onnx(save(model, tmp_path / "m.onnx")))
 
 
+def bad_network(
+    op: str, *weights: np.ndarray, x: tuple[int, ...] = (1, 4, 8, 8), **attributes: object
+) -> onnx.ModelProto:
+    b = OnnxBuilder()
+    y = b.node(op, "x", *(b.constant(each) for each in weights), name="bad", **attributes)
+    return b.model(list(x), y, len(x))
+
+
+ONES = {n: np.ones(n, np.float32) for n in (3, 4, 7)}
+KERNEL = np.ones((8, 4, 3, 3), np.float32)
+BAD_NETWORKS = {
+    "channels": (bad_network("Conv", KERNEL[:, :3]), "4 input channels do not fit weight"),
+    "groups": (bad_network("Conv", KERNEL, group=3), "in 3 groups"),
+    "bias": (bad_network("Conv", KERNEL, ONES[7]), "bias has shape (7,)"),
+    "features": (bad_network("Gemm", np.ones((4, 8), np.float32), x=(1, 5)), "does not fit weight"),
+    "scale": (bad_network("BatchNormalization", *(ONES[3],) * 4), "scale (3,) for 4 channels"),
+    "training": (bad_network("BatchNormalization", *(ONES[4],) * 4, training_mode=1), "only inference"),
+    "pool of a vector": (bad_network("MaxPool", x=(1, 5), kernel_shape=[2, 2]), "has 2 axes"),
+    "mean of a vector": (bad_network("GlobalAveragePool", x=(1, 5)), "has an input of rank 2"),
+    "stride": (bad_network("Conv", KERNEL, strides=[0, 1]), "strides (0, 1)"),
+    "stride of SAME": (bad_network("Conv", KERNEL, strides=[0, 1], auto_pad="SAME_UPPER"), "strides (0, 1)"),
+    "pads": (bad_network("Conv", KERNEL, pads=[-1, 0, 0, 0]), "pads (-1, 0, 0, 0)"),
+    "bound of NaN": (bad_network("Clip", np.float32(np.nan)), "not one number"),
+    "bound of two": (bad_network("Clip", np.zeros(2, np.float32)), "not one number"),
+    "more axes": (bad_network("Add", np.ones((1, 1, 1, 1, 1), np.float32)), "not one value per channel"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_NETWORKS)
+def test_networks_that_do_not_fit_together(name: str, tmp_path: Path) -> None:
+    model, message = BAD_NETWORKS[name]
+    with pytest.raises(UserError) as error:
+        import_graph(read_onnx(save(model, tmp_path / "m.onnx")))
+    assert message in str(error.value)
+
+
+def test_outputs_that_nobody_computes(tmp_path: Path) -> None:
+    b = OnnxBuilder()
+    model = b.model([1, 3, 8, 8], b.node("Dropout", "x"), 4)
+    model.graph.node[0].output.append("mask")
+    model.graph.output.append(onnx.helper.make_tensor_value_info("mask", TensorProto.BOOL, [None] * 4))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(ONES[3], "fixed"))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("fixed", TensorProto.FLOAT, [3]))
+    with pytest.raises(UnsupportedError) as error:
+        import_graph(read_onnx(save(model, tmp_path / "m.onnx")))
+    assert "mask (output): it is a second output" in str(error.value) and "fixed (output): it is" in str(error.value)
+
+
+def test_names_must_tell_nodes_apart(tmp_path: Path) -> None:
+    b = OnnxBuilder()
+    model = b.model([1, 3, 8, 8], b.conv(b.conv("x", (3, 3, 3, 3), name="a"), (3, 3, 3, 3), name="b"), 4)
+    model.graph.node[1].name = "a"
+    with pytest.raises(UserError, match="2 nodes are called 'a'"):
+        read_onnx(save(model, tmp_path / "m.onnx"))
+
+
+def test_a_constant_of_words_does_no_harm(tmp_path: Path) -> None:
+    b = OnnxBuilder()
+    model = b.model([1, 3, 8, 8], b.node("Relu", "x"), 4)
+    model.graph.node.append(onnx.helper.make_node("Constant", [], ["note"], value_string="words"))
+    assert len(import_graph(read_onnx(save(model, tmp_path / "m.onnx"))).nodes) == 1
+
+
 def test_layers_are_listed_in_graph_order_with_folded_weights(tmp_path: Path) -> None:
     path = save(residual_network(), tmp_path / "m.onnx")
     layers = read_layers(path)

@@ -49,6 +49,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "wrong_shape.npy", np.zeros((1, 3, 8, 8), np.float32))
     np.savez(folder / "wrong_name.npz", y=np.zeros((1, 3, 16, 12), np.float32))
     (folder / "strings.npy").write_bytes(b"not numpy")
+    np.save(folder / "words.npy", np.array(["a"]))
+    np.savez(folder / "complex.npz", x=np.zeros((1, 3, 16, 12), np.complex64))
+    b = OnnxBuilder()
+    save(b.model([1, 3, 8, 8], b.conv("x", (4, 5, 3, 3), name="five"), 4), folder / "misfit.onnx")
     return folder
 
 
@@ -58,6 +62,7 @@ CASES = {
     "not an ONNX file": ("compile {f}/text.onnx -o {o}/a.pmap", "is not an ONNX"),
     "cut ONNX file": ("inspect {f}/cut.onnx", "ONNX"),
     "unsupported operators": ("compile {f}/unsupported.onnx -o {o}/a.pmap", "cosine (Cos)|sine (Sin)"),
+    "weight that does not fit": ("compile {f}/misfit.onnx -o {o}/a.pmap", "five (Conv)|3 input channels do not fit"),
     "dynamic shape": ("compile {f}/dynamic.onnx -o {o}/a.pmap", "--shape x=1x3x224x224"),
     "bad --shape": ("inspect {f}/dynamic.onnx --shape x=1x3xA", "--shape:|'x=1x3xA'|NAME=SIZES"),
     "plan of another model": ("compile {f}/good.onnx -o {o}/a.pmap --plan {f}/other_plan.json", "'elsewhere'"),
@@ -76,11 +81,14 @@ CASES = {
     "corrupted artifact": ("run {f}/corrupted.pmap {f}/good.npy -o {o}/a.npz", "artifact"),
     "an ONNX file as artifact": ("verify {f}/good.onnx {f}/good.onnx", "is not a .pmap file"),
     "threads 0": ("run {f}/good.pmap {f}/good.npy -o {o}/a.npz --threads 0", "threads: got 0, allowed is"),
+    "threads 0 of compile": ("compile {f}/good.onnx -o {o}/a.pmap --no-tune --threads 0", "threads: got 0"),
     "threads 0 of bench": ("bench {f}/good.onnx --threads 0 --quick", "threads: got 0"),
     "threads 0 of profile": ("profile {f}/good.onnx -o {o}/l.json --threads 0", "threads: got 0"),
     "wrong input shape": ("run {f}/good.pmap {f}/wrong_shape.npy -o {o}/a.npz", "allowed is [1, 3, 16, 12]"),
     "wrong input name": ("run {f}/good.pmap {f}/wrong_name.npz -o {o}/a.npz", "'y' is not an input|'x' is missing"),
     "input that is no array": ("run {f}/good.pmap {f}/strings.npy -o {o}/a.npz", "is not a .npy file"),
+    "input of strings": ("run {f}/good.pmap {f}/words.npy -o {o}/a.npz", "allowed are numbers"),
+    "input of complex numbers": ("run {f}/good.pmap {f}/complex.npz -o {o}/a.npz", "allowed are numbers"),
     "input that is no picture": ("run {f}/good.pmap {f}/other_plan.json -o {o}/a.npz", "nor a picture"),
     "unknown engine": ("bench {f}/good.onnx --vs abacus --quick", "got 'abacus', allowed are"),
     "unknown scheme": ("profile {f}/good.onnx -o {o}/l.json --schemes magic", "'magic'"),

@@ -43,7 +43,14 @@ def compile_(
     from prunemap.compiler import Tuning, compile_model
     from prunemap.report import compiled_tables
 
-    tuning = None if no_tune else Tuning(threads, again=retune)
-    program = compile_model(model, plan=read_plan(plan), target=target, shapes=parse_shapes(shape), cc=cc, tune=tuning)
+    tuning = Tuning(threads, again=retune)
+    program = compile_model(
+        model,
+        plan=read_plan(plan),
+        target=target,
+        shapes=parse_shapes(shape),
+        cc=cc,
+        tune=None if no_tune else tuning,
+    )
     program.save(output)
     show(program.manifest, *compiled_tables(program.manifest, output), as_json=json)

@@ -23,16 +23,22 @@ def load_inputs(path: Path, infos: tuple[TensorInfo, ...], mean: str = "0", std:
     """
     existing_file(path, "input")
     if path.suffix == ".npz":
-        return {name: value.astype(np.float32) for name, value in _load_npz(path).items()}
+        return {name: _as_floats(value, path) for name, value in _load_npz(path).items()}
     if len(infos) != 1:
         raise UserError(f"input: {path} is one array, the network has {len(infos)} inputs; give them by name in a .npz")
     if path.suffix == ".npy":
-        return {infos[0].name: _load_npy(path).astype(np.float32)}
+        return {infos[0].name: _as_floats(_load_npy(path), path)}
     return {
         infos[0].name: load_picture(
             path, infos[0].shape, _channel_values("--mean", mean), _channel_values("--std", std)
         )
     }
+
+
+def _as_floats(value: NDArray[Any], path: Path) -> Array:
+    if value.dtype.kind not in "fiub":
+        raise UserError(f"input: {path} holds {value.dtype}, allowed are numbers (no complex ones)")
+    return value.astype(np.float32)
 
 
 def _load_npy(path: Path) -> NDArray[Any]:

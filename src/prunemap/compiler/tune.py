@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from prunemap.compiler.select import TileChoice
 from prunemap.core.cache import cache_folder
 from prunemap.core.files import write_text
-from prunemap.runtime import Engine, Program
+from prunemap.runtime import Engine, Program, check_thread_count
 from prunemap.targets.cpu import cpu_name
 
 MARGIN = 0.03
@@ -95,6 +95,9 @@ class Tuning:
     threads: int = 1
     again: bool = False
     """Measure even if the choices are known."""
+
+    def __post_init__(self) -> None:
+        check_thread_count(self.threads)
 
     def choose(self, key: tuple[object, ...], candidates: Candidates, build: Build) -> dict[str, TileChoice]:
         """Return the tile for every node.

@@ -24,6 +24,12 @@ MAX_THREADS = 256
 _POINTER = ctypes.POINTER(ctypes.c_float)
 
 
+def check_thread_count(threads: int) -> None:
+    """Raise ``UserError`` for a number of threads that no engine can have."""
+    if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+        raise UserError(f"threads: got {threads!r}, allowed is a whole number from 1 to {MAX_THREADS}")
+
+
 class Engine:
     """A loaded program with its own memory and threads.
 
@@ -31,8 +37,7 @@ class Engine:
     """
 
     def __init__(self, program: Program, threads: int = 1) -> None:
-        if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
-            raise UserError(f"threads: got {threads!r}, allowed is a whole number from 1 to {MAX_THREADS}")
+        check_thread_count(threads)
         why = why_not_here(resolve_target(program.manifest.target))
         if why:
             raise UserError(f"artifact: it was compiled for {program.manifest.target}: {why}")

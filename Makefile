@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := train,report,bench,dev
 SOURCES := src tests benchmarks
 
-.PHONY: setup demo demo-quick test check bench sanitize clean
+.PHONY: setup demo demo-quick test check bench clean
 
 setup: $(VENV)/.installed
 

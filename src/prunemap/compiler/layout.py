@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prunemap.compiler.ir import Conv, Graph, Pads, Pair, Shape
+from prunemap.compiler.shapes import sliding_size
 from prunemap.core.target import Target
 
 _CACHE_LINE_FLOATS = 16
@@ -94,17 +95,11 @@ def phases_of(op: Conv, x: Shape) -> Phases:
     used = tuple(sorted({phase for phase, _ in places}))
     shift_y, shift_x = [shift[0] for _, shift in places], [shift[1] for _, shift in places]
     size = (-(-x[2] // op.stride[0]), -(-x[3] // op.stride[1]))
-    reach = [(out + max(shift)) - n for out, shift, n in zip(_out_size(op, x), (shift_y, shift_x), size, strict=True)]
+    kernel = (op.weight.shape[2], op.weight.shape[3])
+    out_size = sliding_size((x[2], x[3]), kernel, op.stride, op.pads, op.dilation)
+    reach = [(out + max(shift)) - n for out, shift, n in zip(out_size, (shift_y, shift_x), size, strict=True)]
     halo = (max(0, -min(shift_y)), max(0, -min(shift_x)), max(0, reach[0]), max(0, reach[1]))
     return Phases(used, (x[0], len(used) * x[1], *size), halo)
-
-
-def _out_size(op: Conv, x: Shape) -> Pair:
-    top, left, bottom, right = op.pads
-    return (
-        (x[2] + top + bottom - op.dilation[0] * (op.weight.shape[2] - 1) - 1) // op.stride[0] + 1,
-        (x[3] + left + right - op.dilation[1] * (op.weight.shape[3] - 1) - 1) // op.stride[1] + 1,
-    )
 
 
 def _phase(op: Conv, ky: int, kx: int) -> tuple[Pair, Pair]:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from prunemap.benchmarking import QUICK, BenchResult, Effort, VerifyResult, bench, open_subject, verify
-from prunemap.compiler import compile_model
+from prunemap.compiler import compile_model, kernel_sources
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.plan import Plan
 from prunemap.core.value import Value, read_json, write_json
@@ -103,23 +103,34 @@ def run_demo(folder: str | Path, config: DemoConfig, say: Callable[[str], None] 
         reads=(files.dense.checkpoint, files / PLAN),
         writes=files.pruned.results,
     )
+    _prove(work, files, config, data)
+    return _summarise(files, config)
+
+
+def _prove(work: Workspace, files: DemoFiles, config: DemoConfig, data: Dataset) -> None:
+    """Compile, verify, bench: for this machine and these kernels."""
+    machine = LocalTimer(config.threads).machine()
     work.stage(
         "compile",
         partial(_compile, files),
+        settings=(machine, kernel_sources()),
         reads=(files.dense.onnx, files.pruned.onnx, files / PLAN),
         writes=(files / DENSE_PMAP, files / PMAP),
     )
     work.stage(
-        "verify", partial(_verify, files, data), reads=(files / PMAP, files.pruned.onnx), writes=(files / VERIFIED,)
+        "verify",
+        partial(_verify, files, data),
+        settings=(machine,),
+        reads=(files / PMAP, files.pruned.onnx),
+        writes=(files / VERIFIED,),
     )
     work.stage(
         "bench",
         partial(_bench, files, config, data),
-        settings=(config.threads, config.effort),
+        settings=(config.threads, config.effort, machine),
         reads=(files / PMAP, files.pruned.onnx),
         writes=(files / BENCHED,),
     )
-    return _summarise(files, config)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from prunemap.compiler import compile_model, identity_of, read_specs
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import write_json
+from prunemap.datasets import load_dataset
+from prunemap.pruning import build_described, describe_model, save_checkpoint
 from tests.networks import OnnxBuilder, residual_network, save
 
 RUNNER = CliRunner()
@@ -45,6 +47,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other = entry.model_copy(update={"name": "elsewhere", "weight_shape": (7, 7), "scheme": SchemeSpec("filter")})
     write_json(folder / "other_plan.json", Plan(model=identity, layers=(other,)))
     (folder / "damaged_plan.json").write_text('{"version": 1, "layers": [{"name": 3}]}')
+    data = load_dataset("fashion-mnist-subset")
+    info = describe_model("resnet8", {"width": 1.0}, data)
+    save_checkpoint(folder / "resnet8.safetensors", build_described(info), info)
     np.save(folder / "good.npy", np.zeros((1, 3, 16, 12), np.float32))
     np.save(folder / "wrong_shape.npy", np.zeros((1, 3, 8, 8), np.float32))
     np.savez(folder / "wrong_name.npz", y=np.zeros((1, 3, 16, 12), np.float32))
@@ -104,6 +109,16 @@ CASES = {
     "unknown network": ("train alexnet -o {o}/a.safetensors", "got 'alexnet', allowed are resnet8"),
     "unknown data set": ("train resnet8 -o {o}/a.safetensors --data mnist", "got 'mnist', allowed are"),
     "bad epochs": ("train resnet8 -o {o}/a.safetensors --epochs 0", "--epochs"),
+    "a program that is no compiler": (
+        "compile {f}/good.onnx -o {o}/a.pmap --cc true",
+        "true does not work as a C compiler",
+    ),
+    "unwritable training output": ("train resnet8 -o {f}/good.onnx/a.safetensors --epochs 2", "output: cannot write"),
+    "checkpoint of another network": (
+        "train resnet20 -o {o}/a.safetensors --epochs 2 --start {f}/resnet8.safetensors",
+        "--start|holds resnet8",
+    ),
+    "demo into a file": ("demo -o {f}/good.onnx", "output: cannot write"),
     "bad output name": ("train resnet8 -o {o}/a.pt --epochs 2", "ends in .safetensors"),
     "checkpoint that is none": ("prune {f}/good.onnx --plan {f}/other_plan.json -o {o}/a.safetensors", "checkpoint"),
     "unknown option": ("compile {f}/good.onnx -o {o}/a.pmap --fast", "--fast"),

@@ -37,7 +37,7 @@ static const tensor t0 = {.at = 0, .image = 1920, .images = 1, .channels = 8, .h
 static const tensor t1 = {.at = 1984, .image = 1920, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_5_out */
 static const tensor t2 = {.at = 3968, .image = 1920, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_9_out */
 static const tensor t3 = {.at = 0, .image = 1664, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 0, .plane = 208, .interior = 208, .halo = 1}; /* clip_11_out */
-static const tensor t4 = {.at = 0, .image = 1536, .images = 1, .channels = 32, .height = 4, .width = 3, .pitch = 4, .origin = 5, .plane = 48, .interior = 16, .halo = 1}; /* down_out (phases) */
+static const tensor t4 = {.at = 0, .image = 1536, .images = 1, .channels = 32, .height = 4, .width = 3, .pitch = 4, .origin = 5, .plane = 48, .interior = 16, .halo = 1}; /* down_out phases */
 static const tensor t5 = {.at = 1984, .image = 720, .images = 1, .channels = 3, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* x */
 static const tensor t6 = {.at = 1728, .image = 384, .images = 1, .channels = 8, .height = 8, .width = 6, .pitch = 6, .origin = 0, .plane = 48, .interior = 48, .halo = 0}; /* maxpool_12_out */
 static const tensor t7 = {.at = 1600, .image = 192, .images = 1, .channels = 12, .height = 4, .width = 3, .pitch = 4, .origin = 0, .plane = 16, .interior = 16, .halo = 1}; /* down_out */

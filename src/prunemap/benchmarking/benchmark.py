@@ -178,7 +178,7 @@ def bench(
     rows = [look_up(ENGINES, name, "--vs") for name in dict.fromkeys((OURS, *vs))]
     manifest = subject.program.manifest
     batch = random_batch(manifest.inputs, seed) if inputs is None else named_batch(manifest.inputs, inputs)
-    with Engine(subject.program) as engine:
+    with Engine(subject.program, subject.threads) as engine:
         checked = verify(engine, subject.onnx, [batch])
     with pinned(subject.threads) as cpus, ExitStack() as stack:
         engines = {row.name: stack.enter_context(row.load(subject)) for row in rows}

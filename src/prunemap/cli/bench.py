@@ -25,6 +25,7 @@ from prunemap.cli.options import (
     read_plan,
     show,
 )
+from prunemap.core.table import look_up
 
 Sparsity = Annotated[
     str | None,
@@ -72,10 +73,11 @@ def bench(
     With --sparsity, every convolution but the first and but depthwise ones, and every linear layer, is pruned: the
     speed, before any training, of a network whose accuracy is gone. The other engines run the dense original.
     """
-    from prunemap.benchmarking import QUICK, TOLERANCE, Effort, opened_subject
+    from prunemap.benchmarking import ENGINES, QUICK, TOLERANCE, Effort, opened_subject
     from prunemap.benchmarking import bench as bench_subject
     from prunemap.report import bench_tables
 
+    engines = [look_up(ENGINES, name.strip(), "--vs").name for name in vs.split(",") if name.strip()]
     with opened_subject(
         model,
         threads,
@@ -88,7 +90,6 @@ def bench(
         tune=not no_tune,
     ) as subject:
         batch = None if inputs is None else load_inputs(inputs, subject.program.manifest.inputs)
-        engines = [name.strip() for name in vs.split(",") if name.strip()]
         command = shlex.join(["prunemap", *sys.argv[1:]])
         result = bench_subject(subject, engines, batch, QUICK if quick else Effort(), seed, command, per_layer)
     show(result, *bench_tables(result), as_json=json)

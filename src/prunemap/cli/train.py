@@ -20,6 +20,7 @@ from prunemap.cli.training import (
     TrainingThreads,
     train_config,
 )
+from prunemap.errors import UserError
 
 
 def train(
@@ -52,6 +53,9 @@ def train(
     info = describe_model(model, {"width": width}, dataset)
     module = build_described(info, seed)
     if start is not None:
-        module, info = load_checkpoint(start)
+        module, found = load_checkpoint(start)
+        if (found.model, found.options) != (info.model, info.options):
+            was, wanted = (f"{each.model} {each.options}" for each in (found, info))
+            raise UserError(f"--start: {start} holds {was}, asked for is {wanted}")
     report = train_to_files(module, info, dataset, config, output, resume)
     show(report, training_table(report), as_json=json)

@@ -1,5 +1,6 @@
 """The sparse compiler: ONNX → typed graph → planar layout and packed weights → one C program → native library."""
 
+from prunemap.compiler.build import kernel_sources
 from prunemap.compiler.compile import LayerCase, compile_layers, compile_model
 from prunemap.compiler.coupling import coupled_layers
 from prunemap.compiler.layers import ModelLayer, identity_of, inspect_model, read_layers, read_specs
@@ -15,6 +16,7 @@ __all__ = [
     "coupled_layers",
     "identity_of",
     "inspect_model",
+    "kernel_sources",
     "read_layers",
     "read_specs",
     "structure_of",

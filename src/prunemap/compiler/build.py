@@ -75,10 +75,16 @@ def find_compiler(cc: str | None = None) -> Compiler:
 @lru_cache
 def _version_of(command: tuple[str, ...]) -> str:
     try:
-        done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=True)
+        # Many programs have a version; only a C compiler knows the machine that it compiles for.
+        machine, version = (
+            subprocess.run([*command, question], capture_output=True, text=True, timeout=60, check=True).stdout
+            for question in ("-dumpmachine", "--version")
+        )
     except (OSError, subprocess.SubprocessError) as error:
-        raise UserError(f"C compiler {shlex.join(command)} does not run: {error}") from None
-    return done.stdout.splitlines()[0].strip() if done.stdout else shlex.join(command)
+        raise UserError(f"--cc: {shlex.join(command)} does not work as a C compiler: {error}") from None
+    if not machine.strip() or not version.strip():
+        raise UserError(f"--cc: {shlex.join(command)} does not work as a C compiler: it names no machine or version")
+    return version.splitlines()[0].strip()
 
 
 def build_library(source: str, target: Target, compiler: Compiler) -> bytes:

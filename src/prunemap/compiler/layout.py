@@ -168,7 +168,7 @@ class _Stages:
 
 def phases_name(output: str) -> str:
     """Return the name of the tensor that holds the phases read by the strided conv that makes ``output``."""
-    return f"{output} (phases)"
+    return f"{output}\0phases"  # no tensor of a model has such a name
 
 
 def assign_layouts(graph: Graph, target: Target) -> Layouts:

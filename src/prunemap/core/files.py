@@ -43,6 +43,23 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def check_writable(path: str | Path) -> None:
+    """Check, before long work begins, that its result can be written.
+
+    Raises:
+        UserError: it cannot.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"output: {path} is a folder, a file is to be written")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"output: cannot write {path}: {error.strerror or error}") from None
+
+
 def existing_file(path: str | Path, what: str) -> Path:
     """Return ``path`` if it is a readable file.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from prunemap.core.files import sha256_of
+from prunemap.core.files import check_writable, sha256_of
 from prunemap.core.value import Value, read_json, write_json
 
 
@@ -27,6 +27,7 @@ class Workspace:
         self.folder = Path(folder)
         self._say = say
         self._file = self.folder / "stages.json"
+        check_writable(self._file)
 
     def stage(
         self,

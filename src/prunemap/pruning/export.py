@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 from onnxscript import ir, optimizer
 from torch import Tensor, nn
 
+from prunemap.compiler.onnx_file import MODULE_KEY
 from prunemap.core.files import replacing
 from prunemap.errors import InternalError, UnsupportedError, UserError
 from prunemap.pruning.layers import Prunable, evaluation_mode, list_layers, prunable_modules
 
-MODULE_KEY = "prunemap.module"
-"""Node metadata: the qualified name of the torch module."""
 OPSET = 20
 MAX_FILE_BYTES = 2**31 - 2**20
 """A protobuf file ends at 2 GiB; larger weights go to a second file beside it."""

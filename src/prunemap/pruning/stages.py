@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from prunemap.core.files import check_writable
 from prunemap.core.plan import Plan
 from prunemap.core.value import Value, write_json
 from prunemap.datasets import Dataset
@@ -59,10 +60,11 @@ class StageFiles:
         """Check the name of the output.
 
         Raises:
-            UserError: it does not end in .safetensors.
+            UserError: it does not end in .safetensors, or cannot be written.
         """
         if Path(output).suffix != SUFFIX:
             raise UserError(f"-o/--output: got {output}, allowed is a name that ends in {SUFFIX}")
+        check_writable(output)
         return cls(Path(output))
 
     @property

@@ -26,7 +26,7 @@ _POINTER = ctypes.POINTER(ctypes.c_float)
 
 def check_thread_count(threads: int) -> None:
     """Raise ``UserError`` for a number of threads that no engine can have."""
-    if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+    if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MAX_THREADS:
         raise UserError(f"threads: got {threads!r}, allowed is a whole number from 1 to {MAX_THREADS}")
 
 
@@ -156,6 +156,8 @@ def _checked(infos: tuple[TensorInfo, ...], x: Inputs) -> list[Array]:
         if len(infos) != 1:
             raise UserError(f"input: got one array, the network has {len(infos)}: {', '.join(i.name for i in infos)}")
         x = {infos[0].name: x}
+    if not isinstance(x, Mapping):
+        raise UserError(f"input: got {type(x).__name__}, allowed is a float32 array, or a dict of them by input name")
     for name in x.keys() - {info.name for info in infos}:
         problems.add(f"{name!r} is not an input, allowed are {', '.join(info.name for info in infos)}")
     arrays = []

@@ -56,6 +56,8 @@ def test_any_layout_of_the_input_array(program: Program) -> None:
         ({"y": np.zeros(SHAPE, np.float32)}, "'y' is not an input, allowed are x"),
         ({}, "'x' is missing"),
         ({"x": [1.0]}, "'x' is list, allowed is float32"),
+        (None, "got NoneType, allowed is a float32 array"),
+        ([1.0], "got list, allowed is a float32 array"),
     ],
 )
 def test_inputs_that_do_not_fit(program: Program, x, message: str) -> None:
@@ -64,7 +66,7 @@ def test_inputs_that_do_not_fit(program: Program, x, message: str) -> None:
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize("threads", [0, -1, 257, 1.5])
+@pytest.mark.parametrize("threads", [0, -1, 257, 1.5, True])
 def test_threads_out_of_range(program: Program, threads: int) -> None:
     with pytest.raises(UserError, match=f"threads: got {threads}, allowed is a whole number from 1 to 256"):
         Engine(program, threads)

@@ -71,4 +71,4 @@ def _value(value: object, names: dict[str, str]) -> str:
 
 
 def _comment(text: str) -> str:
-    return text.replace("*/", "* /")
+    return text.replace("*/", "* /").replace("\0", " ")

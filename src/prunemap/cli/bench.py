@@ -69,6 +69,7 @@ def bench(
 
     dense = the same ONNX compiled by prunemap with structure detection off. A ratio is theirs / ours, the median over
     the rounds: above 1, prunemap is faster. Exit code 1 if an output is off by more than 1e-4.
+    Loading a .pmap executes the code in it: bench only files that you trust.
 
     With --sparsity, every convolution but the first and but depthwise ones, and every linear layer, is pruned: the
     speed, before any training, of a network whose accuracy is gone. The other engines run the dense original.

@@ -23,7 +23,8 @@ def verify(
     """Check a compiled network against its ONNX model; exit code 1 if an output is off.
 
     The error of an output is its largest difference from ONNX Runtime (else the reference evaluator of ONNX), divided
-    by the output's largest magnitude.
+    by the output's largest magnitude. Loading a .pmap
+    executes the code in it: verify only files that you trust.
     """
     from prunemap.benchmarking import verify as verify_program
     from prunemap.report import verify_table

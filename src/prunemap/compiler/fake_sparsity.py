@@ -13,15 +13,13 @@ from onnx import numpy_helper
 
 from prunemap.compiler.ir import Shape
 from prunemap.compiler.layers import ModelLayer, list_layers
-from prunemap.compiler.onnx_file import attributes_of, node_name, read_onnx
+from prunemap.compiler.onnx_file import MAX_FILE_BYTES, attributes_of, node_name, read_onnx
 from prunemap.core.files import replacing
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.value import Value
 from prunemap.errors import UserError
 from prunemap.schemes import Mask, make_mask, why_illegal
 
-MAX_FILE_BYTES = 2**31 - 2**20
-"""A protobuf file ends at 2 GiB; larger weights go to a second file beside it."""
 INSTEAD = {"block": "punched", "pattern": "unstructured"}
 """What a layer gets that the scheme is not made for."""
 

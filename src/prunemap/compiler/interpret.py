@@ -21,10 +21,9 @@ from prunemap.compiler.ir import (
     Identity,
     Linear,
     MaxPool,
-    Pads,
-    Pair,
     Range,
 )
+from prunemap.core.layer import Pads, Pair
 
 
 def interpret(graph: Graph, inputs: Mapping[str, Array]) -> list[Array]:

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prunemap.core.layer import Pads, Pair
+
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
-Pair = tuple[int, int]
-Pads = tuple[int, int, int, int]
-"""(top, left, bottom, right)"""
 
 
 @dataclass(frozen=True)

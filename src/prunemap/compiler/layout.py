@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prunemap.compiler.ir import Conv, Graph, Pads, Pair, Shape
-from prunemap.compiler.shapes import sliding_size
+from prunemap.compiler.ir import Conv, Graph, Shape
+from prunemap.core.layer import Pads, Pair, sliding_size
 from prunemap.core.target import Target
 
 _CACHE_LINE_FLOATS = 16

@@ -18,6 +18,8 @@ from prunemap.errors import Problems, UserError
 
 LARGE_BYTES = 4096
 _CONSTANTS = ("value", "value_float", "value_floats", "value_int", "value_ints")
+MAX_FILE_BYTES = 2**31 - 2**20
+"""A protobuf file ends at 2 GiB; larger weights go to a second file beside it."""
 MODULE_KEY = "prunemap.module"
 """Node metadata under which the export keeps the qualified name of the torch module."""
 

@@ -101,42 +101,60 @@ class Tensor:
     in_scratch: bool = False
 
 
-@dataclass(frozen=True)
-class ConvStep(Step):
+@dataclass(frozen=True, kw_only=True)
+class WeightStep(Step):
+    """What every step with weights has; offsets count bytes of the blob."""
+
+    in_: Tensor
+    out: Tensor
+    residual: Tensor | None
+    weights: int
+    bias: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedStep(WeightStep):
+    """A step over row groups."""
+
+    groups: int
+    rows: int
+    starts: int
+    indices: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvStep(PackedStep):
     """conv.h"""
 
     symbol = "f32_conv"
     struct = "conv_step"
-    in_: Tensor
-    out: Tensor
-    residual: Tensor | None
     full: Symbol
     tail: Symbol | None
     strips: int
     tile_strips: int
     by_rows: bool
-    groups: int
     pixels_outer: bool
     base: int
-    rows: int
-    starts: int
-    indices: int
-    weights: int
-    bias: int
     mask: int
-    low: float
-    high: float
 
 
-@dataclass(frozen=True)
-class DepthwiseStep(Step):
+@dataclass(frozen=True, kw_only=True)
+class LinearStep(PackedStep):
+    """linear.h"""
+
+    symbol = "f32_linear"
+    struct = "linear_step"
+    kernel: Symbol
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthwiseStep(WeightStep):
     """depthwise.h"""
 
     symbol = "f32_depthwise"
     struct = "depthwise_step"
-    in_: Tensor
-    out: Tensor
-    residual: Tensor | None
     phases: Tensor | None
     kernel: Symbol
     by_rows: bool
@@ -147,71 +165,53 @@ class DepthwiseStep(Step):
     phase_count: int
     phase_places: int
     offsets: int
-    weights: int
-    bias: int
     mask: int
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
-class LinearStep(Step):
-    """linear.h"""
+class CopyStep(Step):
+    """maps.h; the base of the two copies."""
 
-    symbol = "f32_linear"
-    struct = "linear_step"
-    in_: Tensor
-    out: Tensor
-    residual: Tensor | None
-    kernel: Symbol
-    groups: int
-    rows: int
-    starts: int
-    indices: int
-    weights: int
-    bias: int
-    low: float
-    high: float
+    struct = "copy_step"
+    map: Tensor
+    index: int
 
 
 @dataclass(frozen=True)
-class CopyInStep(Step):
+class CopyInStep(CopyStep):
     """maps.h"""
 
     symbol = "f32_copy_in"
-    struct = "copy_step"
-    map: Tensor
-    index: int
 
 
 @dataclass(frozen=True)
-class CopyOutStep(Step):
+class CopyOutStep(CopyStep):
     """maps.h"""
 
     symbol = "f32_copy_out"
-    struct = "copy_step"
-    map: Tensor
-    index: int
 
 
 @dataclass(frozen=True)
-class FlattenStep(Step):
+class UnaryStep(Step):
+    """maps.h; a map in, another out."""
+
+    struct = "unary_step"
+    in_: Tensor
+    out: Tensor
+
+
+@dataclass(frozen=True)
+class FlattenStep(UnaryStep):
     """maps.h"""
 
     symbol = "f32_flatten"
-    struct = "unary_step"
-    in_: Tensor
-    out: Tensor
 
 
 @dataclass(frozen=True)
-class GlobalAveragePoolStep(Step):
+class GlobalAveragePoolStep(UnaryStep):
     """maps.h"""
 
     symbol = "f32_global_average_pool"
-    struct = "unary_step"
-    in_: Tensor
-    out: Tensor
 
 
 @dataclass(frozen=True)

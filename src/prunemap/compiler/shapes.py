@@ -19,20 +19,10 @@ from prunemap.compiler.ir import (
     Linear,
     MaxPool,
     Node,
-    Pads,
-    Pair,
     Shape,
 )
+from prunemap.core.layer import sliding_size
 from prunemap.errors import UserError
-
-
-def sliding_size(size: Pair, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair = (1, 1)) -> Pair:
-    """Return (height, width) of what a window of ``kernel`` gives over a map of ``size``."""
-    top, left, bottom, right = pads
-    return (
-        (size[0] + top + bottom - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1,
-        (size[1] + left + right - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1,
-    )
 
 
 def _conv(op: Conv, x: Shape) -> Shape:

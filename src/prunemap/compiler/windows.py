@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prunemap.compiler.ir import Pads, Pair
+from prunemap.core.layer import Pads, Pair
 from prunemap.errors import UserError
 
 

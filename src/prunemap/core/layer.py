@@ -7,7 +7,19 @@ from typing import Literal
 
 from prunemap.core.value import Value
 
+Pair = tuple[int, int]
+Pads = tuple[int, int, int, int]
+"""(top, left, bottom, right)"""
 LayerKind = Literal["conv", "depthwise", "conv_transpose", "linear", "lstm", "gru"]
+
+
+def sliding_size(size: Pair, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair = (1, 1)) -> Pair:
+    """Return (height, width) of what a window of ``kernel`` gives over a map of ``size``."""
+    top, left, bottom, right = pads
+    return (
+        (size[0] + top + bottom - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1,
+        (size[1] + left + right - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1,
+    )
 
 
 class LayerSetting(Value):
@@ -37,12 +49,7 @@ class LayerSetting(Value):
     @property
     def out_size(self) -> tuple[int, int]:
         """Height and width of the output map."""
-        top, left, bottom, right = self.pads
-        height, width = self.size
-        return (
-            (height + top + bottom - self.dilation[0] * (self.kernel[0] - 1) - 1) // self.stride[0] + 1,
-            (width + left + right - self.dilation[1] * (self.kernel[1] - 1) - 1) // self.stride[1] + 1,
-        )
+        return sliding_size(self.size, self.kernel, self.stride, self.pads, self.dilation)
 
     @property
     def macs(self) -> int:

@@ -22,14 +22,12 @@ from numpy.typing import NDArray
 from onnxscript import ir, optimizer
 from torch import Tensor, nn
 
-from prunemap.compiler.onnx_file import MODULE_KEY
+from prunemap.compiler.onnx_file import MAX_FILE_BYTES, MODULE_KEY
 from prunemap.core.files import replacing
 from prunemap.errors import InternalError, UnsupportedError, UserError
 from prunemap.pruning.layers import Prunable, evaluation_mode, list_layers, prunable_modules
 
 OPSET = 20
-MAX_FILE_BYTES = 2**31 - 2**20
-"""A protobuf file ends at 2 GiB; larger weights go to a second file beside it."""
 WEIGHT_OPS = frozenset({"Conv", "Gemm", "MatMul"})
 SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 UNLIMITED = 2**40

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prunemap.compiler.ir import ANY, Affine, Conv, Graph, Linear, Node
+from prunemap.compiler.ir import Affine, Conv, Graph, Linear, Node
+from prunemap.compiler.passes.types import is_open_layer
 from prunemap.compiler.shapes import with_nodes
 
 
@@ -13,17 +14,12 @@ def run(graph: Graph) -> Graph:
     nodes: dict[str, Node] = {}
     for node in graph.nodes:
         made_by = nodes.get(node.inputs[0])
-        if isinstance(node.op, Affine) and made_by and _can_fold(graph, made_by):
+        if isinstance(node.op, Affine) and made_by and is_open_layer(graph, made_by):
             del nodes[made_by.output]
             nodes[node.output] = replace(_folded(made_by, node.op), output=node.output)
         else:
             nodes[node.output] = node
     return with_nodes(graph, nodes.values())
-
-
-def _can_fold(graph: Graph, node: Node) -> bool:
-    alone = graph.only_consumer(node.output) is not None
-    return alone and isinstance(node.op, Conv | Linear) and node.op.clamp == ANY and len(node.inputs) == 1
 
 
 def _folded(node: Node, affine: Affine) -> Node:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from prunemap.compiler.ir import ANY, Add, Conv, Graph, Linear, Node
+from prunemap.compiler.ir import ANY, Add, Graph, Node
+from prunemap.compiler.passes.types import is_open_layer
 from prunemap.compiler.shapes import with_nodes
 
 
@@ -31,10 +32,5 @@ def _layer_to_fuse(graph: Graph, nodes: dict[str, Node], node: Node) -> Node | N
         return None
     order = list(nodes)
     made = [nodes[name] for name in node.inputs if name in nodes]
-    able = [each for each in made if _is_able(graph, each)]
+    able = [each for each in made if is_open_layer(graph, each)]
     return max(able, key=lambda each: order.index(each.output), default=None)
-
-
-def _is_able(graph: Graph, node: Node) -> bool:
-    alone = graph.only_consumer(node.output) is not None
-    return alone and isinstance(node.op, Conv | Linear) and node.op.clamp == ANY and len(node.inputs) == 1

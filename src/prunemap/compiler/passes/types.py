@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prunemap.compiler.ir import Graph
+from prunemap.compiler.ir import ANY, Conv, Graph, Linear, Node
 
 
 @dataclass(frozen=True)
@@ -14,3 +14,9 @@ class Pass:
 
     name: str
     run: Callable[[Graph], Graph]
+
+
+def is_open_layer(graph: Graph, node: Node) -> bool:
+    """Whether a node is a conv or linear layer read by one node alone, and nothing rides in its store yet."""
+    alone = graph.only_consumer(node.output) is not None
+    return alone and isinstance(node.op, Conv | Linear) and node.op.clamp == ANY and len(node.inputs) == 1

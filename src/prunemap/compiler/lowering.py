@@ -1,0 +1,89 @@
+"""What the lowering of a graph gathers, and what its rules may ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunemap.compiler.ir import (
+    Array,
+    Graph,
+    Node,
+)
+from prunemap.compiler.layout import (
+    Layout,
+    Layouts,
+)
+from prunemap.compiler.program import (
+    NONE,
+    Blob,
+    Symbol,
+    Tile,
+    TimedStep,
+)
+from prunemap.compiler.select import Candidate, TileChoice
+from prunemap.compiler.structure import structure_of
+from prunemap.core.artifact import KernelChoice
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.core.target import Target
+
+
+@dataclass
+class Lowering:
+    """What the lowering of a graph has gathered so far."""
+
+    graph: Graph
+    target: Target
+    layouts: Layouts
+    schemes: Mapping[str, SchemeSpec]
+    """Pinned by a plan, by node name."""
+    detect: bool
+    wanted: Mapping[str, TileChoice]
+    """Tiles chosen by tuning, by node name; the others are the model's."""
+    blob: Blob = field(default_factory=Blob)
+    steps: list[TimedStep] = field(default_factory=list)
+    tiles: dict[Tile, None] = field(default_factory=dict)
+    choices: list[KernelChoice] = field(default_factory=list)
+    candidates: dict[str, tuple[TileChoice, ...]] = field(default_factory=dict)
+
+    def layout(self, tensor: str) -> Layout:
+        """Layout of a tensor, or of the phases of a conv."""
+        return self.layouts.tensors[tensor]
+
+    def tile(self, tile: Tile) -> Symbol:
+        """Ask for a tile to be compiled."""
+        self.tiles[tile] = None
+        return Symbol(tile.symbol)
+
+    def mask(self, out: Layout) -> int:
+        """Bits that keep the columns of the rows and clear those between them; NONE where there are none between."""
+        if not out.has_halo:
+            return NONE
+        place = np.arange(out.interior)
+        kept = (place % out.pitch < out.size[1]) & (place < out.size[0] * out.pitch)
+        return self.blob.add(np.where(kept, -1, 0).astype(np.int32))
+
+    def scheme_of(self, node: Node, weight: Array) -> SchemeSpec:
+        """The structure that the layer runs by."""
+        if not self.detect:
+            return DENSE
+        return self.schemes.get(node.name) or structure_of(weight)
+
+    def pick(self, node: Node, candidates: list[Candidate]) -> Candidate:
+        """Return the candidate that tuning wants, else the first."""
+        self.candidates[node.name] = tuple(each.choice for each in candidates)
+        wanted = self.wanted.get(node.name)
+        return next((each for each in candidates if each.choice == wanted), candidates[0])
+
+    def kept(self, weight: Array) -> NDArray[np.bool_]:
+        """Which weights are stored, (O, columns)."""
+        matrix = weight.reshape(len(weight), -1)
+        return matrix != 0 if self.detect else np.ones(matrix.shape, bool)
+
+    def choose(self, node: Node, kernel: str, weight: Array, stored: int, reason: str = "") -> None:
+        """Note what runs a node."""
+        scheme, density = str(self.scheme_of(node, weight)), float(np.count_nonzero(weight) / weight.size)
+        self.choices.append(KernelChoice(node.name, kernel, scheme, density, stored, reason))

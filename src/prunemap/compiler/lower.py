@@ -26,7 +26,8 @@ from prunemap.compiler.ir import (
 from prunemap.compiler.layout import (
     assign_layouts,
 )
-from prunemap.compiler.lower_layers import conv_steps, linear_steps
+from prunemap.compiler.lower_conv import conv_steps
+from prunemap.compiler.lower_linear import linear_steps
 from prunemap.compiler.lowering import Lowering
 from prunemap.compiler.memory import Life, place
 from prunemap.compiler.program import (

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.ir import (
-    Array,
-    Graph,
-    Node,
-)
-from prunemap.compiler.layout import (
-    Layout,
-    Layouts,
-)
-from prunemap.compiler.program import (
-    NONE,
-    Blob,
-    Symbol,
-    Tile,
-    TimedStep,
-)
+from prunemap.compiler.formats import RowGroups
+from prunemap.compiler.ir import Array, Conv, Graph, Node, Range
+from prunemap.compiler.layout import Layout, Layouts, phases_name, position_offsets
+from prunemap.compiler.program import NONE, Blob, Symbol, Tile, TimedStep
 from prunemap.compiler.select import Candidate, TileChoice
 from prunemap.compiler.structure import structure_of
 from prunemap.core.artifact import KernelChoice
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.target import Target
+
+Index = NDArray[np.uint16] | NDArray[np.int32]
 
 
 @dataclass
@@ -87,3 +78,24 @@ class Lowering:
         """Note what runs a node."""
         scheme, density = str(self.scheme_of(node, weight)), float(np.count_nonzero(weight) / weight.size)
         self.choices.append(KernelChoice(node.name, kernel, scheme, density, stored, reason))
+
+    def positions(self, node: Node) -> NDArray[np.int64]:
+        """The offset of every kernel position, in the input or in its phases."""
+        op = node.op
+        assert isinstance(op, Conv)
+        phases = self.layouts.phases.get(node.output)
+        layout = self.layout(node.inputs[0] if phases is None else phases_name(node.output))
+        return np.asarray(position_offsets(op, layout, phases), np.int64)
+
+    def packed_fields(self, packed: RowGroups, indices: Index, bias: Array, clamp: Range) -> dict[str, Any]:
+        """The fields that conv and linear steps share."""
+        return {
+            "groups": len(packed.rows),
+            "rows": self.blob.add(packed.rows),
+            "starts": self.blob.add(packed.starts),
+            "indices": self.blob.add(indices),
+            "weights": self.blob.add(packed.weights),
+            "bias": self.blob.add(np.where(packed.rows >= 0, bias[packed.rows], 0).astype(np.float32)),
+            "low": clamp.low,
+            "high": clamp.high,
+        }

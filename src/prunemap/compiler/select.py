@@ -43,6 +43,8 @@ class TileChoice:
     rows: int = 0
     cols: int = 0
     pixels_outer: bool = False
+    masked: bool = False
+    """Whether every unit stores only the weights of the rows that keep it."""
 
     @property
     def in_lanes(self) -> bool:

@@ -25,7 +25,14 @@ def test_kernels_agree_with_the_interpreter(target: str, detect: bool, shift: in
     tiles = spread_tiles(graph, TARGETS[target], shift, detect)
     program = build_graph(graph, TARGETS[target], find_compiler(), detect=detect, tiles=tiles)
     families = {choice.kernel.rstrip("0123456789xi_") for choice in program.manifest.layers}
-    assert {"f32_conv", "f32_conv_lanes", "f32_linear", "f32_depthwise_any", "f32_depthwise_rows"} <= families
+    assert {
+        "f32_conv",
+        "f32_conv_lanes",
+        "f32_conv_masked",
+        "f32_linear",
+        "f32_depthwise_any",
+        "f32_depthwise_rows",
+    } <= families
     for threads in (1, 2):
         with Engine(program, threads) as engine:
             for repeat in range(2):  # the second run meets what the first one left in the arena

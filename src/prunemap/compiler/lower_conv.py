@@ -7,12 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.formats import RowGroups, pack, reorder_units, smallest_index
+from prunemap.compiler.formats import Grouping, pack, pack_runs, reorder_units, smallest_index
 from prunemap.compiler.ir import Conv, Node
 from prunemap.compiler.layout import Layout, phases_name
 from prunemap.compiler.lower_depthwise import depthwise_step
 from prunemap.compiler.lowering import Index, Lowering
-from prunemap.compiler.program import ConvStep, IndexType, PhasesStep, Step, Symbol, Tensor, conv_lanes_tile, conv_tile
+from prunemap.compiler.program import (
+    ConvStep,
+    IndexType,
+    PhasesStep,
+    Step,
+    Symbol,
+    Tensor,
+    conv_lanes_tile,
+    conv_masked_tile,
+    conv_tile,
+)
 from prunemap.compiler.select import TileChoice, conv_candidates
 
 
@@ -31,23 +41,17 @@ def conv_steps(low: Lowering, node: Node, source: Tensor, residual: Tensor | Non
 
 
 def _conv_step(low: Lowering, node: Node, source: Tensor, residual: Tensor | None) -> ConvStep:
-    op, positions = node.op, low.positions(node)
+    op = node.op
     assert isinstance(op, Conv)
     out, kept = low.layout(node.output), low.kept(op.weight)
     layouts = (low.layout(source.name), out)
     best = low.pick(node, conv_candidates(op, kept, layouts, low.target, low.schemes.get(node.name)))
-    packed = pack(op.weight.reshape(kept.shape), kept, best.grouping)
-    columns = packed.columns.astype(np.int64)
-    channels, position = columns // len(positions), columns % len(positions)
-    if op.groups > 1:  # columns count from the first channel of the row group's own conv group
-        per_group = len(op.weight) // op.groups
-        first = packed.rows[:, 0] // per_group * op.weight.shape[1]
-        channels = channels + np.repeat(first, np.diff(packed.starts))
-    offsets = channels * low.layout(source.name).plane + positions[position]
-    packed, offsets = reorder_units(packed, offsets)
-    base, steps = _steps(offsets, packed)
-    tile = _conv_tiles(low, best.choice, out, steps.dtype)
-    low.choose(node, tile["full"].name, op.weight, packed.weights.size)
+    offsets = _offsets(low, node, source, best.grouping)
+    base = int(offsets.min(initial=0))
+    pack_fields = _masked_fields if best.choice.masked else _group_fields
+    fields, index = pack_fields(low, op, best.grouping, offsets - base)
+    tile = _conv_tiles(low, best.choice, out, index)
+    low.choose(node, tile["full"].name, op.weight, fields.pop("stored"))
     return ConvStep(
         in_=source,
         out=Tensor(node.output),
@@ -56,8 +60,44 @@ def _conv_step(low: Lowering, node: Node, source: Tensor, residual: Tensor | Non
         base=base,
         mask=low.mask(out),
         **tile,
-        **low.packed_fields(packed, steps, op.bias, op.clamp),
+        **fields,
     )
+
+
+def _offsets(low: Lowering, node: Node, source: Tensor, grouping: Grouping) -> NDArray[np.int64]:
+    """The offset of every column of every row group, (G, columns)."""
+    op, positions, plane = node.op, low.positions(node), low.layout(source.name).plane
+    assert isinstance(op, Conv)
+    channels = op.weight.shape[1]
+    own = (np.arange(channels)[:, None] * plane + positions).ravel()
+    # Columns count from the first channel of the row group's own conv group.
+    first = np.array([rows[0] for rows in grouping.groups], np.int64) // (len(op.weight) // op.groups) * channels
+    offsets: NDArray[np.int64] = first[:, None] * plane + own
+    return offsets
+
+
+def _group_fields(
+    low: Lowering, op: Conv, grouping: Grouping, offsets: NDArray[np.int64]
+) -> tuple[dict[str, Any], IndexType]:
+    kept = low.kept(op.weight)
+    packed = pack(op.weight.reshape(kept.shape), kept, grouping)
+    group = np.repeat(np.arange(len(packed.rows)), np.diff(packed.starts))
+    packed, keys = reorder_units(packed, offsets[group, packed.columns])
+    steps = _steps(keys, packed.starts)
+    return {**low.packed_fields(packed, steps, op.bias, op.clamp), "stored": packed.weights.size}, steps.dtype
+
+
+def _masked_fields(
+    low: Lowering, op: Conv, grouping: Grouping, offsets: NDArray[np.int64]
+) -> tuple[dict[str, Any], IndexType]:
+    kept = low.kept(op.weight)
+    packed = pack_runs(op.weight.reshape(kept.shape), kept, grouping, offsets)
+    group = np.repeat(np.arange(len(packed.rows)), np.diff(packed.starts))
+    runs = np.concatenate(([0], np.cumsum(packed.counts.ravel(), dtype=np.int64)))
+    steps = _steps(offsets[group, packed.columns], runs)
+    fields = low.packed_fields(packed, steps, op.bias, op.clamp)
+    fields |= {"counts": low.blob.add(packed.counts), "weight_starts": low.blob.add(packed.weight_starts)}
+    return {**fields, "stored": packed.weights.size}, steps.dtype
 
 
 def _conv_tiles(low: Lowering, choice: TileChoice, out: Layout, index: IndexType) -> dict[str, Any]:
@@ -67,6 +107,8 @@ def _conv_tiles(low: Lowering, choice: TileChoice, out: Layout, index: IndexType
     def make(size: int) -> Symbol:
         if choice.in_lanes:
             return low.tile(conv_lanes_tile(choice.filters, size, choice.cols, index))
+        if choice.masked:
+            return low.tile(conv_masked_tile(choice.filters, size, index))
         return low.tile(conv_tile(choice.filters, size, index))
 
     return {
@@ -78,10 +120,9 @@ def _conv_tiles(low: Lowering, choice: TileChoice, out: Layout, index: IndexType
     }
 
 
-def _steps(offsets: NDArray[np.int64], packed: RowGroups) -> tuple[int, Index]:
-    """Return the lowest offset, and every unit's step from the one before it in its group."""
-    base = int(offsets.min(initial=0))
-    steps = np.diff(offsets, prepend=base)
-    first = packed.starts[:-1][np.diff(packed.starts) > 0]
-    steps[first] = offsets[first] - base
-    return base, smallest_index(steps)
+def _steps(offsets: NDArray[np.int64], starts: NDArray[np.int64] | NDArray[np.int32]) -> Index:
+    """Return every unit's step from the one before it in its list, from 0 for the first; ``starts``: of the lists."""
+    steps = np.diff(offsets, prepend=0)
+    first = starts[:-1][np.diff(starts) > 0]
+    steps[first] = offsets[first]
+    return smallest_index(steps)

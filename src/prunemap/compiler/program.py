@@ -62,6 +62,12 @@ def conv_tile(filters: int, vectors: int, index: IndexType) -> Tile:
     return Tile(symbol, "conv_tile.h", (("FILTERS", filters), ("VECTORS", vectors), ("INDEX", _c_type(index))))
 
 
+def conv_masked_tile(filters: int, vectors: int, index: IndexType) -> Tile:
+    """A tile of conv.h for mask runs, such as f32_conv_masked_4x6_i16."""
+    symbol = f"f32_conv_masked_{filters}x{vectors}_{_short(index)}"
+    return Tile(symbol, "conv_masked_tile.h", (("FILTERS", filters), ("VECTORS", vectors), ("INDEX", _c_type(index))))
+
+
 def conv_lanes_tile(filters: int, rows: int, cols: int, index: IndexType) -> Tile:
     """A tile of conv.h with filters in the lanes, such as f32_conv_lanes_16x2x14_i16."""
     symbol = f"f32_conv_lanes_{filters}x{rows}x{cols}_{_short(index)}"
@@ -138,6 +144,8 @@ class ConvStep(PackedStep):
     pixels_outer: bool
     base: int
     mask: int
+    weight_starts: int = NONE
+    counts: int = NONE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.formats import Grouping, group_rows
+from prunemap.compiler.formats import Grouping, group_rows, masks_of
 from prunemap.compiler.ir import Conv
 from prunemap.compiler.layout import Layout
 from prunemap.core.scheme_spec import SchemeSpec
@@ -24,6 +24,9 @@ _PEAK_LANES = 16
 """fp32 multiply-adds per cycle that the model assumes; only ratios matter."""
 _SCALAR_STORE = 1.2
 """Cycles per value stored one by one, when filters are in the lanes."""
+_MASKED_HEIGHTS = (2, 4)
+_RUN_CYCLES = 3
+"""What the loop over one run of a masked tile costs beside its units."""
 _LEAST_LANES, _LEAST_COLS = 8, 4
 _WORTH_TRYING = 1.5
 """A height that the model says is slower than the best by more is not measured."""
@@ -58,6 +61,8 @@ class Candidate:
 
     choice: TileChoice
     grouping: Grouping
+    unit_rows: tuple[int, ...] = ()
+    """Of a masked tile: how many units are kept by 0, 1, … F rows of their group."""
 
 
 def tile_cycles(filters: int, vectors: int) -> float:
@@ -85,8 +90,13 @@ def conv_candidates(
     for height in _heights(target, scheme):
         grouping = group_rows(kept, height, op.groups)
         order = _pixels_outer(grouping, source, target)
-        for shape in (*_pixel_tiles(height, out, target), *_lane_tiles(height, out, target)):
-            candidates += [Candidate(replace(shape, pixels_outer=outer), grouping) for outer in (order, not order)]
+        unit_rows = _unit_rows(grouping, kept)
+        shapes = [*_pixel_tiles(height, out, target), *_lane_tiles(height, out, target)]
+        shapes += [replace(tile, masked=True) for tile in _pixel_tiles(height, out, target) if unit_rows]
+        for shape in shapes:
+            candidates += [
+                Candidate(replace(shape, pixels_outer=outer), grouping, unit_rows) for outer in (order, not order)
+            ]
     cost = {id(each): _conv_cycles(each, out) for each in candidates}
     candidates.sort(key=lambda each: cost[id(each)])
     least = cost[id(candidates[0])]
@@ -108,6 +118,14 @@ def _lane_tiles(height: int, out: Layout, target: Target) -> list[TileChoice]:
         return []
     rows = -(-out.size[0] // -(-out.size[0] // max(1, pixels // cols)))
     return [TileChoice(height, rows=rows, cols=cols)]
+
+
+def _unit_rows(grouping: Grouping, kept: NDArray[np.bool_]) -> tuple[int, ...]:
+    """How many units are kept by 0, 1, … F rows of their group; () where masks are no use."""
+    if grouping.height not in _MASKED_HEIGHTS or grouping.units * grouping.height == np.count_nonzero(kept):
+        return ()
+    rows = np.bitwise_count(masks_of(kept, grouping))
+    return (0, *np.bincount(rows.ravel(), minlength=grouping.height + 1)[1:].tolist())
 
 
 def _pixels_outer(grouping: Grouping, source: Layout, target: Target) -> bool:
@@ -137,8 +155,13 @@ def _conv_cycles(candidate: Candidate, out: Layout) -> float:
         return tiles * (grouping.units * unit + len(grouping.groups) * pixels * choice.filters * _SCALAR_STORE)
     tiles = -(-out.vectors // choice.vectors)
     scale = out.lanes / _PEAK_LANES  # a multiply-add of all lanes takes a cycle at 16, half a cycle at 8
-    units = grouping.units + _STORE_UNITS * len(grouping.groups)
-    return units * tiles * tile_cycles(choice.filters, choice.vectors) * scale
+    stores = len(grouping.groups) * _STORE_UNITS * tile_cycles(choice.filters, choice.vectors)
+    if choice.masked:
+        stores += len(grouping.groups) * _RUN_CYCLES * (1 << choice.filters)
+        units = sum(n * tile_cycles(rows, choice.vectors) for rows, n in enumerate(candidate.unit_rows))
+    else:
+        units = grouping.units * tile_cycles(choice.filters, choice.vectors)
+    return tiles * scale * (units + stores)
 
 
 def linear_candidates(kept: NDArray[np.bool_]) -> list[Candidate]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunemap.compiler.formats import RowGroups, group_rows, pack
+from prunemap.compiler.formats import RowGroups, group_rows, pack, pack_runs
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.schemes import make_mask
 from tests.networks import weight
@@ -59,3 +59,14 @@ def test_alike_rows_meet_in_one_group_wherever_they_stand() -> None:
     )
     shuffled = values[rng.permutation(16)]
     assert pack_all(shuffled, 8).weights.size == np.count_nonzero(values)
+
+
+@settings(max_examples=200, deadline=None)
+@given(matrices(), st.sampled_from([1, 2, 4]), st.booleans())
+def test_mask_runs_store_each_kept_weight_once_and_unpack(matrix: np.ndarray, height: int, keep_zeros: bool) -> None:
+    kept = np.ones(matrix.shape, bool) if keep_zeros else matrix != 0
+    grouping = group_rows(kept, height)
+    packed = pack_runs(matrix, kept, grouping, np.tile(np.arange(matrix.shape[1]), (len(grouping.groups), 1)))
+    np.testing.assert_array_equal(packed.unpack(), matrix)
+    assert packed.weights.size == packed.weight_starts[-1] == np.count_nonzero(kept)
+    assert packed.columns.size == packed.starts[-1] == packed.counts.sum()

@@ -17,7 +17,8 @@ typedef struct conv_step conv_step;
 typedef struct {
   const float *in, *residual; /* at the origin of plane 0 of one image */
   float *out;
-  const int32_t *rows, *starts;
+  const int32_t *rows, *starts, *weight_starts;
+  const uint16_t *counts;
   const void *indices; /* steps of offsets, or offsets: 16 or 32 bits */
   const float *weights, *bias, *mask;
 } conv_pointers;
@@ -27,9 +28,22 @@ struct conv_step {
   const tensor *in, *out, *residual;
   conv_tiles full, tail; /* for tiles of tile_strips, and for the strips left over */
   int32_t strips, tile_strips, by_rows, groups, pixels_outer, base;
-  int64_t rows, starts, indices, weights, bias, mask;
+  int64_t rows, starts, weight_starts, counts, indices, weights, bias, mask;
   float low, high;
 };
+
+/* Store the vectors of a filter. */
+INLINE void conv_store(const conv_step *s, const conv_pointers *p, int row, int64_t place, const vfloat *acc, int vectors) {
+  if (row < 0) return;
+  float *out = p->out + (int64_t)row * s->out->plane + place;
+  UNROLL for (int v = 0; v < vectors; v++) {
+    vfloat y = acc[v];
+    if (p->residual) y += v_load(p->residual + (int64_t)row * s->residual->plane + place + v * LANES);
+    y = v_clamp(y, s->low, s->high);
+    if (p->mask) y = (vfloat)((vint)y & (vint)v_load(p->mask + place + v * LANES));
+    v_store(out + v * LANES, y);
+  }
+}
 
 /* Row groups [begin, end) of a thread, so that each thread has the same number of kept units (+ 8 for the store). */
 static range groups_of(const int32_t *starts, int groups, int thread, int threads) {
@@ -46,7 +60,8 @@ static void f32_conv(const context *c, const void *step, int thread, int threads
   if (s->by_rows) zero_around_all_rows(c, s->out, thread, threads);
   else zero_around_interior(c, s->out, thread, threads);
   conv_pointers p = {
-      .rows = in_blob(c, s->rows), .starts = in_blob(c, s->starts), .indices = in_blob(c, s->indices),
+      .rows = in_blob(c, s->rows), .starts = in_blob(c, s->starts),
+      .weight_starts = in_blob(c, s->weight_starts), .counts = in_blob(c, s->counts), .indices = in_blob(c, s->indices),
       .weights = in_blob(c, s->weights), .bias = in_blob(c, s->bias), .mask = in_blob(c, s->mask)};
   int tiles = s->strips / s->tile_strips;
   range groups = {0, s->groups}, mine = {0, tiles};

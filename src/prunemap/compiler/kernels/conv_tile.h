@@ -15,31 +15,7 @@ INLINE void NAME(_tile)(const conv_step *s, const conv_pointers *p, int group, i
     UNROLL for (int f = 0; f < FILTERS; f++)
       UNROLL for (int v = 0; v < VECTORS; v++) acc[f][v] += xs[v] * w[f];
   }
-  UNROLL for (int f = 0; f < FILTERS; f++) {
-    int row = p->rows[group * FILTERS + f];
-    if (row < 0) continue;
-    float *out = p->out + (int64_t)row * s->out->plane + place;
-    UNROLL for (int v = 0; v < VECTORS; v++) {
-      vfloat y = acc[f][v];
-      if (p->residual) y += v_load(p->residual + (int64_t)row * s->residual->plane + place + v * LANES);
-      y = v_clamp(y, s->low, s->high);
-      if (p->mask) y = (vfloat)((vint)y & (vint)v_load(p->mask + place + v * LANES));
-      v_store(out + v * LANES, y);
-    }
-  }
+  UNROLL for (int f = 0; f < FILTERS; f++) conv_store(s, p, p->rows[group * FILTERS + f], place, acc[f], VECTORS);
 }
 
-/* Vectors outside: the pixels of a tile stay in L1 while all groups pass. Groups outside: a group's weights do. */
-static void NAME()(const conv_step *s, const conv_pointers *p, range groups, range strips) {
-  if (s->pixels_outer) {
-    for (int v = strips.begin; v < strips.end; v += VECTORS)
-      for (int g = groups.begin; g < groups.end; g++) NAME(_tile)(s, p, g, (int64_t)v * LANES);
-  } else {
-    for (int g = groups.begin; g < groups.end; g++)
-      for (int v = strips.begin; v < strips.end; v += VECTORS) NAME(_tile)(s, p, g, (int64_t)v * LANES);
-  }
-}
-#undef NAME
-#undef FILTERS
-#undef VECTORS
-#undef INDEX
+#include "conv_loops.h"

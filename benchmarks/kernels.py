@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.progress import track
 from zoo import RESULTS, layer_settings
 
-from prunemap.compiler import LayerCase, compile_layers
+from prunemap.compiler import LayerCase
 from prunemap.compiler.build import find_compiler
 from prunemap.core.files import write_text
 from prunemap.core.latency_table import Machine
@@ -37,10 +37,10 @@ from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.target import Target
 from prunemap.core.value import Value, write_json
 from prunemap.devices import Limits, measure_limits, pinned, read_machine
-from prunemap.latency.measure import check_outputs, in_network
+from prunemap.latency.measure import in_network
 from prunemap.latency.probe import Probe, make_probes
+from prunemap.latency.time_cases import time_cases
 from prunemap.report.text import new_table, percent
-from prunemap.runtime import Engine
 from prunemap.targets import resolve_target
 
 BLOCKS = ("16x4", "8x4", "4x1", "2x1")
@@ -51,7 +51,7 @@ QUICK_SCHEMES, QUICK_DENSITIES = ("punched:8x4", "block:8x4", "unstructured"), (
 QUICK_WEIGHTS = 3_000_000
 BATCH_BYTES, BATCH_CASES = 8 << 20, 12
 """One program holds so much at most, so that its layers find their data in L3 at the worst, as in a network."""
-BATCH_SECONDS, MIN_RUNS, MAX_RUNS = 0.3, 15, 300
+BATCH_SECONDS = 0.5
 LIMITS_LAST_SECONDS = 60
 MAPS = (28, 14, 7, 4, 2, 1)
 WIDE_BARS = {28: 0.80, 14: 0.68, 7: 0.60, 4: 0.55, 2: 0.45}
@@ -164,19 +164,11 @@ def batches(probes: Sequence[Probe]) -> Iterator[list[Probe]]:
 def measure(probes: list[Probe], limits: Limits, run: Run) -> list[Row]:
     """Compile the cases into one program, check what they compute, and time them."""
     cases = [LayerCase(in_network(probe.setting), probe.weight()) for probe in probes]
-    program = compile_layers(cases, target=run.target.name)
-    rng = np.random.default_rng(0)
-    inputs = {info.name: rng.standard_normal(info.shape, dtype=np.float32) for info in program.manifest.inputs}
-    with Engine(program, run.threads) as engine:
-        check_outputs(cases, list(inputs.values()), engine.run(inputs))
-        once = float(engine.time_slots(inputs, 3)[1:].sum(axis=1).min())
-        runs = int(np.clip((0.1 if run.quick else 1.0) * BATCH_SECONDS / once, MIN_RUNS, MAX_RUNS))
-        seconds = engine.time_slots(inputs, runs)
-    kernels = {choice.node: choice.kernel for choice in program.manifest.layers}
-    slots = program.manifest.slots
+    seconds = (0.1 if run.quick else 1.0) * BATCH_SECONDS
+    times = time_cases(cases, threads=run.threads, target=run.target.name, timed_seconds=seconds)
     return [
-        _row(probe, case.weight, kernels[f"case{i}"], seconds[:, slots.index(f"case{i}")], limits)
-        for i, (probe, case) in enumerate(zip(probes, cases, strict=True))
+        _row(probe, case.weight, kernel, seconds, limits)
+        for probe, case, kernel, seconds in zip(probes, cases, times.kernels, times.seconds.T, strict=True)
     ]
 
 

@@ -1,8 +1,9 @@
 """The sparse compiler: ONNX → typed graph → planar layout and packed weights → one C program → native library."""
 
 from prunemap.compiler.build import kernel_sources
-from prunemap.compiler.compile import LayerCase, compile_layers, compile_model
+from prunemap.compiler.compile import compile_model
 from prunemap.compiler.coupling import coupled_layers
+from prunemap.compiler.layer_cases import LayerCase, compile_layers, tile_variants
 from prunemap.compiler.layers import ModelLayer, identity_of, inspect_model, read_layers, read_specs
 from prunemap.compiler.structure import structure_of
 from prunemap.compiler.tune import Tuning
@@ -20,4 +21,5 @@ __all__ = [
     "read_layers",
     "read_specs",
     "structure_of",
+    "tile_variants",
 ]

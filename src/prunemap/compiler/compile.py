@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
 from prunemap.compiler.build import Compiler, build_library, find_compiler, kernel_sources
 from prunemap.compiler.emit import emit_program
-from prunemap.compiler.ir import Array, Conv, Graph, Linear, Node, Op, Shape
+from prunemap.compiler.ir import Graph, Shape
 from prunemap.compiler.layers import list_layers
 from prunemap.compiler.lower import lower
 from prunemap.compiler.onnx_file import read_onnx
 from prunemap.compiler.onnx_import import import_graph
 from prunemap.compiler.passes import optimise
 from prunemap.compiler.select import TileChoice
-from prunemap.compiler.shapes import make_graph
 from prunemap.compiler.tune import DEFAULT_TUNING, Tuning
-from prunemap.compiler.verify import verify_graph
 from prunemap.core.artifact import Manifest, TensorInfo
 from prunemap.core.files import sha256_of
-from prunemap.core.layer import LayerSetting, LayerSpec
+from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.target import Target
@@ -65,38 +60,6 @@ def compile_model(
         return build()
     key = (graph.shapes, sha256_of(model), schemes, detect, machine.name, compiler.version, kernel_sources())
     return build(tiles=tune.choose(key, lower(graph, machine, schemes, detect).candidates, build))
-
-
-@dataclass(frozen=True, eq=False)
-class LayerCase:
-    """One layer to be compiled on its own, with random or real weights; its structure is found from the zeros."""
-
-    setting: LayerSetting
-    weight: Array
-    """(O, I/groups, Kh, Kw) or (O, I)"""
-
-
-def compile_layers(cases: Sequence[LayerCase], *, target: str = NATIVE, cc: str | None = None) -> Program:
-    """Compile independent layers into one program: slot i times case i, output i is its result.
-
-    Cases with equal settings read the same input; the inputs are called ``x0``, ``x1``, … in order of appearance.
-    """
-    names = {setting: f"x{i}" for i, setting in enumerate(dict.fromkeys(case.setting for case in cases))}
-    nodes = [Node(f"case{i}", _layer_op(case), (names[case.setting],), f"y{i}") for i, case in enumerate(cases)]
-    inputs = {name: _input_shape(setting) for setting, name in names.items()}
-    graph = verify_graph(make_graph(inputs, [node.output for node in nodes], nodes), "layer cases")
-    return build_graph(graph, resolve_target(target), find_compiler(cc))
-
-
-def _input_shape(setting: LayerSetting) -> Shape:
-    return (1, setting.in_channels) if setting.kind == "linear" else (1, setting.in_channels, *setting.size)
-
-
-def _layer_op(case: LayerCase) -> Op:
-    setting, bias = case.setting, np.zeros(len(case.weight), np.float32)
-    if setting.kind == "linear":
-        return Linear(case.weight, bias)
-    return Conv(case.weight, bias, setting.stride, setting.pads, setting.dilation, setting.groups)
 
 
 def build_graph(

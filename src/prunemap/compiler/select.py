@@ -150,7 +150,7 @@ def _conv_cycles(candidate: Candidate, out: Layout) -> float:
     choice, grouping = candidate.choice, candidate.grouping
     if choice.in_lanes:
         pixels = choice.rows * choice.cols
-        unit = max(pixels * choice.filters / _PEAK_LANES, pixels / 2 + 1) + 1.5
+        unit = max(pixels * choice.filters / _PEAK_LANES, 0.75 * pixels) + 1.5  # every pixel is broadcast
         tiles = -(-out.size[0] // choice.rows) * (out.size[1] // choice.cols)
         return tiles * (grouping.units * unit + len(grouping.groups) * pixels * choice.filters * _SCALAR_STORE)
     tiles = -(-out.vectors // choice.vectors)

@@ -16,7 +16,8 @@ from prunemap.core.value import read_json
 from prunemap.devices import allowed_cpus
 from prunemap.errors import InternalError, UserError
 from prunemap.latency import LocalTimer, Probe, make_probes, measure
-from prunemap.latency.measure import BATCH_FLOATS, BATCH_PROBES, check_outputs, in_network, split_batches
+from prunemap.latency.measure import BATCH_FLOATS, BATCH_PROBES, in_network, split_batches
+from prunemap.latency.time_cases import check_outputs
 from prunemap.latency.reference import compute_layer
 
 MACHINE = Machine(cpu="synthetic", arch="none", cores=1, system="none", target="t", compiler="c")

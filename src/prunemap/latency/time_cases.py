@@ -1,0 +1,92 @@
+"""Times layers on this machine, each with the fastest of the tiles that can run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunemap.compiler import LayerCase, compile_layers, tile_variants
+from prunemap.devices import pinned
+from prunemap.errors import InternalError
+from prunemap.latency.reference import compute_layer
+from prunemap.runtime import Engine
+from prunemap.targets import NATIVE
+
+MIN_RUNS, MAX_RUNS = 16, 200
+TIMED_SECONDS = 0.5
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class CaseTimes:
+    """What was measured of layer cases."""
+
+    seconds: NDArray[np.float64]
+    """(runs, cases); the runs of different cases are interleaved."""
+    kernels: tuple[str, ...]
+    """What ran each case."""
+
+
+def time_cases(
+    cases: Sequence[LayerCase],
+    *,
+    threads: int = 1,
+    target: str = NATIVE,
+    cc: str | None = None,
+    seed: int = 0,
+    timed_seconds: float = TIMED_SECONDS,
+) -> CaseTimes:
+    """Compile the cases with all their tiles into one program, check what it computes, and time it step by step.
+
+    The tile of a case is chosen on every other run, its time taken from the runs between.
+
+    Args:
+        timed_seconds: about how long to measure.
+
+    Raises:
+        InternalError: a layer computes something wrong.
+    """
+    variants = tile_variants(cases, target)
+    flat = [case for of_case in variants for case in of_case]
+    program = compile_layers(flat, target=target, cc=cc)
+    rng = np.random.default_rng(seed)
+    inputs = {info.name: rng.standard_normal(info.shape, dtype=np.float32) for info in program.manifest.inputs}
+    with pinned(threads), Engine(program, threads) as engine:
+        check_outputs(flat, list(inputs.values()), engine.run(inputs))
+        once = float(engine.time_slots(inputs, 3)[1:].sum(axis=1).min())
+        runs = int(np.clip(timed_seconds / once, MIN_RUNS, MAX_RUNS))
+        seconds = engine.time_slots(inputs, runs)[:, : len(flat)]
+    choosing, taken = seconds[::2], seconds[1::2]
+    ends = np.cumsum([len(of_case) for of_case in variants])
+    best = [
+        end - len(of_case) + int(np.argmin(np.median(choosing[:, end - len(of_case) : end], axis=0)))
+        for end, of_case in zip(ends, variants, strict=True)
+    ]
+    kernels = {choice.node: choice.kernel for choice in program.manifest.layers}
+    return CaseTimes(taken[:, best], tuple(kernels[program.manifest.slots[i]] for i in best))
+
+
+def check_outputs(
+    cases: Sequence[LayerCase], inputs: Sequence[NDArray[np.float32]], outputs: Sequence[NDArray[np.float32]]
+) -> None:
+    """Compare every output with what the layer means.
+
+    Args:
+        inputs: one per distinct setting, in order of appearance.
+
+    Raises:
+        InternalError: one differs by more than ``TOLERANCE`` of its largest magnitude.
+    """
+    by_setting = dict(zip(dict.fromkeys(case.setting for case in cases), inputs, strict=True))
+    for case, found in zip(cases, outputs, strict=True):
+        wanted = compute_layer(case.setting, case.weight, by_setting[case.setting])
+        error = float(np.abs(found - wanted).max() / (np.abs(wanted).max() or 1.0))
+        if not error <= TOLERANCE:
+            density = np.count_nonzero(case.weight) / case.weight.size
+            raise InternalError(
+                f"compiled layer {case.setting} with density {density:.3g} is wrong: relative error {error:.2g}; "
+                "nothing was recorded"
+            )

@@ -12,6 +12,7 @@ from prunemap.cli.training import (
     BatchSize,
     Data,
     DataFolder,
+    Device,
     Download,
     Epochs,
     ImageSize,
@@ -40,6 +41,7 @@ def prune(
     lr: LearningRate = 0.05,
     seed: Seed = 0,
     threads: TrainingThreads = 0,
+    device: Device = "auto",
     resume: Resume = False,
     json: Json = False,
 ) -> None:
@@ -51,7 +53,9 @@ def prune(
     from prunemap.pruning import prune_to_files, use_threads
     from prunemap.report import training_table
 
-    config = train_config(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed) if epochs != 0 else None
+    config = (
+        train_config(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, device=device) if epochs != 0 else None
+    )
     use_threads(threads)
     wanted = read_json(plan, Plan, "--plan")
     dataset = load_dataset(data, data_folder, download=download, image_size=image_size)

@@ -12,6 +12,7 @@ from prunemap.cli.training import (
     BatchSize,
     Data,
     DataFolder,
+    Device,
     Download,
     Epochs,
     ImageSize,
@@ -39,6 +40,7 @@ def train(
     lr: LearningRate = 0.1,
     seed: Seed = 0,
     threads: TrainingThreads = 0,
+    device: Device = "auto",
     resume: Resume = False,
     json: Json = False,
 ) -> None:
@@ -47,7 +49,7 @@ def train(
     from prunemap.pruning import build_described, describe_model, load_checkpoint, train_to_files, use_threads
     from prunemap.report import training_table
 
-    config = train_config(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
+    config = train_config(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, device=device)
     use_threads(threads)
     dataset = load_dataset(data, data_folder, download=download, image_size=image_size)
     info = describe_model(model, {"width": width}, dataset)

@@ -25,6 +25,7 @@ Epochs = Annotated[int, typer.Option("--epochs", help="Epochs.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", help="Images per step.")]
 LearningRate = Annotated[float, typer.Option("--lr", help="Largest learning rate.")]
 TrainingThreads = Annotated[int, typer.Option("--threads", help="Threads; 0 = all cores.")]
+Device = Annotated[str, typer.Option("--device", help="auto (the GPU where there is one), cpu or cuda.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run of the same settings.")]
 
 

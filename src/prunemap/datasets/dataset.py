@@ -71,17 +71,20 @@ class Split:
 
     def training_batches(self, size: int, seed: int, epoch: int) -> Iterator[Batch]:
         """Yield ``training_steps(size)`` full batches, shuffled and augmented; what does not fill one is left out."""
+        return _one_ahead([self._reader(chunk, rng) for chunk, rng in self.training_draws(size, seed, epoch)])
+
+    def training_draws(self, size: int, seed: int, epoch: int) -> list[tuple[NDArray[np.int64], Generator]]:
+        """Return what is random in an epoch: of each training batch the images and what augments them."""
         shuffled = np.random.default_rng((seed, epoch)).permutation(self.indices)
         chunks = _chunks(shuffled, size)[: self.training_steps(size)]
-        return _one_ahead([self._reader(chunk, (seed, epoch, step)) for step, chunk in enumerate(chunks)])
+        return [(chunk, np.random.default_rng((seed, epoch, step))) for step, chunk in enumerate(chunks)]
 
     def training_steps(self, size: int) -> int:
         """Number of training batches of an epoch."""
         return max(1, len(self) // size)
 
-    def _reader(self, chunk: NDArray[np.int64], entropy: tuple[int, int, int] | None) -> Callable[[], Batch]:
+    def _reader(self, chunk: NDArray[np.int64], rng: Generator | None) -> Callable[[], Batch]:
         def read() -> Batch:
-            rng = None if entropy is None else np.random.default_rng(entropy)
             return Batch(self.normalisation.apply(self.source.read(chunk, rng)), self.source.labels[chunk])
 
         return read

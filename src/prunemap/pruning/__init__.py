@@ -1,6 +1,14 @@
 """Pruning of torch modules: masks by plan, one-shot pruning, (masked) training, checkpoints, ONNX export."""
 
-from prunemap.pruning.checkpoint import ModelInfo, build_described, describe_model, load_checkpoint, save_checkpoint
+from prunemap.pruning.checkpoint import (
+    ModelInfo,
+    build_described,
+    describe_model,
+    load_checkpoint,
+    save_checkpoint,
+    save_compact_checkpoint,
+)
+from prunemap.pruning.device import choose_device, placed
 from prunemap.pruning.evaluate import evaluate
 from prunemap.pruning.export import export_onnx
 from prunemap.pruning.layers import list_layers
@@ -20,15 +28,18 @@ __all__ = [
     "TrainConfig",
     "TrainReport",
     "build_described",
+    "choose_device",
     "describe_model",
     "evaluate",
     "export_onnx",
     "kept",
     "list_layers",
     "load_checkpoint",
+    "placed",
     "prune",
     "prune_to_files",
     "save_checkpoint",
+    "save_compact_checkpoint",
     "train",
     "train_to_files",
     "use_threads",

@@ -66,7 +66,7 @@ def load_run(path: Path, start: RunState, module: nn.Module, optimizer: Optimize
     momentum = _under(MOMENTUM, tensors)
     for name, parameter in module.named_parameters():
         if name in momentum:
-            optimizer.state[parameter]["momentum_buffer"] = momentum[name]
+            optimizer.state[parameter]["momentum_buffer"] = momentum[name].to(parameter.device)
     return state
 
 

@@ -18,6 +18,7 @@ from prunemap.core.value import Value, write_json
 from prunemap.datasets import Dataset
 from prunemap.errors import UserError
 from prunemap.pruning.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
+from prunemap.pruning.device import choose_device, placed
 from prunemap.pruning.evaluate import evaluate
 from prunemap.pruning.export import export_onnx
 from prunemap.pruning.layers import list_layers
@@ -115,7 +116,7 @@ def train_to_files(
     """
     files = StageFiles.of(output)
     history = train(module, dataset, config, checkpoint=files.run, resume=resume)
-    return _finish(files, module, info, dataset, NO_MASKS, history=history)
+    return _finish(files, module, info, dataset, NO_MASKS, device=choose_device(config.device), history=history)
 
 
 def prune_to_files(
@@ -138,12 +139,14 @@ def prune_to_files(
     files = StageFiles.of(output)
     module, info = load_checkpoint(checkpoint)
     masks = prune(module, plan, _example(info))
-    before = evaluate(module, dataset.held_out)
+    device = choose_device("auto" if config is None else config.device)
+    with placed(module, device):
+        before = evaluate(module, dataset.held_out)
     history = None
     if config is not None:
         history = train(module, dataset, config, masks=masks, checkpoint=files.run, resume=resume)
     write_tensors(files.masks, dict(masks), info)
-    return _finish(files, module, info, dataset, masks, history=history, before=before)
+    return _finish(files, module, info, dataset, masks, device=device, history=history, before=before)
 
 
 def _example(info: ModelInfo) -> torch.Tensor:
@@ -157,18 +160,21 @@ def _finish(
     dataset: Dataset,
     masks: Masks,
     *,
+    device: torch.device,
     history: History | None,
     before: float | None = None,
 ) -> TrainReport:
     """Write checkpoint, ONNX and report; the report last, so that it vouches for the others."""
     layers = list_layers(module, _example(info))
     everything = kept(masks, layers)
+    with placed(module, device):
+        test_accuracy, held_out_accuracy = evaluate(module, dataset.test), evaluate(module, dataset.held_out)
     report = TrainReport(
         info=info,
         history=history,
-        test_accuracy=evaluate(module, dataset.test),
+        test_accuracy=test_accuracy,
         test_images=len(dataset.test),
-        held_out_accuracy=evaluate(module, dataset.held_out),
+        held_out_accuracy=held_out_accuracy,
         held_out_accuracy_before=before,
         weights_kept=everything.weights,
         macs_kept=everything.macs,

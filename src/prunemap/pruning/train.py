@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -14,8 +12,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
-from prunemap.datasets import Batch, Dataset
+from prunemap.datasets import Dataset
 from prunemap.errors import UserError
+from prunemap.pruning.batches import EpochBatches, TensorBatch, training_batches
+from prunemap.pruning.device import channels_last, choose_device, device_of, placed, uses_bfloat16
 from prunemap.pruning.evaluate import evaluate
 from prunemap.pruning.layers import evaluation_mode, prunable_modules
 from prunemap.pruning.masks import Masks, apply_masks, check_zeros
@@ -41,30 +41,35 @@ def train(
     """Train ``module`` in place on the training images; weights that ``masks`` prune stay zero.
 
     The run is written to ``checkpoint`` after every epoch. A run resumed from there ends with the same weights as
-    one that was never stopped. On Ctrl-C the file holds the last whole epoch.
+    one that was never stopped (on a GPU but for rounding). On Ctrl-C the file holds the last whole epoch. The module
+    is trained on ``config.device`` and ends where it was.
 
     Args:
         resume: go on from ``checkpoint`` if it exists; else it is overwritten.
 
     Raises:
-        UserError: the module does not fit the data, the loss is not finite, or ``checkpoint`` is of another run.
+        UserError: the module does not fit the data, the loss is not finite, ``checkpoint`` is of another run, or
+            there is no such device.
         InternalError: a pruned weight became non-zero.
     """
-    path = None if checkpoint is None else Path(checkpoint)
-    _check_fits(module, dataset)
-    apply_masks(module, masks)
-    optimizer = SGD(
-        module.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=True
-    )
-    state = RunState(dataset=dataset.name, start_sha256=start_sha256(module, masks), history=History(config=config))
-    if resume and path is not None and path.exists():
-        state = load_run(path, state, module, optimizer)
-    run = _Run(module, dataset, config, masks, optimizer)
-    with show_training(state.history, run.steps, path) as progress, _channels_last(module):
-        for epoch in range(len(state.history.epochs), config.epochs):
-            state = state.after(run.train_epoch(epoch, progress))
-            if path is not None:
-                save_run(path, state, module, optimizer)
+    path, device = None if checkpoint is None else Path(checkpoint), choose_device(config.device)
+    with placed(module, device):
+        masks = {name: mask.to(device) for name, mask in masks.items()}
+        _check_fits(module, dataset)
+        apply_masks(module, masks)
+        optimizer = SGD(
+            module.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=True
+        )
+        state = RunState(dataset=dataset.name, start_sha256=start_sha256(module, masks), history=History(config=config))
+        if resume and path is not None and path.exists():
+            state = load_run(path, state, module, optimizer)
+        batches = training_batches(dataset.train, config.batch_size, config.seed, device)
+        run = _Run(module, dataset, config, masks, optimizer, batches)
+        with show_training(state.history, run.steps, path) as progress, channels_last(module):
+            for epoch in range(len(state.history.epochs), config.epochs):
+                state = state.after(run.train_epoch(epoch, progress))
+                if path is not None:
+                    save_run(path, state, module, optimizer)
     return state.history
 
 
@@ -77,6 +82,12 @@ class _Run:
     config: TrainConfig
     masks: Masks
     optimizer: SGD
+    batches: EpochBatches
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module is."""
+        return device_of(self.module)
 
     @property
     def steps(self) -> int:
@@ -86,10 +97,9 @@ class _Run:
     def train_epoch(self, epoch: int, progress: TrainProgress) -> EpochRecord:
         """Train one epoch, counted from 0, and measure the held-out accuracy."""
         total, lr = 0.0, 0.0
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.config.seed * EPOCHS_PER_SEED + epoch)
-            batches = self.dataset.train.training_batches(self.config.batch_size, self.config.seed, epoch)
-            for step, batch in enumerate(batches, start=epoch * self.steps):
+            for step, batch in enumerate(self.batches(epoch), start=epoch * self.steps):
                 lr = learning_rate(self.config, step, self.steps)
                 loss = self.train_step(batch, lr)
                 self.check_finite(isfinite(loss), "the loss", epoch)
@@ -109,16 +119,14 @@ class _Run:
                 f"lr: {what} became infinite or NaN in epoch {epoch + 1} with lr {self.config.lr:g}; {HINT}"
             )
 
-    def train_step(self, batch: Batch, lr: float) -> float:
+    def train_step(self, batch: TensorBatch, lr: float) -> float:
         """Take one step of the optimizer; return the loss before it."""
         self.optimizer.param_groups[0]["lr"] = lr
         self.module.train()
-        images = torch.from_numpy(batch.images).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=uses_bfloat16(self.config.precision)):
-            outputs = self.module(images)
-        loss = cross_entropy(
-            outputs.float(), torch.from_numpy(batch.labels), label_smoothing=self.config.label_smoothing
-        )
+        bfloat16 = uses_bfloat16(self.config.precision, self.device)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+            outputs = self.module(batch.images)
+        loss = cross_entropy(outputs.float(), batch.labels, label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         self.optimizer.step()
@@ -134,29 +142,9 @@ class _Run:
                 self.optimizer.state[layer.weight]["momentum_buffer"].masked_fill_(~self.masks[name], 0.0)
 
 
-def uses_bfloat16(precision: str) -> bool:
-    """Return whether to compute in bfloat16; "auto" does where the CPU has instructions for it.
-
-    Measured on a Zen 4 server with 2 threads: 1.7 (ResNet-8) to 1.9 times (VGG-16) faster than float32.
-    """
-    if precision == "auto":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return precision == "bfloat16"
-
-
-@contextmanager
-def _channels_last(module: nn.Module) -> Iterator[None]:
-    """Hold the weights in the layout that trains fastest on a CPU (10 to 25 % on Zen 4)."""
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    try:
-        yield
-    finally:
-        module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-
-
 def _check_fits(module: nn.Module, dataset: Dataset) -> None:
     """Raise UserError if the module cannot take the images or has fewer outputs than there are classes."""
-    images = torch.from_numpy(dataset.sample_images(1))
+    images = torch.from_numpy(dataset.sample_images(1)).to(device_of(module))
     try:
         with evaluation_mode(module):
             outputs = module(images).shape[-1]

@@ -23,7 +23,9 @@ class TrainConfig(Value):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto = bfloat16 autocast on a CPU that computes in it, else float32."""
+    """auto = bfloat16 autocast on hardware that computes in it, else float32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto = the GPU where there is one."""
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Self:

@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from prunemap.datasets import load_dataset
 from prunemap.errors import UserError
-from prunemap.pruning import ModelInfo, build_described, describe_model, load_checkpoint, save_checkpoint
+from prunemap.pruning import (
+    ModelInfo,
+    build_described,
+    describe_model,
+    load_checkpoint,
+    save_checkpoint,
+    save_compact_checkpoint,
+)
 
 INFO = ModelInfo(
     model="resnet20",
@@ -74,3 +82,30 @@ def test_a_training_run_is_not_a_checkpoint(tmp_path: Path) -> None:
     save_file({"w": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="is not a ModelInfo file of prunemap"):
         load_checkpoint(tmp_path / "other.safetensors")
+
+
+def test_a_compact_checkpoint_rounds_weights_and_leaves_zeros_out(tmp_path: Path) -> None:
+    module = build_described(INFO, seed=3)
+    with torch.no_grad():
+        module.layer3[0].conv2.weight[:, 3:] = 0
+    plain, compact = tmp_path / "plain.safetensors", tmp_path / "compact.safetensors"
+    save_checkpoint(plain, module, INFO)
+    save_compact_checkpoint(compact, module, INFO)
+    loaded, info = load_checkpoint(compact)
+    assert info == INFO
+    for name, value in module.state_dict().items():
+        found = loaded.state_dict()[name]
+        assert found.dtype == value.dtype
+        assert torch.equal(found, value.half().to(value.dtype) if value.ndim > 1 else value), name
+    assert compact.stat().st_size < 0.6 * plain.stat().st_size
+    with safe_open(compact, framework="pt") as file:
+        assert file.get_tensor("layer3.0.conv2.weight").shape == (32 * 3 * 9,)
+
+
+def test_a_compact_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    module = build_described(INFO)
+    with torch.no_grad():
+        module.conv1.weight[1:] = 0
+    save_compact_checkpoint(tmp_path / "m.safetensors", module, INFO.model_copy(update={"options": {"width": 1}}))
+    with pytest.raises(UserError, match=r"the weights in .*m\.safetensors do not fit resnet20: "):
+        load_checkpoint(tmp_path / "m.safetensors")

@@ -1,0 +1,62 @@
+"""Training batches for a GPU are those of the CPU; the device that is asked for is the one that is used."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from prunemap.datasets import Dataset
+from prunemap.datasets.memory import MemoryImages
+from prunemap.errors import UserError
+from prunemap.pruning import TrainConfig, train
+from prunemap.pruning.batches import ResidentImages, training_batches
+from prunemap.pruning.device import choose_device, device_of, placed, uses_bfloat16
+
+CPU = torch.device("cpu")
+
+
+def test_batches_cut_on_the_device_equal_those_read_on_the_cpu(data: Dataset) -> None:
+    assert isinstance(data.train.source, MemoryImages)
+    resident = ResidentImages(data.train, data.train.source, CPU)
+    read = training_batches(data.train, 24, 3, CPU)
+    for epoch in (0, 5):
+        pairs = list(zip(resident.training_batches(24, 3, epoch), read(epoch), strict=True))
+        assert len(pairs) == data.train.training_steps(24)
+        for cut, expected in pairs:
+            assert torch.equal(cut.labels, expected.labels)
+            assert cut.images.is_contiguous(memory_format=torch.channels_last)
+            torch.testing.assert_close(cut.images, expected.images, rtol=1e-6, atol=1e-6)
+
+
+def test_auto_takes_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [choose_device(name).type for name in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == CPU
+    with pytest.raises(UserError, match="device: got cuda, but torch finds no GPU"):
+        choose_device("cuda")
+
+
+def test_a_gpu_that_is_not_there_stops_training_before_it_begins(
+    net: nn.Module, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="torch finds no GPU"):
+        train(net, data, TrainConfig(epochs=2, device="cuda"))
+
+
+def test_a_module_is_moved_back(net: nn.Module) -> None:
+    with pytest.raises(KeyboardInterrupt), placed(net, torch.device("meta")):
+        assert device_of(net).type == "meta"
+        net.to_empty(device=CPU)
+        raise KeyboardInterrupt
+    assert device_of(net) == CPU
+    assert device_of(nn.ReLU()) == CPU
+
+
+def test_bfloat16_is_automatic_where_the_device_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
+    assert uses_bfloat16("auto", torch.device("cuda"))
+    assert uses_bfloat16("bfloat16", CPU)
+    assert not uses_bfloat16("float32", torch.device("cuda"))

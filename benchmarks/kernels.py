@@ -37,7 +37,6 @@ from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.target import Target
 from prunemap.core.value import Value, write_json
 from prunemap.devices import Limits, measure_limits, pinned, read_machine
-from prunemap.latency.measure import in_network
 from prunemap.latency.probe import Probe, make_probes
 from prunemap.latency.time_cases import time_cases
 from prunemap.report.text import new_table, percent
@@ -163,7 +162,7 @@ def batches(probes: Sequence[Probe]) -> Iterator[list[Probe]]:
 
 def measure(probes: list[Probe], limits: Limits, run: Run) -> list[Row]:
     """Compile the cases into one program, check what they compute, and time them."""
-    cases = [LayerCase(in_network(probe.setting), probe.weight()) for probe in probes]
+    cases = [LayerCase(probe.setting, probe.weight()) for probe in probes]
     seconds = (0.1 if run.quick else 1.0) * BATCH_SECONDS
     times = time_cases(cases, threads=run.threads, target=run.target.name, timed_seconds=seconds)
     return [

@@ -71,6 +71,7 @@ def build_graph(
     detect: bool = True,
     source: Path | None = None,
     tiles: Mapping[str, TileChoice] | None = None,
+    halos: Mapping[str, Pads] | None = None,
 ) -> Program:
     """Lower, emit and build an optimised graph.
 
@@ -78,8 +79,9 @@ def build_graph(
         schemes: structure pinned by a plan, by node name.
         source: the ONNX file that the graph came from, for the manifest.
         tiles: chosen by tuning, by node name; None = the model's.
+        halos: zeros around tensors that something outside of the graph needs.
     """
-    lowered = lower(graph, target, schemes, detect, tiles)
+    lowered = lower(graph, target, schemes, detect, tiles, halos)
     library = build_library(emit_program(lowered, target), target, compiler)
     manifest = Manifest(
         prunemap=version("prunemap"),

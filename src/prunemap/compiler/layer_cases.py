@@ -14,7 +14,7 @@ from prunemap.compiler.lower import lower
 from prunemap.compiler.select import TileChoice
 from prunemap.compiler.shapes import make_graph
 from prunemap.compiler.verify import verify_graph
-from prunemap.core.layer import LayerSetting
+from prunemap.core.layer import LayerSetting, Pads
 from prunemap.runtime import Program
 from prunemap.targets import NATIVE, resolve_target
 
@@ -32,7 +32,7 @@ class LayerCase:
 
 def tile_variants(cases: Sequence[LayerCase], target: str = NATIVE) -> list[list[LayerCase]]:
     """Return every case with each of the tiles that can run it, the model's choice first."""
-    candidates = lower(_graph(cases), resolve_target(target)).candidates
+    candidates = lower(_graph(cases), resolve_target(target), halos=_halos(cases)).candidates
     tiles = (candidates.get(_name(i), (case.tile,)) for i, case in enumerate(cases))
     return [[replace(case, tile=tile) for tile in of_case] for case, of_case in zip(cases, tiles, strict=True)]
 
@@ -43,7 +43,17 @@ def compile_layers(cases: Sequence[LayerCase], *, target: str = NATIVE, cc: str 
     Cases with equal settings read the same input; the inputs are called ``x0``, ``x1``, … in order of appearance.
     """
     tiles = {_name(i): case.tile for i, case in enumerate(cases) if case.tile is not None}
-    return build_graph(_graph(cases), resolve_target(target), find_compiler(cc), tiles=tiles)
+    return build_graph(_graph(cases), resolve_target(target), find_compiler(cc), tiles=tiles, halos=_halos(cases))
+
+
+def _halos(cases: Sequence[LayerCase]) -> dict[str, Pads]:
+    """What stands around the output of a 1x1 conv inside a network: the padding of a larger kernel behind it.
+
+    So its rows are one pixel further apart, as they are there; alone it would, on small maps, look up to twice as fast.
+    """
+    settings = {f"y{i}": case.setting for i, case in enumerate(cases)}
+    beside = {name: each for name, each in settings.items() if each.kind == "conv" and each.kernel == (1, 1)}
+    return {name: (0, 0, 0, 1) for name, each in beside.items() if each.size != (1, 1)}
 
 
 def _graph(cases: Sequence[LayerCase]) -> Graph:

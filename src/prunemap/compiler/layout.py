@@ -13,6 +13,7 @@ columns is masked to zero at the store. Vectors (N, F), and maps of one pixel wi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prunemap.compiler.ir import Conv, Graph, Shape
@@ -171,9 +172,13 @@ def phases_name(output: str) -> str:
     return f"{output}\0phases"  # no tensor of a model has such a name
 
 
-def assign_layouts(graph: Graph, target: Target) -> Layouts:
-    """Give every tensor its layout: a stage's pitch is the widest row + halo of the tensors in it."""
-    stages, halos, shapes = _Stages(), dict[str, Pads](), dict(graph.shapes)
+def assign_layouts(graph: Graph, target: Target, halos: Mapping[str, Pads] | None = None) -> Layouts:
+    """Give every tensor its layout: a stage's pitch is the widest row + halo of the tensors in it.
+
+    Args:
+        halos: zeros around tensors that something outside of the graph needs.
+    """
+    stages, halos, shapes = _Stages(), dict(halos or {}), dict(graph.shapes)
     phases: dict[str, Phases] = {}
     for node in graph.nodes:
         if not isinstance(node.op, Conv):

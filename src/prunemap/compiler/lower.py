@@ -47,6 +47,7 @@ from prunemap.compiler.program import (
     TimedStep,
 )
 from prunemap.compiler.select import TileChoice
+from prunemap.core.layer import Pads
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.target import Target
 
@@ -59,6 +60,7 @@ def lower(
     schemes: Mapping[str, SchemeSpec] | None = None,
     detect: bool = True,
     tiles: Mapping[str, TileChoice] | None = None,
+    halos: Mapping[str, Pads] | None = None,
 ) -> LoweredProgram:
     """Lower an optimised graph.
 
@@ -66,8 +68,9 @@ def lower(
         schemes: structure pinned by a plan, by node name.
         detect: find structure in the zeros; False runs every weight as dense.
         tiles: chosen by tuning, by node name.
+        halos: zeros around tensors that something outside of the graph needs.
     """
-    low = Lowering(graph, target, assign_layouts(graph, target), schemes or {}, detect, tiles or {})
+    low = Lowering(graph, target, assign_layouts(graph, target, halos), schemes or {}, detect, tiles or {})
     slots = [node.name for node in graph.nodes if not isinstance(node.op, Identity) and not _is_view(low, node)]
     aliases: dict[str, str] = {}
     count = len(slots)

@@ -17,7 +17,6 @@ from rich.progress import track
 from prunemap.compiler import LayerCase
 from prunemap.compiler.build import find_compiler
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
-from prunemap.core.layer import LayerSetting
 from prunemap.core.value import read_json, write_json
 from prunemap.devices import check_threads, read_machine
 from prunemap.errors import Problems
@@ -100,20 +99,8 @@ class LocalTimer:
 
     def time(self, probes: Sequence[Probe]) -> NDArray[np.float64]:
         """Time every probe with the fastest of its tiles, as tuning would choose it."""
-        cases = [LayerCase(in_network(probe.setting), probe.weight(self.seed)) for probe in probes]
+        cases = [LayerCase(probe.setting, probe.weight(self.seed)) for probe in probes]
         return time_cases(cases, threads=self.threads, target=self.target, cc=self.cc, seed=self.seed).seconds
-
-
-def in_network(setting: LayerSetting) -> LayerSetting:
-    """Return the setting to measure a layer at, so that it costs what it does inside a network.
-
-    Between layers with larger kernels the rows of a 1x1 convolution are one pixel of padding longer, and the kernels
-    run across row ends; alone it would have no padding and, on small maps, look up to twice as fast.
-    """
-    height, width = setting.size
-    if setting.kind != "conv" or setting.kernel != (1, 1) or setting.size == (1, 1):
-        return setting
-    return setting.model_copy(update={"size": (height, width + setting.stride[1])})
 
 
 def _open_table(path: str | Path, machine: Machine, threads: int, command: str) -> LatencyTable:

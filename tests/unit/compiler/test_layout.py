@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunemap.compiler.layout import planar_layout
+from prunemap.compiler.ir import Conv, Node
+from prunemap.compiler.layout import assign_layouts, phases_name, planar_layout
 from prunemap.compiler.memory import Life, place
+from prunemap.compiler.shapes import make_graph
+from prunemap.targets import X86_64_V4
 
 small = st.integers(0, 3)
 
@@ -25,6 +29,15 @@ def test_every_padded_element_lies_in_its_plane(channels: int, h: int, w: int, h
     assert layout.origin + layout.interior <= layout.plane, "whole vectors leave the plane"
     assert layout.has_halo == bool(outside or extra), "a halo that no kernel zeroes"
     assert (layout.plane // 16) % 2 == 1, "planes fall into the same cache sets"
+
+
+@given(st.integers(1, 2), st.integers(2, 20))
+def test_a_halo_asked_for_behind_a_1x1_widens_the_rows_of_its_stage(stride: int, size: int) -> None:
+    op = Conv(np.ones((3, 3, 1, 1), np.float32), np.zeros(3, np.float32), (stride, stride))
+    graph = make_graph({"x": (1, 3, size, size)}, ["y"], [Node("n", op, ("x",), "y")])
+    layouts = assign_layouts(graph, X86_64_V4, {"y": (0, 0, 0, 1)}).tensors
+    source = layouts["x"] if stride == 1 else layouts[phases_name("y")]
+    assert source.pitch == layouts["y"].pitch == graph.shapes["y"][3] + 1
 
 
 lives = st.lists(

@@ -16,9 +16,9 @@ from prunemap.core.value import read_json
 from prunemap.devices import allowed_cpus
 from prunemap.errors import InternalError, UserError
 from prunemap.latency import LocalTimer, Probe, make_probes, measure
-from prunemap.latency.measure import BATCH_FLOATS, BATCH_PROBES, in_network, split_batches
-from prunemap.latency.time_cases import check_outputs
+from prunemap.latency.measure import BATCH_FLOATS, BATCH_PROBES, split_batches
 from prunemap.latency.reference import compute_layer
+from prunemap.latency.time_cases import check_outputs
 
 MACHINE = Machine(cpu="synthetic", arch="none", cores=1, system="none", target="t", compiler="c")
 SETTINGS = [
@@ -168,11 +168,3 @@ def test_a_wrong_output_is_refused(damage: float) -> None:
     check_outputs([case], [x], [right])
     with pytest.raises(InternalError, match=r"8→8 at 8x8 with density 0\.5 is wrong"):
         check_outputs([case], [x], [(right * damage).astype(np.float32)])
-
-
-def test_a_1x1_is_measured_with_the_padding_it_has_in_a_network() -> None:
-    point = LayerSetting(kind="conv", in_channels=8, out_channels=8, stride=(2, 2), size=(14, 14))
-    assert in_network(point).size == (14, 16)
-    assert in_network(point).weight_shape == point.weight_shape
-    for setting in (SETTINGS[0], CASES[-1]):
-        assert in_network(setting) == setting

@@ -19,7 +19,7 @@ from prunemap.compiler.select import TileChoice
 from prunemap.compiler.tune import DEFAULT_TUNING, Tuning
 from prunemap.core.artifact import Manifest, TensorInfo
 from prunemap.core.files import sha256_of
-from prunemap.core.layer import LayerSpec
+from prunemap.core.layer import LayerSpec, Pads
 from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.target import Target

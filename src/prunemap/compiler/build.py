@@ -29,6 +29,7 @@ _FLAGS = (
     "-fvisibility=hidden",
     "-ffp-contract=fast",
     "-fno-math-errno",
+    "-fno-builtin-memset",
     "-Wall",
     "-Wno-unused-function",
     "-Wno-psabi",

@@ -56,6 +56,7 @@ def _conv_step(low: Lowering, node: Node, source: Tensor, residual: Tensor | Non
         in_=source,
         out=Tensor(node.output),
         residual=residual,
+        filters=best.choice.filters,
         pixels_outer=best.choice.pixels_outer,
         base=base,
         mask=low.mask(out),

@@ -141,6 +141,7 @@ class ConvStep(PackedStep):
     strips: int
     tile_strips: int
     by_rows: bool
+    filters: int
     pixels_outer: bool
     base: int
     mask: int

@@ -3,6 +3,7 @@
  * tile with NAME, FILTERS, ROWS, COLS and INDEX defined. A strip is an output row; COLS divides the width. */
 INLINE void NAME(_tile)(const conv_step *s, const conv_pointers *p, int group, int64_t place) {
   typedef float lanes __attribute__((vector_size(FILTERS * 4), aligned(4), may_alias));
+  typedef int32_t lanes_int __attribute__((vector_size(FILTERS * 4), aligned(4), may_alias));
   lanes acc[ROWS][COLS] = {0};
   int pitch = s->out->pitch;
   const float *x = p->in + place, *w = p->weights + (int64_t)p->starts[group] * FILTERS;
@@ -13,20 +14,38 @@ INLINE void NAME(_tile)(const conv_step *s, const conv_pointers *p, int group, i
     UNROLL for (int r = 0; r < ROWS; r++)
       UNROLL for (int c = 0; c < COLS; c++) acc[r][c] += weight * x[(int64_t)r * pitch + c];
   }
+  lanes bias = *(const lanes *)(p->bias + group * FILTERS), low = s->low - (lanes){0}, high = s->high - (lanes){0};
+  const int32_t *rows = p->rows + group * FILTERS;
   float pixels[ROWS * COLS][FILTERS];
+  if (p->residual)
+    for (int f = 0; f < FILTERS; f++) {
+      if (rows[f] < 0) continue;
+      const float *residual = p->residual + (int64_t)rows[f] * s->residual->plane + place;
+      UNROLL for (int r = 0; r < ROWS; r++)
+        UNROLL for (int c = 0; c < COLS; c++) pixels[r * COLS + c][f] = residual[(int64_t)r * pitch + c];
+    }
   UNROLL for (int r = 0; r < ROWS; r++)
-    UNROLL for (int c = 0; c < COLS; c++) *(lanes *)pixels[r * COLS + c] = acc[r][c];
-  for (int f = 0; f < FILTERS; f++) {
-    int row = p->rows[group * FILTERS + f];
-    if (row < 0) continue;
-    float bias = p->bias[group * FILTERS + f], *out = p->out + (int64_t)row * s->out->plane + place;
-    const float *residual = p->residual ? p->residual + (int64_t)row * s->residual->plane + place : 0;
-    for (int r = 0; r < ROWS; r++)
-      for (int c = 0; c < COLS; c++) {
-        float y = pixels[r * COLS + c][f] + bias;
-        if (residual) y += residual[(int64_t)r * pitch + c];
-        out[(int64_t)r * pitch + c] = f_clamp(y, s->low, s->high);
+    UNROLL for (int c = 0; c < COLS; c++) {
+      lanes *pixel = (lanes *)pixels[r * COLS + c], y = acc[r][c] + bias;
+      if (p->residual) y += *pixel;
+      y = (lanes)(((low > y) & (lanes_int)low) | (~(low > y) & (lanes_int)y));
+      *pixel = (lanes)(((high < y) & (lanes_int)high) | (~(high < y) & (lanes_int)y));
+    }
+  for (int f = 0; f < FILTERS; f += 4) {
+    UNROLL for (int r = 0; r < ROWS; r++) {
+      float *out = p->out + place + (int64_t)r * pitch;
+      int c = 0;
+      UNROLL for (; c + 4 <= COLS; c += 4) {
+        quad q[4];
+        UNROLL for (int i = 0; i < 4; i++) q[i] = *(quad *)(pixels[r * COLS + c + i] + f);
+        transpose_quads(q);
+        UNROLL for (int i = 0; i < 4; i++)
+          if (rows[f + i] >= 0) *(quad *)(out + (int64_t)rows[f + i] * s->out->plane + c) = q[i];
       }
+      UNROLL for (; c < COLS; c++)
+        UNROLL for (int i = 0; i < 4; i++)
+          if (rows[f + i] >= 0) out[(int64_t)rows[f + i] * s->out->plane + c] = pixels[r * COLS + c][f + i];
+    }
   }
 }
 

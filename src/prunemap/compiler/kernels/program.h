@@ -45,32 +45,40 @@ INLINE range share_of(int count, int thread, int threads) {
   return r;
 }
 
+/* Zero a few floats: there are many such places, and a call costs more than most of them (build.py keeps the compiler
+ * from making one). */
+INLINE void zero_floats(float *p, int count) {
+  int i = 0;
+  for (; i + LANES <= count; i += LANES) v_store(p + i, (vfloat){0});
+  for (; i < count; i++) p[i] = 0;
+}
+
 /* Zero what lies outside the interior: for kernels that write whole interiors, with the columns between rows masked. */
 static void zero_around_interior(const context *c, const tensor *t, int thread, int threads) {
   if (!t->halo) return;
   range planes = share_of(t->images * t->channels, thread, threads);
   for (int i = planes.begin; i < planes.end; i++) {
     float *plane = c->arena + t->at + (int64_t)i * t->plane;
-    memset(plane, 0, sizeof(float) * (size_t)t->origin);
+    zero_floats(plane, t->origin);
     int end = t->origin + t->interior;
-    memset(plane + end, 0, sizeof(float) * (size_t)(t->plane - end));
+    zero_floats(plane + end, t->plane - end);
   }
 }
 
 /* Zero what of a plane's interior lies below its last row; `pixels` is its origin. */
 INLINE void zero_below_rows(const tensor *t, float *pixels) {
   int end = t->height * t->pitch;
-  if (t->halo) memset(pixels + end, 0, sizeof(float) * (size_t)(t->interior - end));
+  if (t->halo) zero_floats(pixels + end, t->interior - end);
 }
 
 /* Zero a plane outside its rows: for kernels that write row by row. */
 INLINE void zero_around_rows(const tensor *t, float *plane) {
   if (!t->halo) return;
-  memset(plane, 0, sizeof(float) * (size_t)t->origin);
+  zero_floats(plane, t->origin);
   for (int y = 0; y + 1 < t->height; y++)
-    memset(plane + t->origin + y * t->pitch + t->width, 0, sizeof(float) * (size_t)(t->pitch - t->width));
+    zero_floats(plane + t->origin + y * t->pitch + t->width, t->pitch - t->width);
   int end = t->origin + (t->height - 1) * t->pitch + t->width;
-  memset(plane + end, 0, sizeof(float) * (size_t)(t->plane - end));
+  zero_floats(plane + end, t->plane - end);
 }
 
 static void zero_around_all_rows(const context *c, const tensor *t, int thread, int threads) {

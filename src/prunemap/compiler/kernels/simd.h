@@ -37,6 +37,14 @@ INLINE vfloat v_odd(vfloat a, vfloat b) { return __builtin_shufflevector(a, b, 1
 INLINE vfloat v_even(vfloat a, vfloat b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6); }
 INLINE vfloat v_odd(vfloat a, vfloat b) { return __builtin_shufflevector(a, b, 1, 3, 5, 7); }
 #endif
+/* Four floats of any machine, and 4 x 4 of them mirrored along the diagonal. */
+typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
+INLINE void transpose_quads(quad q[4]) {
+  quad a = __builtin_shufflevector(q[0], q[1], 0, 4, 1, 5), b = __builtin_shufflevector(q[0], q[1], 2, 6, 3, 7);
+  quad c = __builtin_shufflevector(q[2], q[3], 0, 4, 1, 5), d = __builtin_shufflevector(q[2], q[3], 2, 6, 3, 7);
+  q[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5), q[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+  q[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5), q[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+}
 /* A NaN in y stays a NaN. */
 INLINE vfloat v_clamp(vfloat y, float low, float high) {
   vfloat l = v_splat(low), h = v_splat(high);

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
@@ -19,6 +21,7 @@ from prunemap.pruning.device import channels_last, choose_device, device_of, pla
 from prunemap.pruning.evaluate import evaluate
 from prunemap.pruning.layers import evaluation_mode, prunable_modules
 from prunemap.pruning.masks import Masks, apply_masks, check_zeros
+from prunemap.pruning.replay import Replayed
 from prunemap.pruning.run_state import RunState, load_run, save_run, start_sha256
 from prunemap.pruning.train_config import EpochRecord, History, TrainConfig, learning_rate
 from prunemap.pruning.train_progress import TrainProgress, show_training
@@ -57,9 +60,7 @@ def train(
         masks = {name: mask.to(device) for name, mask in masks.items()}
         _check_fits(module, dataset)
         apply_masks(module, masks)
-        optimizer = SGD(
-            module.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=True
-        )
+        optimizer = _make_optimizer(module, config)
         state = RunState(dataset=dataset.name, start_sha256=start_sha256(module, masks), history=History(config=config))
         if resume and path is not None and path.exists():
             state = load_run(path, state, module, optimizer)
@@ -97,6 +98,7 @@ class _Run:
     def train_epoch(self, epoch: int, progress: TrainProgress) -> EpochRecord:
         """Train one epoch, counted from 0, and measure the held-out accuracy."""
         total, lr = 0.0, 0.0
+        self.module.train()
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.config.seed * EPOCHS_PER_SEED + epoch)
             for step, batch in enumerate(self.batches(epoch), start=epoch * self.steps):
@@ -121,8 +123,15 @@ class _Run:
 
     def train_step(self, batch: TensorBatch, lr: float) -> float:
         """Take one step of the optimizer; return the loss before it."""
-        self.optimizer.param_groups[0]["lr"] = lr
-        self.module.train()
+        _set_learning_rate(self.optimizer, lr)
+        return self._step(batch).item()
+
+    @cached_property
+    def _step(self) -> Callable[[TensorBatch], Tensor]:
+        return Replayed(self.update) if self.device.type == "cuda" else self.update
+
+    def update(self, batch: TensorBatch) -> Tensor:
+        """Forward, backward, and a step at the learning rate that is set; return the loss."""
         bfloat16 = uses_bfloat16(self.config.precision, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bfloat16):
             outputs = self.module(batch.images)
@@ -131,7 +140,7 @@ class _Run:
         torch.autograd.backward(loss)
         self.optimizer.step()
         self.mask()
-        return loss.item()
+        return loss.detach()
 
     @torch.no_grad()
     def mask(self) -> None:
@@ -140,6 +149,28 @@ class _Run:
         for name, layer in prunable_modules(self.module).items():
             if name in self.masks:
                 self.optimizer.state[layer.weight]["momentum_buffer"].masked_fill_(~self.masks[name], 0.0)
+
+
+def _make_optimizer(module: nn.Module, config: TrainConfig) -> SGD:
+    """Return the optimizer; on a GPU the fused one, the only one that reads its learning rate from memory."""
+    device = device_of(module)
+    fused = device.type == "cuda"
+    return SGD(
+        module.parameters(),
+        torch.tensor(config.lr, device=device) if fused else config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=True,
+        fused=fused or None,
+    )
+
+
+def _set_learning_rate(optimizer: SGD, lr: float) -> None:
+    group = optimizer.param_groups[0]
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(lr)
+    else:
+        group["lr"] = lr
 
 
 def _check_fits(module: nn.Module, dataset: Dataset) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from prunemap.core.plan import Plan
 from prunemap.datasets import Dataset
 from prunemap.datasets.memory import MemoryImages
 from prunemap.errors import UserError
-from prunemap.pruning import TrainConfig, train
+from prunemap.pruning import TrainConfig, list_layers, prune, train
 from prunemap.pruning.batches import ResidentImages, training_batches
 from prunemap.pruning.device import choose_device, device_of, placed, uses_bfloat16
 
@@ -44,6 +48,27 @@ def test_a_gpu_that_is_not_there_stops_training_before_it_begins(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="torch finds no GPU"):
         train(net, data, TrainConfig(epochs=2, device="cuda"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("masked", [False, True])
+def test_training_on_a_gpu_is_training_on_the_cpu(
+    make_net: Callable[[], nn.Module], make_plan: Callable[..., Plan], data: Dataset, tmp_path: Path, masked: bool
+) -> None:
+    """In float32 without dropout, where a wrong step would show after a few epochs."""
+    config = TrainConfig(epochs=3, batch_size=24, lr=0.05, warmup_epochs=0.5, precision="float32")
+    nets, histories = [make_net() for _ in range(2)], []
+    for net, device in zip(nets, ("cpu", "cuda"), strict=True):
+        net.dropout = nn.Identity()
+        example = torch.zeros(1, 1, 8, 8)
+        masks = prune(net, make_plan(list_layers(net, example), "unstructured", 0.5), example) if masked else {}
+        settings = config.model_copy(update={"device": device})
+        histories.append(train(net, data, settings, masks=masks, checkpoint=tmp_path / device))
+        assert device_of(net) == CPU
+    for cpu, gpu in zip(*(history.epochs for history in histories), strict=True):
+        assert gpu.loss == pytest.approx(cpu.loss, rel=0.02)
+    for name, value in nets[0].state_dict().items():
+        torch.testing.assert_close(nets[1].state_dict()[name].float(), value.float(), rtol=0.05, atol=0.02)
 
 
 def test_a_module_is_moved_back(net: nn.Module) -> None:

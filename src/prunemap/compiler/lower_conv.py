@@ -14,13 +14,12 @@ from prunemap.compiler.lower_depthwise import depthwise_step
 from prunemap.compiler.lowering import Index, Lowering
 from prunemap.compiler.program import (
     ConvStep,
-    IndexType,
     PhasesStep,
     Step,
+    StepType,
     Symbol,
     Tensor,
     conv_lanes_tile,
-    conv_masked_tile,
     conv_tile,
 )
 from prunemap.compiler.select import TileChoice, conv_candidates
@@ -49,8 +48,8 @@ def _conv_step(low: Lowering, node: Node, source: Tensor, residual: Tensor | Non
     offsets = _offsets(low, node, source, best.grouping)
     base = int(offsets.min(initial=0))
     pack_fields = _masked_fields if best.choice.masked else _group_fields
-    fields, index = pack_fields(low, op, best.grouping, offsets - base)
-    tile = _conv_tiles(low, best.choice, out, index)
+    fields, steps = pack_fields(low, op, best.grouping, offsets - base, low.layout(source.name).plane)
+    tile = _conv_tiles(low, best.choice, out, steps)
     low.choose(node, tile["full"].name, op.weight, fields.pop("stored"))
     return ConvStep(
         in_=source,
@@ -78,39 +77,37 @@ def _offsets(low: Lowering, node: Node, source: Tensor, grouping: Grouping) -> N
 
 
 def _group_fields(
-    low: Lowering, op: Conv, grouping: Grouping, offsets: NDArray[np.int64]
-) -> tuple[dict[str, Any], IndexType]:
+    low: Lowering, op: Conv, grouping: Grouping, offsets: NDArray[np.int64], plane: int
+) -> tuple[dict[str, Any], StepType]:
     kept = low.kept(op.weight)
     packed = pack(op.weight.reshape(kept.shape), kept, grouping)
     group = np.repeat(np.arange(len(packed.rows)), np.diff(packed.starts))
     packed, keys = reorder_units(packed, offsets[group, packed.columns])
-    steps = _steps(keys, packed.starts)
-    return {**low.packed_fields(packed, steps, op.bias, op.clamp), "stored": packed.weights.size}, steps.dtype
+    steps, step_type = _steps(keys, packed.starts, plane)
+    return {**low.packed_fields(packed, steps, op.bias, op.clamp), "stored": packed.weights.size}, step_type
 
 
 def _masked_fields(
-    low: Lowering, op: Conv, grouping: Grouping, offsets: NDArray[np.int64]
-) -> tuple[dict[str, Any], IndexType]:
+    low: Lowering, op: Conv, grouping: Grouping, offsets: NDArray[np.int64], plane: int
+) -> tuple[dict[str, Any], StepType]:
     kept = low.kept(op.weight)
     packed = pack_runs(op.weight.reshape(kept.shape), kept, grouping, offsets)
     group = np.repeat(np.arange(len(packed.rows)), np.diff(packed.starts))
     runs = np.concatenate(([0], np.cumsum(packed.counts.ravel(), dtype=np.int64)))
-    steps = _steps(offsets[group, packed.columns], runs)
+    steps, step_type = _steps(offsets[group, packed.columns], runs, plane)
     fields = low.packed_fields(packed, steps, op.bias, op.clamp)
     fields |= {"counts": low.blob.add(packed.counts), "weight_starts": low.blob.add(packed.weight_starts)}
-    return {**fields, "stored": packed.weights.size}, steps.dtype
+    return {**fields, "stored": packed.weights.size}, step_type
 
 
-def _conv_tiles(low: Lowering, choice: TileChoice, out: Layout, index: IndexType) -> dict[str, Any]:
+def _conv_tiles(low: Lowering, choice: TileChoice, out: Layout, steps: StepType) -> dict[str, Any]:
     """The fields of a conv step that say which tiles run it."""
     strips, tile = (out.size[0], choice.rows) if choice.in_lanes else (out.vectors, choice.vectors)
 
     def make(size: int) -> Symbol:
         if choice.in_lanes:
-            return low.tile(conv_lanes_tile(choice.filters, size, choice.cols, index))
-        if choice.masked:
-            return low.tile(conv_masked_tile(choice.filters, size, index))
-        return low.tile(conv_tile(choice.filters, size, index))
+            return low.tile(conv_lanes_tile(choice.filters, size, choice.cols, steps))
+        return low.tile(conv_tile(choice.filters, size, steps, choice.masked))
 
     return {
         "full": make(tile),
@@ -121,9 +118,13 @@ def _conv_tiles(low: Lowering, choice: TileChoice, out: Layout, index: IndexType
     }
 
 
-def _steps(offsets: NDArray[np.int64], starts: NDArray[np.int64] | NDArray[np.int32]) -> Index:
+def _steps(
+    offsets: NDArray[np.int64], starts: NDArray[np.int64] | NDArray[np.int32], plane: int
+) -> tuple[Index, StepType]:
     """Return every unit's step from the one before it in its list, from 0 for the first; ``starts``: of the lists."""
     steps = np.diff(offsets, prepend=0)
     first = starts[:-1][np.diff(starts) > 0]
     steps[first] = offsets[first]
-    return smallest_index(steps)
+    in_channels = not (steps % plane).any()  # of a 1x1 conv
+    stored = smallest_index(steps // plane if in_channels else steps)
+    return stored, StepType(stored.dtype, in_channels)

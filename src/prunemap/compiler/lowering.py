@@ -19,7 +19,7 @@ from prunemap.core.artifact import KernelChoice
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.target import Target
 
-Index = NDArray[np.uint16] | NDArray[np.int32]
+Index = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]
 
 
 @dataclass

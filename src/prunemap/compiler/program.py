@@ -18,7 +18,7 @@ from prunemap.core.artifact import KernelChoice
 
 NONE = -1
 IndexType = np.dtype[Any]
-"""uint16 or int32, as small as the values allow."""
+"""uint8, uint16 or int32, as small as the values allow."""
 _ALIGNMENT = 64
 
 
@@ -56,23 +56,33 @@ class Tile:
     defines: tuple[tuple[str, str | int], ...]
 
 
-def conv_tile(filters: int, vectors: int, index: IndexType) -> Tile:
-    """A tile of conv.h, such as f32_conv_8x3_i16."""
-    symbol = f"f32_conv_{filters}x{vectors}_{_short(index)}"
-    return Tile(symbol, "conv_tile.h", (("FILTERS", filters), ("VECTORS", vectors), ("INDEX", _c_type(index))))
+@dataclass(frozen=True)
+class StepType:
+    """How the steps from one kept unit of a conv to the next are stored: in floats, or in whole channels."""
+
+    dtype: IndexType
+    in_channels: bool
+
+    def __str__(self) -> str:
+        return f"{'c' if self.in_channels else 'i'}{8 * self.dtype.itemsize}"
+
+    @property
+    def defines(self) -> tuple[tuple[str, str | int], ...]:
+        """What a tile must be told."""
+        return ("INDEX", _c_type(self.dtype)), ("STEP", "s->in->plane" if self.in_channels else 1)
 
 
-def conv_masked_tile(filters: int, vectors: int, index: IndexType) -> Tile:
-    """A tile of conv.h for mask runs, such as f32_conv_masked_4x6_i16."""
-    symbol = f"f32_conv_masked_{filters}x{vectors}_{_short(index)}"
-    return Tile(symbol, "conv_masked_tile.h", (("FILTERS", filters), ("VECTORS", vectors), ("INDEX", _c_type(index))))
+def conv_tile(filters: int, vectors: int, steps: StepType, masked: bool = False) -> Tile:
+    """A tile of conv.h, such as f32_conv_8x3_i16, or for mask runs, such as f32_conv_masked_4x6_c8."""
+    kind = "conv_masked" if masked else "conv"
+    sizes = (("FILTERS", filters), ("VECTORS", vectors), *steps.defines)
+    return Tile(f"f32_{kind}_{filters}x{vectors}_{steps}", f"{kind}_tile.h", sizes)
 
 
-def conv_lanes_tile(filters: int, rows: int, cols: int, index: IndexType) -> Tile:
+def conv_lanes_tile(filters: int, rows: int, cols: int, steps: StepType) -> Tile:
     """A tile of conv.h with filters in the lanes, such as f32_conv_lanes_16x2x14_i16."""
-    symbol = f"f32_conv_lanes_{filters}x{rows}x{cols}_{_short(index)}"
-    sizes = (("FILTERS", filters), ("ROWS", rows), ("COLS", cols), ("INDEX", _c_type(index)))
-    return Tile(symbol, "conv_lanes_tile.h", sizes)
+    sizes = (("FILTERS", filters), ("ROWS", rows), ("COLS", cols), *steps.defines)
+    return Tile(f"f32_conv_lanes_{filters}x{rows}x{cols}_{steps}", "conv_lanes_tile.h", sizes)
 
 
 def linear_tile(filters: int, index: IndexType) -> Tile:
@@ -96,7 +106,7 @@ def _short(index: IndexType) -> str:
 
 
 def _c_type(index: IndexType) -> str:
-    return {2: "uint16_t", 4: "int32_t"}[index.itemsize]
+    return {1: "uint8_t", 2: "uint16_t", 4: "int32_t"}[index.itemsize]
 
 
 @dataclass(frozen=True)

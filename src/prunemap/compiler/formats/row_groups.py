@@ -106,10 +106,12 @@ def reorder_units(packed: RowGroups, keys: NDArray[np.int64]) -> tuple[RowGroups
     return replace(packed, columns=packed.columns[order], weights=packed.weights[order]), keys[order]
 
 
-def smallest_index(values: NDArray[np.int64]) -> NDArray[np.uint16] | NDArray[np.int32]:
-    """Return the values in 16 bits if they fit, else in 32."""
-    fits = values.size == 0 or (values.min() >= 0 and values.max() <= np.iinfo(np.uint16).max)
-    return values.astype(np.uint16) if fits else values.astype(np.int32)
+def smallest_index(values: NDArray[np.int64]) -> NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]:
+    """Return the values in 8 or 16 bits without a sign if they fit, else in 32."""
+    least, most = values.min(initial=0), values.max(initial=0)
+    if least < 0 or most > np.iinfo(np.uint16).max:
+        return values.astype(np.int32)
+    return values.astype(np.uint8) if most <= np.iinfo(np.uint8).max else values.astype(np.uint16)
 
 
 def pack(matrix: Array, kept: NDArray[np.bool_], grouping: Grouping) -> RowGroups:

@@ -1,6 +1,6 @@
 /* The other family of conv.h: filters in the lanes, for maps that do not fill vectors of pixels. One register tile is
  * ROWS x COLS pixels x FILTERS lanes: a unit loads its FILTERS weights once, every pixel is broadcast. Included once per
- * tile with NAME, FILTERS, ROWS, COLS and INDEX defined. A strip is an output row; COLS divides the width. */
+ * tile with NAME, FILTERS, ROWS, COLS, INDEX and STEP defined. A strip is an output row; COLS divides the width. */
 INLINE void NAME(_tile)(const conv_step *s, const conv_pointers *p, int group, int64_t place) {
   typedef float lanes __attribute__((vector_size(FILTERS * 4), aligned(4), may_alias));
   typedef int32_t lanes_int __attribute__((vector_size(FILTERS * 4), aligned(4), may_alias));
@@ -9,7 +9,7 @@ INLINE void NAME(_tile)(const conv_step *s, const conv_pointers *p, int group, i
   const float *x = p->in + place, *w = p->weights + (int64_t)p->starts[group] * FILTERS;
   const INDEX *steps = (const INDEX *)p->indices;
   for (int u = p->starts[group]; u < p->starts[group + 1]; u++, w += FILTERS) {
-    x += steps[u];
+    x += (int64_t)steps[u] * STEP;
     lanes weight = *(const lanes *)w;
     UNROLL for (int r = 0; r < ROWS; r++)
       UNROLL for (int c = 0; c < COLS; c++) acc[r][c] += weight * x[(int64_t)r * pitch + c];
@@ -66,3 +66,4 @@ static void NAME()(const conv_step *s, const conv_pointers *p, range groups, ran
 #undef ROWS
 #undef COLS
 #undef INDEX
+#undef STEP

@@ -13,3 +13,4 @@ static void NAME()(const conv_step *s, const conv_pointers *p, range groups, ran
 #undef FILTERS
 #undef VECTORS
 #undef INDEX
+#undef STEP

@@ -1,5 +1,5 @@
-/* One register tile of conv.h for mask runs, FILTERS x VECTORS; included once per tile with NAME, FILTERS, VECTORS and
- * INDEX defined. Rows of a group need not be alike: units kept by the same rows follow one another, so each of the
+/* One register tile of conv.h for mask runs, FILTERS x VECTORS; included once per tile with NAME, FILTERS, VECTORS,
+ * INDEX and STEP defined. Rows of a group need not be alike: units kept by the same rows follow one another, so each of the
  * 2^FILTERS - 1 loops knows which accumulators it feeds. The steps of each run start at the lowest offset again. */
 INLINE void NAME(_tile)(const conv_step *s, const conv_pointers *p, int group, int64_t place) {
   vfloat acc[FILTERS][VECTORS];
@@ -11,7 +11,7 @@ INLINE void NAME(_tile)(const conv_step *s, const conv_pointers *p, int group, i
   UNROLL for (int mask = 1; mask < 1 << FILTERS; mask++) {
     const float *x = p->in + place;
     for (int n = *counts++; n > 0; n--) {
-      x += *steps++;
+      x += (int64_t)*steps++ * STEP;
       vfloat xs[VECTORS];
       UNROLL for (int v = 0; v < VECTORS; v++) xs[v] = v_load(x + v * LANES);
       UNROLL for (int f = 0; f < FILTERS; f++) {

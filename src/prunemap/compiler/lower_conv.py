@@ -24,6 +24,9 @@ from prunemap.compiler.program import (
 )
 from prunemap.compiler.select import TileChoice, conv_candidates
 
+_WHY_DENSE = {True: "the plan says so", False: "its zeros do not pay: dense is faster"}
+"""By whether a plan pins the layer."""
+
 
 def conv_steps(low: Lowering, node: Node, source: Tensor, residual: Tensor | None = None) -> list[Step]:
     """Return the steps of a conv: of a strided one, first the cut into phases."""
@@ -45,12 +48,15 @@ def _conv_step(low: Lowering, node: Node, source: Tensor, residual: Tensor | Non
     out, kept = low.layout(node.output), low.kept(op.weight)
     layouts = (low.layout(source.name), out)
     best = low.pick(node, conv_candidates(op, kept, layouts, low.target, low.schemes.get(node.name)))
+    if best.choice.dense:
+        kept = np.ones_like(kept)
     offsets = _offsets(low, node, source, best.grouping)
     base = int(offsets.min(initial=0))
     pack_fields = _masked_fields if best.choice.masked else _group_fields
-    fields, steps = pack_fields(low, op, best.grouping, offsets - base, low.layout(source.name).plane)
+    fields, steps = pack_fields(low, op, kept, best.grouping, offsets - base, low.layout(source.name).plane)
     tile = _conv_tiles(low, best.choice, out, steps)
-    low.choose(node, tile["full"].name, op.weight, fields.pop("stored"))
+    reason = _WHY_DENSE[node.name in low.schemes] if best.choice.dense else ""
+    low.choose(node, tile["full"].name, op.weight, fields.pop("stored"), reason)
     return ConvStep(
         in_=source,
         out=Tensor(node.output),
@@ -77,9 +83,8 @@ def _offsets(low: Lowering, node: Node, source: Tensor, grouping: Grouping) -> N
 
 
 def _group_fields(
-    low: Lowering, op: Conv, grouping: Grouping, offsets: NDArray[np.int64], plane: int
+    low: Lowering, op: Conv, kept: NDArray[np.bool_], grouping: Grouping, offsets: NDArray[np.int64], plane: int
 ) -> tuple[dict[str, Any], StepType]:
-    kept = low.kept(op.weight)
     packed = pack(op.weight.reshape(kept.shape), kept, grouping)
     group = np.repeat(np.arange(len(packed.rows)), np.diff(packed.starts))
     packed, keys = reorder_units(packed, offsets[group, packed.columns])
@@ -88,9 +93,8 @@ def _group_fields(
 
 
 def _masked_fields(
-    low: Lowering, op: Conv, grouping: Grouping, offsets: NDArray[np.int64], plane: int
+    low: Lowering, op: Conv, kept: NDArray[np.bool_], grouping: Grouping, offsets: NDArray[np.int64], plane: int
 ) -> tuple[dict[str, Any], StepType]:
-    kept = low.kept(op.weight)
     packed = pack_runs(op.weight.reshape(kept.shape), kept, grouping, offsets)
     group = np.repeat(np.arange(len(packed.rows)), np.diff(packed.starts))
     runs = np.concatenate(([0], np.cumsum(packed.counts.ravel(), dtype=np.int64)))

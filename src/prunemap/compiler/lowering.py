@@ -75,8 +75,12 @@ class Lowering:
         return matrix != 0 if self.detect else np.ones(matrix.shape, bool)
 
     def choose(self, node: Node, kernel: str, weight: Array, stored: int, reason: str = "") -> None:
-        """Note what runs a node."""
+        """Note what runs a node, and why densely if it does."""
         scheme, density = str(self.scheme_of(node, weight)), float(np.count_nonzero(weight) / weight.size)
+        if density == 1:
+            reason = "it has no zeros"
+        elif not self.detect:
+            reason = "its zeros are not used, as asked"
         self.choices.append(KernelChoice(node.name, kernel, scheme, density, stored, reason))
 
     def positions(self, node: Node) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from prunemap.compiler.formats import Grouping, group_rows, masks_of
 from prunemap.compiler.ir import Conv
 from prunemap.compiler.layout import Layout
-from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.target import Target
 
 LINEAR_HEIGHTS = (64, 32, 16, 8, 4)
@@ -22,14 +22,16 @@ _STORE_UNITS = 3
 """What the start and the store of a tile cost, in kept units."""
 _PEAK_LANES = 16
 """fp32 multiply-adds per cycle that the model assumes; only ratios matter."""
-_SCALAR_STORE = 1.2
-"""Cycles per value stored one by one, when filters are in the lanes."""
+_TRANSPOSED_STORE = 0.8
+"""Cycles per value stored, when filters are in the lanes."""
 _MASKED_HEIGHTS = (2, 4)
 _RUN_CYCLES = 3
 """What the loop over one run of a masked tile costs beside its units."""
 _LEAST_LANES, _LEAST_COLS = 8, 4
 _WORTH_TRYING = 1.5
 """A height that the model says is slower than the best by more is not measured."""
+_LEAST_DENSITY = 0.3
+"""Below it no dense tile is worth trying."""
 _L2_SHARE = 0.9
 """Part of the L2 cache that a layer's input may take and still be read from there by every row group."""
 
@@ -48,6 +50,8 @@ class TileChoice:
     pixels_outer: bool = False
     masked: bool = False
     """Whether every unit stores only the weights of the rows that keep it."""
+    dense: bool = False
+    """Whether the zeros are stored too."""
 
     @property
     def in_lanes(self) -> bool:
@@ -81,26 +85,45 @@ def conv_candidates(
     """Return the tiles that can run a conv, best first.
 
     Args:
-        kept: which weights are stored, (O, columns).
+        kept: which weights must be stored, (O, columns).
         layouts: of the input (or its phases) and of the output.
-        scheme: pinned by a plan: only heights that fit its blocks.
+        scheme: pinned by a plan: only tiles that follow it.
     """
     source, out = layouts
+    candidates = _candidates(op, kept, source, out, target)
+    if scheme == DENSE or (np.count_nonzero(kept) > _LEAST_DENSITY * kept.size and not kept.all()):
+        every = _candidates(op, np.ones_like(kept), source, out, target)
+        candidates += [replace(each, choice=replace(each.choice, dense=True)) for each in every]
+    candidates = [each for each in candidates if scheme is None or follows(each.choice, scheme)]
+    cost = {id(each): _conv_cycles(each, out) for each in candidates}
+    candidates.sort(key=lambda each: cost[id(each)])
+    least = cost[id(candidates[0])]
+    return [each for each in candidates if cost[id(each)] <= _WORTH_TRYING * least][:MAX_TILES]
+
+
+def _candidates(op: Conv, kept: NDArray[np.bool_], source: Layout, out: Layout, target: Target) -> list[Candidate]:
     candidates = []
-    for height in _heights(target, scheme):
+    for height, _ in target.tiles:
         grouping = group_rows(kept, height, op.groups)
         order = _pixels_outer(grouping, source, target)
         unit_rows = _unit_rows(grouping, kept)
         shapes = [*_pixel_tiles(height, out, target), *_lane_tiles(height, out, target)]
         shapes += [replace(tile, masked=True) for tile in _pixel_tiles(height, out, target) if unit_rows]
         for shape in shapes:
+            counts = unit_rows if shape.masked else ()
             candidates += [
-                Candidate(replace(shape, pixels_outer=outer), grouping, unit_rows) for outer in (order, not order)
+                Candidate(replace(shape, pixels_outer=outer), grouping, counts) for outer in (order, not order)
             ]
-    cost = {id(each): _conv_cycles(each, out) for each in candidates}
-    candidates.sort(key=lambda each: cost[id(each)])
-    least = cost[id(candidates[0])]
-    return [each for each in candidates if cost[id(each)] <= _WORTH_TRYING * least][:MAX_TILES]
+    return candidates
+
+
+def follows(choice: TileChoice, scheme: SchemeSpec) -> bool:
+    """Whether a tile runs weights as the scheme that a plan pins."""
+    if choice.dense or scheme == DENSE:
+        return choice.dense and scheme == DENSE
+    if scheme.name in ("unstructured", "pattern"):
+        return choice.filters == 1 or choice.masked
+    return scheme.block is None or choice.filters <= scheme.block[0]
 
 
 def _pixel_tiles(height: int, out: Layout, target: Target) -> list[TileChoice]:
@@ -134,17 +157,6 @@ def _pixels_outer(grouping: Grouping, source: Layout, target: Target) -> bool:
     return input_bytes > _L2_SHARE * target.l2_bytes and weight_bytes <= input_bytes
 
 
-def _heights(target: Target, scheme: SchemeSpec | None) -> list[int]:
-    heights = [filters for filters, _ in target.tiles]
-    if scheme is None or scheme.name == "dense":
-        return heights
-    if scheme.name in ("unstructured", "pattern"):
-        return [1]
-    if scheme.block is None:
-        return heights
-    return [f for f in heights if f <= scheme.block[0]]
-
-
 def _conv_cycles(candidate: Candidate, out: Layout) -> float:
     """What the model says a layer takes, but for the order of the loops."""
     choice, grouping = candidate.choice, candidate.grouping
@@ -152,7 +164,7 @@ def _conv_cycles(candidate: Candidate, out: Layout) -> float:
         pixels = choice.rows * choice.cols
         unit = max(pixels * choice.filters / _PEAK_LANES, 0.75 * pixels) + 1.5  # every pixel is broadcast
         tiles = -(-out.size[0] // choice.rows) * (out.size[1] // choice.cols)
-        return tiles * (grouping.units * unit + len(grouping.groups) * pixels * choice.filters * _SCALAR_STORE)
+        return tiles * (grouping.units * unit + len(grouping.groups) * pixels * choice.filters * _TRANSPOSED_STORE)
     tiles = -(-out.vectors // choice.vectors)
     scale = out.lanes / _PEAK_LANES  # a multiply-add of all lanes takes a cycle at 16, half a cycle at 8
     stores = len(grouping.groups) * _STORE_UNITS * tile_cycles(choice.filters, choice.vectors)

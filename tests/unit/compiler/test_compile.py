@@ -51,7 +51,11 @@ def test_structure_is_found_and_a_plan_pins_it(path: Path) -> None:
     assert found.scheme == "punched:4x2" and found.kernel.startswith("f32_conv_4x")
     assert dense.scheme == "dense" and dense.stored_weights >= 8 * 72 > found.stored_weights
     pinned = layer(compile_model(path, plan=plan_for(path, "unstructured"), tune=None))
-    assert pinned.scheme == "unstructured" and pinned.kernel.startswith("f32_conv_1x")
+    assert pinned.scheme == "unstructured" and pinned.kernel.startswith(("f32_conv_1x", "f32_conv_masked"))
+    assert pinned.stored_weights == found.density * 8 * 72
+    pinned = layer(compile_model(path, plan=plan_for(path, "dense"), tune=None))
+    assert pinned.stored_weights >= 8 * 72 and pinned.reason == "the plan says so"
+    assert found.reason == "" and dense.reason == "its zeros are not used, as asked"
 
 
 @pytest.mark.parametrize(

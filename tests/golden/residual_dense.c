@@ -27,16 +27,16 @@
 #define FILTERS 16
 #define INDEX uint8_t
 #include "linear_tile.h"
-static const tensor t0 = {.at = 0, .image = 1920, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_2_out */
-static const tensor t1 = {.at = 1984, .image = 1920, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_5_out */
-static const tensor t2 = {.at = 3968, .image = 1920, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_9_out */
-static const tensor t3 = {.at = 0, .image = 1664, .images = 1, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 0, .plane = 208, .interior = 208, .halo = 1}; /* clip_11_out */
-static const tensor t4 = {.at = 0, .image = 1536, .images = 1, .channels = 32, .height = 4, .width = 3, .pitch = 4, .origin = 5, .plane = 48, .interior = 16, .halo = 1}; /* down_out phases */
-static const tensor t5 = {.at = 1984, .image = 720, .images = 1, .channels = 3, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* x */
-static const tensor t6 = {.at = 1728, .image = 384, .images = 1, .channels = 8, .height = 8, .width = 6, .pitch = 6, .origin = 0, .plane = 48, .interior = 48, .halo = 0}; /* maxpool_12_out */
-static const tensor t7 = {.at = 1600, .image = 192, .images = 1, .channels = 12, .height = 4, .width = 3, .pitch = 4, .origin = 0, .plane = 16, .interior = 16, .halo = 1}; /* down_out */
-static const tensor t8 = {.at = 0, .image = 12, .images = 1, .channels = 12, .height = 1, .width = 1, .pitch = 1, .origin = 0, .plane = 1, .interior = 1, .halo = 0}; /* globalaveragepool_14_out */
-static const tensor t9 = {.at = 80, .image = 10, .images = 1, .channels = 10, .height = 1, .width = 1, .pitch = 1, .origin = 0, .plane = 1, .interior = 1, .halo = 0}; /* fc_out */
+static const tensor t0 = {.at = 0, .image = 0, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_2_out */
+static const tensor t1 = {.at = 1984, .image = 0, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_5_out */
+static const tensor t2 = {.at = 3968, .image = 0, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_9_out */
+static const tensor t3 = {.at = 0, .image = 0, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 0, .plane = 208, .interior = 208, .halo = 1}; /* clip_11_out */
+static const tensor t4 = {.at = 0, .image = 0, .channels = 32, .height = 4, .width = 3, .pitch = 4, .origin = 5, .plane = 48, .interior = 16, .halo = 1}; /* down_out phases */
+static const tensor t5 = {.at = 1984, .image = 0, .channels = 3, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* x */
+static const tensor t6 = {.at = 1728, .image = 0, .channels = 8, .height = 8, .width = 6, .pitch = 6, .origin = 0, .plane = 48, .interior = 48, .halo = 0}; /* maxpool_12_out */
+static const tensor t7 = {.at = 1600, .image = 0, .channels = 12, .height = 4, .width = 3, .pitch = 4, .origin = 0, .plane = 16, .interior = 16, .halo = 1}; /* down_out */
+static const tensor t8 = {.at = 0, .image = 0, .channels = 12, .height = 1, .width = 1, .pitch = 1, .origin = 0, .plane = 1, .interior = 1, .halo = 0}; /* globalaveragepool_14_out */
+static const tensor t9 = {.at = 80, .image = 0, .channels = 10, .height = 1, .width = 1, .pitch = 1, .origin = 0, .plane = 1, .interior = 1, .halo = 0}; /* fc_out */
 static const copy_step s0 = {.map = &t5, .index = 0};
 static const conv_step s1 = {.in = &t5, .out = &t0, .residual = 0, .weights = 192, .bias = 1088, .low = 0.0f, .high = __builtin_inff(), .groups = 1, .rows = 0, .starts = 64, .indices = 128, .full = f32_conv_8x2_i8, .tail = f32_conv_8x1_i8, .strips = 13, .tile_strips = 2, .by_rows = 0, .filters = 8, .pixels_outer = 0, .base = -14, .mask = 1152, .weight_starts = -1, .counts = -1};
 static const conv_step s2 = {.in = &t0, .out = &t1, .residual = 0, .weights = 2176, .bias = 4480, .low = 0.0f, .high = __builtin_inff(), .groups = 1, .rows = 0, .starts = 1984, .indices = 2048, .full = f32_conv_8x2_i8, .tail = f32_conv_8x1_i8, .strips = 13, .tile_strips = 2, .by_rows = 0, .filters = 8, .pixels_outer = 0, .base = -14, .mask = 1152, .weight_starts = -1, .counts = -1};
@@ -61,7 +61,10 @@ static const program_step steps[] = {
     {f32_linear, &s9, 7},
     {f32_copy_out, &s10, 9},
 };
-enum { STEPS = 11, SLOTS = 10 };
+static const image_loop loops[] = {
+    {11, 1, 1},
+};
+enum { LOOPS = 1, SLOTS = 10 };
 #define ARENA_FLOATS 5952LL
 #define SCRATCH_FLOATS 0LL
 #include "engine.h"

@@ -7,7 +7,24 @@ from itertools import product
 
 import numpy as np
 
-from prunemap.compiler.ir import ANY, Array, Conv, Graph, Linear, MaxPool, Node, Range, Shape
+from prunemap.compiler.ir import (
+    ANY,
+    Add,
+    Affine,
+    Array,
+    AveragePool,
+    Conv,
+    Flatten,
+    GlobalAveragePool,
+    Graph,
+    Identity,
+    Linear,
+    MaxPool,
+    Node,
+    Op,
+    Range,
+    Shape,
+)
 from prunemap.compiler.lower import lower
 from prunemap.compiler.select import TileChoice
 from prunemap.compiler.shapes import make_graph
@@ -156,6 +173,50 @@ def make_chain_graph(seed: int = 0) -> tuple[Graph, dict[str, Array]]:
         )
         nodes += [pool, last]
         outputs += [tensor, last.output]
+    graph = make_graph(shapes, outputs, nodes)
+    return graph, {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+
+
+def make_batch_graph(seed: int = 0) -> tuple[Graph, dict[str, Array]]:
+    """Return a graph whose images take turns between steps that see all of them at once.
+
+    Maps and vectors are read on both sides of such a step; outputs are made before, in and behind it; inputs are read
+    first behind it, in it, by nobody, are outputs themselves, or have another number of images.
+    """
+    rng = np.random.default_rng(seed)
+    shapes = {"x": (3, 4, 9, 11), "late": (3, 4, 9, 11), "vector": (3, 6), "pair": (2, 4, 9, 11), "other": (2, 3)}
+    shapes |= {"unread": (1, 5), "passed": (3, 7, 4, 4)}
+
+    def conv(outputs: int, inputs: int, k: int, stride: tuple[int, int] = (1, 1), groups: int = 1) -> Conv:
+        weight = rng.standard_normal((outputs, inputs // groups, k, k), np.float32) / k
+        return Conv(weight, rng.standard_normal(outputs, np.float32), stride, (k // 2,) * 4, groups=groups)
+
+    def linear(outputs: int, inputs: int) -> Linear:
+        weight = rng.standard_normal((outputs, inputs), np.float32) / np.float32(np.sqrt(inputs))
+        return Linear(weight, rng.standard_normal(outputs, np.float32))
+
+    ops: dict[str, tuple[Op, tuple[str, ...]]] = {
+        "a": (conv(4, 4, 3), ("x",)),
+        "b": (conv(4, 4, 3), ("a", "x")),
+        "cut": (conv(8, 4, 3, (2, 2)), ("b",)),
+        "deep": (conv(8, 4, 3, (3, 2), 4), ("a",)),
+        "pooled": (MaxPool((3, 3), (2, 2), (1, 1, 1, 1)), ("b",)),
+        "flat": (Flatten(), ("pooled",)),
+        "hidden": (linear(6, 120), ("flat",)),
+        "sum": (linear(6, 6), ("hidden", "vector")),
+        "scaled": (Affine(*rng.standard_normal((2, 6), np.float32)), ("sum",)),
+        "added": (Add(), ("scaled", "hidden")),
+        "joined": (conv(4, 4, 3), ("late", "a")),
+        "mean": (GlobalAveragePool(flat=True), ("joined",)),
+        "last": (linear(3, 4), ("mean",)),
+        "alone": (conv(4, 4, 3), ("pair",)),
+        "both": (Add(), ("alone", "pair")),
+        "renamed": (Identity(), ("passed",)),
+        "again": (Identity(), ("x",)),
+        "end": (AveragePool((2, 2), (2, 2)), ("cut",)),
+    }
+    nodes = [Node(f"n.{name}", op, inputs, name) for name, (op, inputs) in ops.items()]
+    outputs = ["b", "deep", "hidden", "sum", "added", "last", "both", "renamed", "again", "end", "joined"]
     graph = make_graph(shapes, outputs, nodes)
     return graph, {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
 

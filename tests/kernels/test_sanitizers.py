@@ -16,7 +16,7 @@ from prunemap.compiler.interpret import interpret
 from prunemap.compiler.ir import Array, Graph
 from prunemap.compiler.lower import lower
 from prunemap.targets import TARGETS, why_not_here
-from tests.kernels.cases import all_cases, make_case_graph, make_chain_graph, spread_tiles
+from tests.kernels.cases import all_cases, make_batch_graph, make_case_graph, make_chain_graph, spread_tiles
 
 MAIN = Path(__file__).parent / "sanitize_main.c"
 CC = shutil.which("gcc") or shutil.which("clang")
@@ -25,7 +25,9 @@ RUNNABLE = [name for name, target in TARGETS.items() if not why_not_here(target)
 
 @pytest.mark.skipif(CC is None, reason="no gcc or clang on this machine: kernels not run under sanitizers")
 @pytest.mark.parametrize(
-    "make", [lambda: make_case_graph(all_cases()[::2]), make_chain_graph], ids=["layers", "chains"]
+    "make",
+    [lambda: make_case_graph(all_cases()[::2]), make_chain_graph, make_batch_graph],
+    ids=["layers", "chains", "batch"],
 )
 @pytest.mark.parametrize(
     ("target", "threads", "sanitizers"),

@@ -11,7 +11,7 @@ from prunemap.compiler.interpret import interpret
 from prunemap.compiler.ir import Array, Conv, Linear, Node
 from prunemap.runtime import Engine
 from prunemap.targets import TARGETS, why_not_here
-from tests.kernels.cases import Case, all_cases, make_case_graph, spread_tiles
+from tests.kernels.cases import Case, all_cases, make_batch_graph, make_case_graph, spread_tiles
 
 CASES = all_cases()
 RUNNABLE = [name for name, target in TARGETS.items() if not why_not_here(target)]
@@ -38,6 +38,19 @@ def test_kernels_agree_with_the_interpreter(target: str, detect: bool, shift: in
             for repeat in range(2):  # the second run meets what the first one left in the arena
                 for case, node, want, got in zip(CASES, graph.nodes, expected, engine.run(inputs), strict=True):
                     check(case, node, want, got, f"{target} threads={threads} run={repeat} tile={tiles.get(node.name)}")
+
+
+@pytest.mark.parametrize("target", RUNNABLE)
+def test_images_take_turns(target: str) -> None:
+    graph, inputs = make_batch_graph()
+    expected = interpret(graph, inputs)
+    program = build_graph(graph, TARGETS[target], find_compiler())
+    for threads in (1, 2):
+        with Engine(program, threads) as engine:
+            for _ in range(2):
+                for name, want, got in zip(graph.outputs, expected, engine.run(inputs), strict=True):
+                    np.testing.assert_allclose(got, want, atol=1e-5, err_msg=f"{name} with {threads} threads")
+            assert (engine.time_slots(inputs, 1) > 0).all()
 
 
 def check(case: Case, node: Node, want: Array, got: Array, where: str) -> None:

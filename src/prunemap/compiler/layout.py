@@ -25,9 +25,8 @@ _CACHE_LINE_FLOATS = 16
 
 @dataclass(frozen=True)
 class Layout:
-    """Layout of one tensor; all numbers count floats."""
+    """Layout of one tensor's images; all numbers count floats."""
 
-    images: int
     channels: int
     size: Pair
     """(H, W)"""
@@ -45,11 +44,6 @@ class Layout:
         return self.channels * self.plane
 
     @property
-    def total(self) -> int:
-        """Floats of the whole tensor."""
-        return self.images * self.image
-
-    @property
     def vectors(self) -> int:
         """Vectors that cover a plane from the first to the last row."""
         return -(-self.size[0] * self.pitch // self.lanes)
@@ -62,19 +56,19 @@ class Layout:
 
 def dense_layout(shape: Shape) -> Layout:
     """Layout of a vector (N, F) or a one-pixel map: F planes of one element."""
-    return Layout(shape[0], shape[1], (1, 1), pitch=1, origin=0, plane=1, lanes=1, has_halo=False)
+    return Layout(shape[1], (1, 1), pitch=1, origin=0, plane=1, lanes=1, has_halo=False)
 
 
 def planar_layout(shape: Shape, halo: Pads, pitch: int, lanes: int) -> Layout:
     """Layout of a map with at least ``halo`` zeros around it and rows ``pitch`` apart."""
-    n, c, h, w = shape
+    _, c, h, w = shape
     top, left, bottom, right = halo
     origin = top * pitch + left
     needed = origin + max((h + bottom) * pitch + right, -(-h * pitch // lanes) * lanes)
     lines = -(-needed // _CACHE_LINE_FLOATS)
     lines += 1 - lines % 2  # an odd number of cache lines: channels fall into different cache sets
     has_halo = any(halo) or pitch > w  # a halo of bottom rows alone moves neither the pitch nor the origin
-    return Layout(n, c, (h, w), pitch, origin, lines * _CACHE_LINE_FLOATS, lanes, has_halo)
+    return Layout(c, (h, w), pitch, origin, lines * _CACHE_LINE_FLOATS, lanes, has_halo)
 
 
 @dataclass(frozen=True)

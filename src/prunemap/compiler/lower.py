@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from prunemap.compiler.image_loops import cut_loops, storage, with_copies
 from prunemap.compiler.ir import (
     ANY,
     Add,
@@ -33,11 +33,10 @@ from prunemap.compiler.memory import Life, place
 from prunemap.compiler.program import (
     NONE,
     AveragePoolStep,
-    CopyInStep,
-    CopyOutStep,
     DepthwiseStep,
     FlattenStep,
     GlobalAveragePoolStep,
+    ImageLoop,
     LoweredProgram,
     MaxPoolStep,
     Placed,
@@ -73,30 +72,25 @@ def lower(
     low = Lowering(graph, target, assign_layouts(graph, target, halos), schemes or {}, detect, tiles or {})
     slots = [node.name for node in graph.nodes if not isinstance(node.op, Identity) and not _is_view(low, node)]
     aliases: dict[str, str] = {}
-    count = len(slots)
-    for index, name in enumerate(graph.inputs):
-        low.steps.append(TimedStep(CopyInStep(Tensor(name), index), count + index))
-    slot = 0
+    lowered: list[tuple[Node, list[TimedStep]]] = []
     for node in graph.nodes:
         inputs = tuple(aliases.get(name, name) for name in node.inputs)
         if isinstance(node.op, Identity) or _is_view(low, node):
             aliases[node.output] = inputs[0]
             continue
-        for step in _RULES[type(node.op)](low, node, *map(Tensor, inputs)):
-            low.steps.append(TimedStep(step, slot))
-        slot += 1
-    count += len(graph.inputs)
-    for index, name in enumerate(graph.outputs):
-        low.steps.append(TimedStep(CopyOutStep(Tensor(aliases.get(name, name)), index), count + index))
+        steps = _RULES[type(node.op)](low, node, *map(Tensor, inputs))
+        lowered.append((node, [TimedStep(step, len(lowered)) for step in steps]))
+    outputs = [aliases.get(name, name) for name in graph.outputs]
+    loops = with_copies(cut_loops(graph, lowered), graph, outputs, len(slots))
     slots += [f"input {name}" for name in graph.inputs] + [f"output {name}" for name in graph.outputs]
-    tensors, arena = _place_tensors(low)
+    tensors, arena = _place_tensors(low, loops)
     return LoweredProgram(
         tensors,
-        tuple(low.steps),
+        loops,
         tuple(slots),
         tuple(low.tiles),
         arena,
-        _scratch_floats(low),
+        _scratch_floats(low, loops),
         low.blob.content(),
         tuple(low.choices),
         low.candidates,
@@ -108,39 +102,31 @@ def _is_view(low: Lowering, node: Node) -> bool:
     return isinstance(node.op, Flatten) and low.layout(node.inputs[0]).plane == 1
 
 
-def tensors_of(step: Step) -> list[Tensor]:
-    """Return the tensors that a step names."""
-    values = (getattr(step, each.name) for each in fields(step))
-    return [value for value in values if isinstance(value, Tensor)]
-
-
-def _place_tensors(low: Lowering) -> tuple[tuple[Placed, ...], int]:
+def _place_tensors(low: Lowering, loops: Sequence[ImageLoop]) -> tuple[tuple[Placed, ...], int]:
     """Return all tensors and the size of the arena."""
-    lives: dict[str, tuple[int, int]] = {}
-    scratch: dict[str, None] = {}
-    for index, timed in enumerate(low.steps):
-        for tensor in tensors_of(timed.step):
-            if tensor.in_scratch:
-                scratch[tensor.name] = None
-            else:
-                lives[tensor.name] = (lives.get(tensor.name, (index, index))[0], index)
+    stored = storage(loops)
     # Vectors may be loaded past the last plane (what they hold is not used): into nothing that another thread writes.
     slack = OVERREAD_VECTORS * low.target.lanes
-    offsets, size = place(Life(name, low.layout(name).total + slack, *life) for name, life in lives.items())
-    placed = [Placed(name, low.layout(name), at) for name, at in offsets.items()]
-    placed += [Placed(name, low.layout(name), 0) for name in scratch]
+    offsets, size = place(
+        Life(name, each.images * low.layout(name).image + slack, each.first, each.last) for name, each in stored.items()
+    )
+    placed = [Placed(name, low.layout(name), at, stored[name].images) for name, at in offsets.items()]
+    placed += [Placed(tensor.name, low.layout(tensor.name), 0) for _, tensor in _in_scratch(loops)]
     return tuple(placed), size
 
 
-def _scratch_floats(low: Lowering) -> int:
+def _scratch_floats(low: Lowering, loops: Iterable[ImageLoop]) -> int:
     """Floats of scratch per thread: the largest set of phases of one channel."""
-    needed = [0]
-    for timed in low.steps:
-        for tensor in tensors_of(timed.step):
-            if tensor.in_scratch and isinstance(timed.step, DepthwiseStep):
-                layout = low.layout(tensor.name)
-                needed.append(timed.step.phase_count * layout.plane + OVERREAD_VECTORS * low.target.lanes)
-    return max(needed)
+    slack = OVERREAD_VECTORS * low.target.lanes
+    sizes = (step.phase_count * low.layout(tensor.name).plane + slack for step, tensor in _in_scratch(loops))
+    return max(sizes, default=0)
+
+
+def _in_scratch(loops: Iterable[ImageLoop]) -> Iterator[tuple[DepthwiseStep, Tensor]]:
+    """The steps that need scratch, and for what."""
+    for step in (timed.step for loop in loops for timed in loop.steps):
+        if isinstance(step, DepthwiseStep) and step.phases is not None:
+            yield step, step.phases
 
 
 def _pool(low: Lowering, node: Node, source: Tensor) -> list[Step]:

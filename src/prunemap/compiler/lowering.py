@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prunemap.compiler.formats import MaskRuns, RowGroups
 from prunemap.compiler.ir import Array, Conv, Graph, Node, Range
 from prunemap.compiler.layout import Layout, Layouts, phases_name, position_offsets
-from prunemap.compiler.program import NONE, Blob, Symbol, Tile, TimedStep
+from prunemap.compiler.program import NONE, Blob, Symbol, Tile
 from prunemap.compiler.select import Candidate, TileChoice
 from prunemap.compiler.structure import structure_of
 from prunemap.core.artifact import KernelChoice
@@ -35,7 +35,6 @@ class Lowering:
     wanted: Mapping[str, TileChoice]
     """Tiles chosen by tuning, by node name; the others are the model's."""
     blob: Blob = field(default_factory=Blob)
-    steps: list[TimedStep] = field(default_factory=list)
     tiles: dict[Tile, None] = field(default_factory=dict)
     choices: list[KernelChoice] = field(default_factory=list)
     candidates: dict[str, tuple[TileChoice, ...]] = field(default_factory=dict)

@@ -29,6 +29,8 @@ class Placed:
     name: str
     layout: Layout
     at: int
+    images: int = 1
+    """How many are stored: all, or one, in which those of a batch take turns."""
 
 
 @dataclass(frozen=True)
@@ -326,11 +328,21 @@ class TimedStep:
 
 
 @dataclass(frozen=True)
+class ImageLoop:
+    """Steps that run one after another for some images, then for the next ones."""
+
+    steps: tuple[TimedStep, ...]
+    images: int
+    at_once: int
+    """1, or all of them."""
+
+
+@dataclass(frozen=True)
 class LoweredProgram:
     """Everything that :mod:`prunemap.compiler.emit` prints."""
 
     tensors: tuple[Placed, ...]
-    steps: tuple[TimedStep, ...]
+    loops: tuple[ImageLoop, ...]
     slots: tuple[str, ...]
     """Names of what is timed: the nodes in graph order, then the inputs, then the outputs."""
     tiles: tuple[Tile, ...]

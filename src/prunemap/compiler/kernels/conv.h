@@ -59,7 +59,7 @@ static range groups_of(const int32_t *starts, int groups, int thread, int thread
 #define SMALL_PLANE 512
 static void zero_planes_of(const context *c, const conv_step *s, const int32_t *rows, range groups) {
   if (!s->out->halo) return;
-  for (int n = 0; n < s->out->images; n++)
+  FOR_IMAGES(c)
     for (int i = groups.begin * s->filters; i < groups.end * s->filters; i++)
       if (rows[i] >= 0) zero_floats(plane_of(c, s->out, n, rows[i]), s->out->plane);
 }
@@ -79,7 +79,7 @@ static void f32_conv(const context *c, const void *step, int thread, int threads
   else if (s->by_rows) zero_around_all_rows(c, s->out, thread, threads);
   else zero_around_interior(c, s->out, thread, threads);
   range full = {mine.begin * s->tile_strips, mine.end * s->tile_strips}, rest = {tiles * s->tile_strips, s->strips};
-  for (int n = 0; n < s->out->images; n++) {
+  FOR_IMAGES(c) {
     p.in = row_of(c, s->in, n, 0, 0) + s->base;
     p.out = row_of(c, s->out, n, 0, 0);
     p.residual = s->residual ? row_of(c, s->residual, n, 0, 0) : 0;

@@ -64,7 +64,7 @@ static void f32_depthwise(const context *c, const void *step, int thread, int th
   const float *weights = in_blob(c, s->weights), *bias = in_blob(c, s->bias);
   const int32_t *phases = in_blob(c, s->phase_places);
   float *scratch = c->scratch + (int64_t)thread * c->scratch_floats;
-  FOR_PLANES(s->out) {
+  FOR_PLANES(c, s->out) {
     const float *plane = plane_of(c, s->in, n, ch / s->multiplier);
     int is_cut = ch % s->multiplier != 0 && i_ > planes_.begin; /* for the channel before this one */
     for (int k = 0; k < s->phase_count && !is_cut; k++)

@@ -1,6 +1,6 @@
 /* The C ABI of a compiled program and its thread pool; included last. The generated file defines before it:
- * `steps`, STEPS, SLOTS, ARENA_FLOATS, SCRATCH_FLOATS. An engine is independent of every other one; one engine serves one caller at a
- * time (the Python side holds a lock). */
+ * `steps`, `loops`, LOOPS, SLOTS, ARENA_FLOATS, SCRATCH_FLOATS. An engine is independent of every other one; one engine
+ * serves one caller at a time (the Python side holds a lock). */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -68,19 +68,30 @@ static void barrier(pmap_engine *e) {
   }
 }
 
-static void run_steps(pmap_engine *e, int thread) {
-  fp_mode mode = fp_flush_denormals();
+/* Run `count` steps for the images of the context; all threads work on one step. */
+static void run_steps(pmap_engine *e, const context *c, const program_step *s, int count, int thread) {
   double *times = thread == 0 ? e->slot_seconds : 0;
   double before = times ? seconds_now() : 0;
-  for (int i = 0; i < STEPS; i++) {
-    steps[i].run(&e->context, steps[i].step, thread, e->threads);
+  for (const program_step *end = s + count; s < end; s++) {
+    s->run(c, s->step, thread, e->threads);
     barrier(e);
     if (times) {
       double now = seconds_now();
-      times[steps[i].slot] += now - before;
+      times[s->slot] += now - before;
       before = now;
     }
   }
+}
+
+static void run_program(pmap_engine *e, int thread) {
+  fp_mode mode = fp_flush_denormals();
+  context c = e->context;
+  const program_step *next = steps;
+  for (const image_loop *l = loops; l < loops + LOOPS; next += l++->steps)
+    for (int image = 0; image < l->images; image += l->at_once) {
+      c.images = (range){image, image + l->at_once};
+      run_steps(e, &c, next, l->steps, thread);
+    }
   fp_restore(mode);
 }
 
@@ -95,7 +106,7 @@ static void *work(void *arg) {
   for (unsigned job = 0;; job++) {
     wait_for_change(start.engine, &start.engine->job, job);
     if (atomic_load(&start.engine->stop)) return 0;
-    run_steps(start.engine, start.thread);
+    run_program(start.engine, start.thread);
   }
 }
 
@@ -154,7 +165,7 @@ void pmap_run(pmap_engine *e, const float *const *inputs, float *const *outputs)
   e->context.inputs = inputs;
   e->context.outputs = outputs;
   if (e->threads > 1) advance(e, &e->job);
-  run_steps(e, 0);
+  run_program(e, 0);
 }
 
 void pmap_time_runs(pmap_engine *e, const float *const *inputs, float *const *outputs, int32_t runs, double *seconds) {

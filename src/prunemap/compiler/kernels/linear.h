@@ -23,7 +23,7 @@ static void f32_linear(const context *c, const void *step, int thread, int threa
   conv_pointers p = {.rows = in_blob(c, s->rows), .starts = in_blob(c, s->starts), .indices = in_blob(c, s->indices),
                      .weights = in_blob(c, s->weights), .bias = in_blob(c, s->bias)};
   range groups = groups_of(p.starts, s->groups, thread, threads);
-  for (int n = 0; n < s->out->images; n++) {
+  FOR_IMAGES(c) {
     p.in = row_of(c, s->in, n, 0, 0);
     p.out = row_of(c, s->out, n, 0, 0);
     p.residual = s->residual ? row_of(c, s->residual, n, 0, 0) : 0;

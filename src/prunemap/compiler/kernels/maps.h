@@ -5,10 +5,6 @@
 
 #include "program.h"
 
-#define FOR_PLANES(t)                                                    \
-  range planes_ = share_of((t)->images * (t)->channels, thread, threads); \
-  for (int i_ = planes_.begin, n, ch; i_ < planes_.end && (n = i_ / (t)->channels, ch = i_ % (t)->channels, 1); i_++)
-
 /* --- user's NCHW array <-> planes ------------------------------------------------------------------------------ */
 typedef struct {
   const tensor *map;
@@ -18,8 +14,8 @@ typedef struct {
 static void f32_copy_in(const context *c, const void *step, int thread, int threads) {
   const copy_step *s = step;
   const tensor *t = s->map;
-  FOR_PLANES(t) {
-    const float *from = c->inputs[s->index] + (int64_t)i_ * t->height * t->width;
+  FOR_PLANES(c, t) {
+    const float *from = c->inputs[s->index] + ((int64_t)n * t->channels + ch) * t->height * t->width;
     for (int y = 0; y < t->height; y++)
       memcpy(row_of(c, t, n, ch, y), from + y * t->width, sizeof(float) * (size_t)t->width);
     zero_around_rows(t, plane_of(c, t, n, ch));
@@ -29,8 +25,8 @@ static void f32_copy_in(const context *c, const void *step, int thread, int thre
 static void f32_copy_out(const context *c, const void *step, int thread, int threads) {
   const copy_step *s = step;
   const tensor *t = s->map;
-  FOR_PLANES(t) {
-    float *to = c->outputs[s->index] + (int64_t)i_ * t->height * t->width;
+  FOR_PLANES(c, t) {
+    float *to = c->outputs[s->index] + ((int64_t)n * t->channels + ch) * t->height * t->width;
     for (int y = 0; y < t->height; y++)
       memcpy(to + y * t->width, row_of(c, t, n, ch, y), sizeof(float) * (size_t)t->width);
   }
@@ -44,8 +40,8 @@ typedef struct {
 static void f32_flatten(const context *c, const void *step, int thread, int threads) {
   const unary_step *s = step;
   const tensor *t = s->in;
-  FOR_PLANES(t) {
-    float *to = c->arena + s->out->at + (int64_t)i_ * t->height * t->width;
+  FOR_PLANES(c, t) {
+    float *to = plane_of(c, s->out, n, ch * t->height * t->width);
     for (int y = 0; y < t->height; y++)
       memcpy(to + y * t->width, row_of(c, t, n, ch, y), sizeof(float) * (size_t)t->width);
   }
@@ -80,7 +76,7 @@ INLINE void cut_phase(const tensor *in, const float *plane, const tensor *out, f
 static void f32_phases(const context *c, const void *step, int thread, int threads) {
   const phases_step *s = step;
   const int32_t *phases = in_blob(c, s->phases);
-  FOR_PLANES(s->out) {
+  FOR_PLANES(c, s->out) {
     int channels = s->in->channels;
     cut_phase(s->in, plane_of(c, s->in, n, ch % channels), s->out, plane_of(c, s->out, n, ch),
               phases + 2 * (ch / channels), s->stride_y, s->stride_x);
@@ -103,7 +99,7 @@ static void f32_max_pool(const context *c, const void *step, int thread, int thr
   float lines[columns], wide[columns]; /* largest of the window's rows, column by column; of its columns too */
   for (int x = 0; x < columns; x++) lines[x] = -__builtin_inff();
   float *best = lines + s->left;
-  FOR_PLANES(s->out) {
+  FOR_PLANES(c, s->out) {
     for (int y = 0; y < s->out->height; y++) {
       float *to = row_of(c, s->out, n, ch, y);
       int y0 = at_least(y * s->stride_y - s->top, 0), y1 = at_most(y * s->stride_y - s->top + s->kernel_y, t->height);
@@ -128,7 +124,7 @@ static void f32_max_pool(const context *c, const void *step, int thread, int thr
 static void f32_average_pool(const context *c, const void *step, int thread, int threads) {
   const pool_step *s = step;
   const tensor *t = s->in;
-  FOR_PLANES(s->out) {
+  FOR_PLANES(c, s->out) {
     for (int y = 0; y < s->out->height; y++) {
       float *to = row_of(c, s->out, n, ch, y);
       int top = y * s->stride_y - s->top, y0 = at_least(top, 0), y1 = at_most(top + s->kernel_y, t->height);
@@ -149,7 +145,7 @@ static void f32_average_pool(const context *c, const void *step, int thread, int
 static void f32_global_average_pool(const context *c, const void *step, int thread, int threads) {
   const unary_step *s = step;
   const tensor *t = s->in;
-  FOR_PLANES(t) {
+  FOR_PLANES(c, t) {
     /* The columns between the rows are zero where there are any: all rows are summed as one. */
     const float *pixels = row_of(c, t, n, ch, 0);
     int count = (t->height - 1) * t->pitch + t->width, i = 0;
@@ -173,7 +169,7 @@ typedef struct {
 static void f32_pointwise(const context *c, const void *step, int thread, int threads) {
   const pointwise_step *s = step;
   const float *scales = in_blob(c, s->scale), *shifts = in_blob(c, s->shift);
-  FOR_PLANES(s->out) {
+  FOR_PLANES(c, s->out) {
     float scale = scales ? scales[ch] : 1, shift = shifts ? shifts[ch] : 0;
     for (int y = 0; y < s->out->height; y++) {
       const float *a = row_of(c, s->in, n, ch, y), *b = s->other ? row_of(c, s->other, n, ch, y) : 0;

@@ -8,13 +8,19 @@
 #define NONE (-1)
 
 /* A tensor of channel planes; element (n, c, y, x) lies at arena[at + n*image + c*plane + origin + y*pitch + x].
- * `interior` floats from the origin are written by pixel-lane kernels; `halo`: zeros are needed around the rows. */
+ * `image` is 0 where the images of a batch take turns in the memory of one. `interior` floats from the origin are
+ * written by pixel-lane kernels; `halo`: zeros are needed around the rows. */
 typedef struct {
   int64_t at, image;
-  int32_t images, channels, height, width, pitch, origin, plane, interior, halo;
+  int32_t channels, height, width, pitch, origin, plane, interior, halo;
 } tensor;
 
 typedef struct {
+  int begin, end;
+} range;
+
+typedef struct {
+  range images; /* that the steps are to run for */
   float *arena, *scratch; /* scratch: scratch_floats for each thread */
   int64_t scratch_floats;
   const uint8_t *blob;
@@ -28,6 +34,11 @@ typedef struct {
   int32_t slot; /* which of the program's timed slots its time is added to */
 } program_step;
 
+/* Consecutive steps that run for `at_once` of the images, then for the next ones. */
+typedef struct {
+  int32_t steps, images, at_once;
+} image_loop;
+
 INLINE float *plane_of(const context *c, const tensor *t, int image, int channel) {
   return c->arena + t->at + image * t->image + (int64_t)channel * t->plane;
 }
@@ -37,13 +48,18 @@ INLINE float *row_of(const context *c, const tensor *t, int image, int channel, 
 INLINE const void *in_blob(const context *c, int64_t at) { return at == NONE ? 0 : c->blob + at; }
 
 /* The share [begin, end) of `count` equal pieces of work that falls to a thread. */
-typedef struct {
-  int begin, end;
-} range;
 INLINE range share_of(int count, int thread, int threads) {
   range r = {(int)((int64_t)count * thread / threads), (int)((int64_t)count * (thread + 1) / threads)};
   return r;
 }
+
+#define FOR_IMAGES(c) for (int n = (c)->images.begin; n < (c)->images.end; n++)
+
+/* A thread's share of the planes (n, ch) of the images that are run. */
+#define FOR_PLANES(c, t)                                                                                         \
+  range planes_ = share_of(((c)->images.end - (c)->images.begin) * (t)->channels, thread, threads);              \
+  for (int i_ = planes_.begin, n, ch;                                                                            \
+       i_ < planes_.end && (n = (c)->images.begin + i_ / (t)->channels, ch = i_ % (t)->channels, 1); i_++)
 
 /* Zero a few floats: there are many such places, and a call costs more than most of them (build.py keeps the compiler
  * from making one). */
@@ -56,9 +72,8 @@ INLINE void zero_floats(float *p, int count) {
 /* Zero what lies outside the interior: for kernels that write whole interiors, with the columns between rows masked. */
 static void zero_around_interior(const context *c, const tensor *t, int thread, int threads) {
   if (!t->halo) return;
-  range planes = share_of(t->images * t->channels, thread, threads);
-  for (int i = planes.begin; i < planes.end; i++) {
-    float *plane = c->arena + t->at + (int64_t)i * t->plane;
+  FOR_PLANES(c, t) {
+    float *plane = plane_of(c, t, n, ch);
     zero_floats(plane, t->origin);
     int end = t->origin + t->interior;
     zero_floats(plane + end, t->plane - end);
@@ -82,8 +97,7 @@ INLINE void zero_around_rows(const tensor *t, float *plane) {
 }
 
 static void zero_around_all_rows(const context *c, const tensor *t, int thread, int threads) {
-  range planes = share_of(t->images * t->channels, thread, threads);
-  for (int i = planes.begin; i < planes.end; i++) zero_around_rows(t, c->arena + t->at + (int64_t)i * t->plane);
+  FOR_PLANES(c, t) zero_around_rows(t, plane_of(c, t, n, ch));
 }
 
 #endif

@@ -1,0 +1,99 @@
+"""The order of the steps: image by image, so that a step finds in cache what the one before it left there.
+
+A tensor that one loop alone names needs memory for the images that the loop runs at once; one that several loops name
+is stored for all images.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import groupby
+
+from prunemap.compiler.ir import Graph, Linear, Node
+from prunemap.compiler.program import CopyInStep, CopyOutStep, CopyStep, ImageLoop, Step, Tensor, TimedStep
+
+NodeSteps = tuple[Node, Sequence[TimedStep]]
+
+
+def tensors_of(step: Step) -> list[Tensor]:
+    """Return the tensors that a step names."""
+    values = (getattr(step, each.name) for each in fields(step))
+    return [value for value in values if isinstance(value, Tensor)]
+
+
+def cut_loops(graph: Graph, lowered: Iterable[NodeSteps]) -> list[ImageLoop]:
+    """Join neighbours that run alike. Linear layers see all images at once, so that they read their weights once."""
+
+    def images(each: NodeSteps) -> tuple[int, int]:
+        count = graph.shapes[each[0].output][0]
+        return count, count if isinstance(each[0].op, Linear) else 1
+
+    return [
+        ImageLoop(tuple(step for _, steps in nodes for step in steps), *size)
+        for size, nodes in groupby(lowered, images)
+    ]
+
+
+def with_copies(
+    loops: Iterable[ImageLoop], graph: Graph, outputs: Sequence[str], first_slot: int
+) -> tuple[ImageLoop, ...]:
+    """Add the copies of inputs and outputs to the loop that is the first to name them.
+
+    Args:
+        outputs: the tensors that the graph's outputs lie in.
+        first_slot: of the inputs; those of the outputs follow.
+    """
+    named = [(loop, _names(loop)) for loop in loops]
+    read = {name for _, names in named for name in names}
+    named += [(ImageLoop((), graph.shapes[name][0], 1), {name}) for name in graph.inputs if name not in read]
+    ins = _copies(CopyInStep, graph.inputs, first_slot)
+    outs = _copies(CopyOutStep, outputs, first_slot + len(ins))
+    done, seen = list[ImageLoop](), set[str]()
+    for loop, names in named:
+        new = names - seen
+        done.append(replace(loop, steps=(*_naming(new, ins), *loop.steps, *_naming(new, outs))))
+        seen |= names
+    return tuple(done)
+
+
+def _copies(kind: type[CopyStep], tensors: Iterable[str], first_slot: int) -> list[TimedStep]:
+    return [TimedStep(kind(Tensor(name), index), first_slot + index) for index, name in enumerate(tensors)]
+
+
+def _naming(names: set[str], steps: Iterable[TimedStep]) -> list[TimedStep]:
+    """Return those of the steps that name one of the tensors."""
+    return [timed for timed in steps if not names.isdisjoint(_names_of(timed.step))]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """For how many images a tensor is stored, and from which step to which it is needed."""
+
+    images: int
+    first: int
+    last: int
+
+
+def storage(loops: Sequence[ImageLoop]) -> dict[str, Stored]:
+    """Return how every tensor in the arena is stored; steps are counted over all loops."""
+    users = Counter(name for loop in loops for name in _names(loop))
+    stored: dict[str, Stored] = {}
+    begin = 0
+    for loop in loops:
+        end = begin + len(loop.steps) - 1
+        for index, name in ((i, name) for i, timed in enumerate(loop.steps, begin) for name in _names_of(timed.step)):
+            images = loop.images if users[name] > 1 else loop.at_once
+            first, last = (begin, end) if images > loop.at_once else (index, index)
+            stored[name] = Stored(images, stored[name].first if name in stored else first, last)
+        begin = end + 1
+    return stored
+
+
+def _names(loop: ImageLoop) -> set[str]:
+    return {name for timed in loop.steps for name in _names_of(timed.step)}
+
+
+def _names_of(step: Step) -> list[str]:
+    return [tensor.name for tensor in tensors_of(step) if not tensor.in_scratch]

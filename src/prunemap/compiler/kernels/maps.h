@@ -54,32 +54,35 @@ typedef struct {
   int64_t phases; /* (py, px) per phase */
 } phases_step;
 
-/* Cut one phase out of a plane. */
+/* Cut one phase out of a plane, row by row from the top. A vector may run past the end of its row: it is zero there, and
+ * the next row overwrites it. */
 INLINE void cut_phase(const tensor *in, const float *plane, const tensor *out, float *to_plane, const int32_t *phase,
                       int stride_y, int stride_x) {
-  int py = phase[0], px = phase[1], width = (in->width - px + stride_x - 1) / stride_x;
+  int py = phase[0], px = phase[1], pitch = out->pitch, columns = (in->width - px + stride_x - 1) / stride_x;
+  zero_floats(to_plane, out->origin);
   for (int y = 0; y < out->height; y++) {
-    float *to = to_plane + out->origin + (int64_t)y * out->pitch;
-    int from_y = y * stride_y + py, x = 0;
-    if (from_y < in->height) {
-      const float *from = plane + in->origin + (int64_t)from_y * in->pitch + px;
-      if (stride_x == 2)
-        for (; x < width; x++) to[x] = from[2 * x];
-      else
-        for (; x < width; x++) to[x] = from[(int64_t)x * stride_x];
-    }
-    for (; x < out->width; x++) to[x] = 0;
+    int from_y = y * stride_y + py, x = 0, width = from_y < in->height ? columns : 0;
+    const float *from = plane + in->origin + (int64_t)from_y * in->pitch + px;
+    float *to = to_plane + out->origin + (int64_t)y * pitch, *last = to_plane + out->plane - LANES;
+    if (stride_x == 2 && width)
+      for (; x < pitch && to + x <= last; x += LANES)
+        v_store(to + x, v_first(v_even(v_load(from + 2 * x), v_load(from + 2 * x + LANES)), width - x));
+    for (; x < width; x++) to[x] = from[(int64_t)x * stride_x];
+    for (; x < pitch; x++) to[x] = 0;
   }
-  zero_around_rows(out, to_plane);
+  int end = out->origin + out->height * pitch;
+  zero_floats(to_plane + end, out->plane - end);
 }
 
+/* Channel by channel: its plane is read once from where it lies, for the other phases from L1. */
 static void f32_phases(const context *c, const void *step, int thread, int threads) {
   const phases_step *s = step;
   const int32_t *phases = in_blob(c, s->phases);
-  FOR_PLANES(c, s->out) {
-    int channels = s->in->channels;
-    cut_phase(s->in, plane_of(c, s->in, n, ch % channels), s->out, plane_of(c, s->out, n, ch),
-              phases + 2 * (ch / channels), s->stride_y, s->stride_x);
+  int channels = s->in->channels, count = s->out->channels / channels;
+  FOR_PLANES(c, s->in) {
+    const float *plane = plane_of(c, s->in, n, ch);
+    for (int k = 0; k < count; k++)
+      cut_phase(s->in, plane, s->out, plane_of(c, s->out, n, k * channels + ch), phases + 2 * k, s->stride_y, s->stride_x);
   }
 }
 

@@ -45,6 +45,12 @@ INLINE void transpose_quads(quad q[4]) {
   q[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5), q[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
   q[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5), q[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
 }
+/* The first `count` elements of a, then zeros. */
+INLINE vfloat v_first(vfloat a, int count) {
+  vint lane;
+  UNROLL for (int i = 0; i < LANES; i++) lane[i] = i;
+  return (vfloat)((lane < count - (vint){0}) & (vint)a);
+}
 /* A NaN in y stays a NaN. */
 INLINE vfloat v_clamp(vfloat y, float low, float high) {
   vfloat l = v_splat(low), h = v_splat(high);

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from prunemap.benchmarking.engines import Batch, LoadedEngine, Subject
 from prunemap.compiler.cost import NodeCost, read_costs
-from prunemap.core.artifact import KernelChoice, Manifest
-from prunemap.core.scheme_spec import DENSE
+from prunemap.core.artifact import Manifest
 from prunemap.core.value import Value
 from prunemap.devices import Limits, measure_limits
 from prunemap.runtime import Engine
@@ -85,20 +84,7 @@ def layer_results(
                 macs_kept=cost.macs if cost else 0,
                 median_us=median_us[slot],
                 limit_share=None if least_us is None else least_us / max(median_us[slot], 1e-3),
-                reason=_reason(choice, cost, manifest.detect) if choice and cost else "",
+                reason=choice.reason if choice else "",
             )
         )
     return tuple(results)
-
-
-def _reason(choice: KernelChoice, cost: NodeCost, detect: bool) -> str:
-    """Return the compiler's reason; where it gave none, why a layer that runs dense does."""
-    if choice.reason or choice.stored_weights < cost.weights:
-        return choice.reason
-    if cost.kept_weights == cost.weights:
-        return "no zeros"
-    if not detect:
-        return "structure detection is off"
-    if choice.scheme == str(DENSE):
-        return "pinned dense by the plan"
-    return "every weight that a tile shares with another filter is stored: no tile fits the zeros"

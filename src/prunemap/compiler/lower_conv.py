@@ -24,7 +24,7 @@ from prunemap.compiler.program import (
 )
 from prunemap.compiler.select import TileChoice, conv_candidates
 
-_WHY_DENSE = {True: "the plan says so", False: "its zeros do not pay: dense is faster"}
+_WHY_DENSE = {True: "pinned dense by the plan", False: "its zeros do not pay: dense is faster"}
 """By whether a plan pins the layer."""
 
 

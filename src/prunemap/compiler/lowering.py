@@ -77,9 +77,11 @@ class Lowering:
         """Note what runs a node, and why densely if it does."""
         scheme, density = str(self.scheme_of(node, weight)), float(np.count_nonzero(weight) / weight.size)
         if density == 1:
-            reason = "it has no zeros"
+            reason = "no zeros"
         elif not self.detect:
-            reason = "its zeros are not used, as asked"
+            reason = "structure detection is off"
+        elif not reason and stored >= weight.size:
+            reason = "no tile fits the zeros: all weights are stored"
         self.choices.append(KernelChoice(node.name, kernel, scheme, density, stored, reason))
 
     def positions(self, node: Node) -> NDArray[np.int64]:

@@ -58,22 +58,6 @@ def test_a_slot_is_held_against_the_limit_of_its_layer() -> None:
     assert unknown.median_us == 1.0 and unknown.limit_share is None
 
 
-@pytest.mark.parametrize(
-    ("chosen", "kept", "detect", "reason"),
-    [
-        (choice(100), 100, True, "no zeros"),
-        (choice(100, 0.5), 50, False, "structure detection is off"),
-        (choice(100, 0.5, "dense"), 50, True, "pinned dense by the plan"),
-        (choice(100, 0.5, "unstructured"), 50, True, "no tile fits the zeros"),
-        (choice(100, 1.0, reason="depthwise runs dense"), 100, True, "depthwise runs dense"),
-        (choice(60, 0.5, "unstructured"), 50, True, ""),
-    ],
-)
-def test_every_layer_that_runs_dense_says_why(chosen: KernelChoice, kept: int, detect: bool, reason: str) -> None:
-    (layer,) = layer_results(manifest(chosen, slots=("a",), detect=detect), {"a": cost(kept)}, LIMITS, {"a": 20.0})
-    assert layer.reason == reason or (reason and layer.reason.endswith(reason))
-
-
 def test_slots_are_timed_in_the_run_of_the_network(tmp_path: Path) -> None:
     subject = open_subject(save(residual_network(), tmp_path / "m.onnx"), tune=False)
     result = bench(subject, ["onnxruntime"], effort=SHORT, per_layer=True)

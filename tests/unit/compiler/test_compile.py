@@ -44,8 +44,8 @@ def test_the_program_agrees_with_the_model(path: Path, detect: bool, batch: int)
 
 
 def test_structure_is_found_and_a_plan_pins_it(path: Path) -> None:
-    def layer(program):
-        return next(each for each in program.manifest.layers if each.node == "block.a")
+    def layer(program, name="block.a"):
+        return next(each for each in program.manifest.layers if each.node == name)
 
     found, dense = layer(compile_model(path, tune=None)), layer(compile_model(path, detect=False, tune=None))
     assert found.scheme == "punched:4x2" and found.kernel.startswith("f32_conv_4x")
@@ -54,8 +54,9 @@ def test_structure_is_found_and_a_plan_pins_it(path: Path) -> None:
     assert pinned.scheme == "unstructured" and pinned.kernel.startswith(("f32_conv_1x", "f32_conv_masked"))
     assert pinned.stored_weights == found.density * 8 * 72
     pinned = layer(compile_model(path, plan=plan_for(path, "dense"), tune=None))
-    assert pinned.stored_weights >= 8 * 72 and pinned.reason == "the plan says so"
-    assert found.reason == "" and dense.reason == "its zeros are not used, as asked"
+    assert pinned.stored_weights >= 8 * 72 and pinned.reason == "pinned dense by the plan"
+    assert layer(compile_model(path, tune=None), "stem").reason == "no zeros"
+    assert found.reason == "" and dense.reason == "structure detection is off"
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """Networks trained and pruned on CIFAR-10: which accuracy is lost, against a control trained for as many epochs.
 
 A row is one training: ``dense`` from scratch, ``control`` = dense trained on, ``pruned`` = dense pruned by magnitude in
-one shot and retrained like the control. One threshold, relative to the mean square of a layer's weights, gives every
-layer its own density. Epochs and densities were chosen on the 5,000 held-out training images; the test images are
-read at the end of a row.
+one shot and retrained like the control. The test images are read once, at the end of a row; whatever is to be chosen
+is chosen on the 5,000 held-out training images.
 
 The data are a JPEG copy of CIFAR-10 in image-folder layout (train/<class>/*.jpg, test/<class>/*.jpg): accuracies are
-not comparable with published ones. Rows that the result file has are not trained again, an interrupted one goes on
-where it was, and checkpoints that a row needs are trained first. Several processes may share the file.
+not comparable with published ones. ``minutes`` are those of six trainings on one GPU. Rows that the result file has
+are not trained again, an interrupted one goes on where it was; the dense network that a row starts from is taken from
+benchmarks/checkpoints, else trained first. Several processes may share the file. Networks to keep are written to
+runs/cifar10/compact.
 
     .venv/bin/python benchmarks/cifar10.py --data-folder FOLDER -o RESULTS.csv [--only REGEX]
 """
@@ -26,9 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from prunemap.core.files import check_writable
@@ -55,26 +54,25 @@ from prunemap.pruning import (
     save_compact_checkpoint,
     train_to_files,
 )
-from prunemap.schemes import SCHEMES
 
 WORK = Path("runs") / "cifar10"
 """Where the files of the stages are kept between runs."""
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 STAGES: tuple[Literal["dense", "control", "pruned"], ...] = ("dense", "control", "pruned")
-RETRAIN_LR = 0.05
-MIN_DENSITY = 0.02
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """What is pruned how far."""
+    """What is pruned how far: convolutions of one kernel size; depthwise ones and the first stay dense."""
 
-    schemes: Mapping[int, str]
-    """Kernel size → scheme; convolutions of other sizes, depthwise ones and the first stay dense."""
-    macs: float
-    """Kept / all multiply-accumulates of the convolutions of these sizes, at most."""
-    weights: float = 1.0
-    """The same of their weights."""
+    kernel_size: int
+    scheme: str
+    densities: Mapping[int, float]
+    """Side of the output map → density."""
+
+    def density(self, layer: LayerSpec) -> float:
+        assert layer.setting is not None, "a convolution has a setting"
+        return self.densities[layer.setting.out_size[0]]
 
 
 @dataclass(frozen=True)
@@ -86,15 +84,24 @@ class Network:
     pruning: Pruning
     options: Mapping[str, float] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
-    label_smoothing: float = 0.1
+    epochs: int = 100
+    retrain_epochs: int = 36
 
 
-VGG16 = Pruning({3: "punched:8x4"}, macs=0.198, weights=0.098)
+VGG16 = Pruning(3, "punched:8x4", {32: 0.43, 16: 0.27, 8: 0.165, 4: 0.10, 2: 0.062})
+"""Weights ≥ 10x and multiply-accumulates ≥ 5x fewer. Trained layers lose alike shares of energy at alike densities, so
+density follows cost: the layers on large maps have the multiply-accumulates, those on small maps the weights."""
 NETWORKS = (
-    Network("resnet20", "resnet20", Pruning({3: "punched:8x1", 1: "punched:8x1"}, macs=0.395), seeds=(0, 1, 2)),
+    Network("resnet20", "resnet20", Pruning(3, "punched:8x1", dict.fromkeys((32, 16, 8), 0.385)), seeds=(0, 1, 2)),
     Network("vgg16-half", "vgg16-cifar", VGG16, {"width": 0.5}),
     Network("vgg16", "vgg16-cifar", VGG16),
-    Network("mobilenetv2", "mobilenetv2-cifar", Pruning({1: "punched:8x1"}, macs=0.33)),
+    Network(
+        "mobilenetv2",
+        "mobilenetv2-cifar",
+        Pruning(1, "punched:8x1", dict.fromkeys((32, 16, 8, 4), 0.325)),
+        epochs=70,
+        retrain_epochs=30,
+    ),
 )
 
 
@@ -119,6 +126,11 @@ class Row:
         """The row that this one starts from."""
         return Row(self.network, "dense", self.seed)
 
+    @property
+    def epochs(self) -> int:
+        """Of this training, without what it starts from."""
+        return self.network.epochs if self.stage == "dense" else self.network.retrain_epochs
+
 
 @dataclass(frozen=True)
 class Study:
@@ -126,17 +138,14 @@ class Study:
 
     data: Dataset
     command: str
-    epochs: Mapping[str, int]
-    """Of each stage."""
-    batch_size: int
     device: str
 
     def config(self, row: Row) -> TrainConfig:
         return TrainConfig(
-            epochs=self.epochs[row.stage],
-            batch_size=self.batch_size,
-            lr=0.1 if row.stage == "dense" else RETRAIN_LR,
-            label_smoothing=row.network.label_smoothing,
+            epochs=row.epochs,
+            batch_size=256,
+            lr=0.1 if row.stage == "dense" else 0.05,
+            label_smoothing=0.1,
             seed=row.seed,
             device=self.device,
         )
@@ -177,15 +186,15 @@ class Study:
         return {
             "name": row.name,
             "seed": row.seed,
-            "epochs": self.epochs["dense"] + (0 if row.stage == "dense" else self.epochs[row.stage]),
+            "epochs": row.epochs if row.stage == "dense" else row.start.epochs + row.epochs,
             "device": _device_name(self.device),
-            "scheme": " ".join(sorted(set(row.network.pruning.schemes.values()))) if masks else "dense",
+            "scheme": row.network.pruning.scheme if masks else "dense",
             "train_accuracy": f"{train_accuracy:.4f}",
             "held_out_accuracy": f"{report.held_out_accuracy:.4f}",
             "test_accuracy": f"{report.test_accuracy:.4f}",
             "conv_weights_kept": f"{convs.weights:.4f}",
             "conv_macs_kept": f"{convs.macs:.4f}",
-            "conv1x1_macs_kept": f"{pointwise.macs:.4f}",
+            "conv1x1_macs_kept": f"{pointwise.macs:.4f}" if pointwise.macs else "",
             "minutes": f"{(time.monotonic() - began) / 60:.1f}",
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "command": f"{self.command} --only '^{row.name}$'",
@@ -193,60 +202,22 @@ class Study:
 
 
 def make_plan(checkpoint: Path, pruning: Pruning) -> Plan:
-    """Return the plan that prunes the groups whose mean square is below one share of their layer's.
-
-    The share is the smallest that meets both budgets, so every layer gets a density of its own.
-    """
+    """Return the plan for a network."""
     module, info = load_checkpoint(checkpoint)
     layers = list_layers(module, torch.zeros(1, *info.input_shape))
-    convs = [layer for layer in layers if _kernel_size(layer) in pruning.schemes]
-    squares = {
-        layer.module: _relative_squares(module.get_submodule(layer.module).weight.detach(), _scheme(layer, pruning))
-        for layer in convs
-        if layer is not layers[0]
-    }
-    low, high = 0.0, 10.0
-    for _ in range(40):
-        share = (low + high) / 2
-        densities = {name: max(MIN_DENSITY, float((found >= share).mean())) for name, found in squares.items()}
-        if _within(densities, convs, pruning):
-            high = share
-        else:
-            low = share
-    densities = {name: max(MIN_DENSITY, float((found >= high).mean())) for name, found in squares.items()}
     entries = [
         PlanLayer(
             name=layer.name,
             module=layer.module,
             kind=layer.kind,
             weight_shape=layer.weight_shape,
-            scheme=_scheme(layer, pruning) if layer.module in densities else DENSE,
-            density=densities.get(layer.module, 1.0),
+            scheme=SchemeSpec.parse(pruning.scheme) if pruned else DENSE,
+            density=pruning.density(layer) if pruned else 1.0,
         )
         for layer in layers
+        for pruned in [layer is not layers[0] and _kernel_size(layer) == pruning.kernel_size]
     ]
     return Plan(layers=tuple(entries))
-
-
-def _relative_squares(weight: torch.Tensor, scheme: SchemeSpec) -> NDArray[np.float32]:
-    """Return, for every weight, the mean square of its group / that of the layer."""
-    view = SCHEMES[scheme.name].view(weight.shape, scheme)
-    real = view.apply(np.ones(weight.shape, np.float32)).sum((-2, -1))
-    means = (view.apply(weight.numpy()) ** 2).sum((-2, -1)) / real
-    relative: NDArray[np.float32] = view.restore(means / (weight.numpy() ** 2).mean(), weight.shape)
-    return relative
-
-
-def _within(densities: Mapping[str, float], convs: list[LayerSpec], pruning: Pruning) -> bool:
-    shares = [densities.get(layer.module, 1.0) for layer in convs]
-    macs = sum(share * layer.macs for share, layer in zip(shares, convs, strict=True))
-    weights = sum(share * layer.params for share, layer in zip(shares, convs, strict=True))
-    all_macs, all_weights = sum(layer.macs for layer in convs), sum(layer.params for layer in convs)
-    return macs <= pruning.macs * all_macs and weights <= pruning.weights * all_weights
-
-
-def _scheme(layer: LayerSpec, pruning: Pruning) -> SchemeSpec:
-    return SchemeSpec.parse(pruning.schemes[_kernel_size(layer)])
 
 
 def _kernel_size(layer: LayerSpec) -> int:
@@ -288,22 +259,13 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--only", default="", help="regular expression of rows, such as resnet20-pruned")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--epochs", type=int, default=100, help="of dense rows")
-    parser.add_argument("--retrain-epochs", type=int, default=60, help="of control and pruned rows")
-    parser.add_argument("--batch-size", type=int, default=256)
     given = parser.parse_args()
     check_writable(given.output)
     rows = [Row(network, stage, seed) for network in NETWORKS for seed in network.seeds for stage in STAGES]
     wanted = [row for row in rows if re.search(given.only, row.name) and row.name not in finished(given.output)]
-    settings = (
-        f"--epochs {given.epochs} --retrain-epochs {given.retrain_epochs} --batch-size {given.batch_size} "
-        f"--device {given.device}"
-    )
     study = Study(
         load_dataset("image-folder", given.data_folder),
-        f"benchmarks/cifar10.py --data-folder {given.data_folder.name} -o {given.output.name} {settings}",
-        {"dense": given.epochs, "control": given.retrain_epochs, "pruned": given.retrain_epochs},
-        given.batch_size,
+        f"benchmarks/cifar10.py --data-folder {given.data_folder.name} -o {given.output.name}",
         given.device,
     )
     for row in wanted:

@@ -99,6 +99,7 @@ SHAPES = (
     *(Case((1, 3, n, n), 3, (5, 5), pads=(2, 2, 2, 2), groups=3) for n in (4, 14, 16, 29)),
     *(Case((1, 3, n, n), 6, (3, 3), (2, 2), groups=3, residual=True) for n in (1, 2, 7, 14, 29, 40)),
     *(Case((1, 3, n, n + 1), 3, (5, 5), (2, 2), pads=(2, 2, 2, 2), groups=3) for n in (4, 31, 45)),
+    *(Case((1, 3, *size), 3, (3, 3), (2, 2), groups=3) for size in ((40, 2), (2, 40), (17, 7), (9, 66))),
     Case((1, 3, 9, 20), 3, (3, 3), (3, 2), groups=3),
     Case((2, 6, 9, 9), 12, (5, 5), (2, 2), (2, 2, 2, 2), groups=6),
     Case((1, 6, 9, 9), 6, (3, 3), pads=(2, 2, 2, 2), dilation=(2, 2), groups=6),

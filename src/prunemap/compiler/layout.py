@@ -64,7 +64,8 @@ def planar_layout(shape: Shape, halo: Pads, pitch: int, lanes: int) -> Layout:
     _, c, h, w = shape
     top, left, bottom, right = halo
     origin = top * pitch + left
-    needed = origin + max((h + bottom) * pitch + right, -(-h * pitch // lanes) * lanes)
+    vectors = max(-(-h * pitch // lanes) * lanes, (h - 1) * pitch + lanes)  # across all rows; from the last one's start
+    needed = origin + max((h + bottom) * pitch + right, vectors)
     lines = -(-needed // _CACHE_LINE_FLOATS)
     lines += 1 - lines % 2  # an odd number of cache lines: channels fall into different cache sets
     has_halo = any(halo) or pitch > w  # a halo of bottom rows alone moves neither the pitch nor the origin
@@ -126,10 +127,10 @@ def position_phases(op: Conv) -> list[Pair]:
     return [_phase(op, ky, kx)[0] for ky in range(op.weight.shape[2]) for kx in range(op.weight.shape[3])]
 
 
-def reads_stride2(op: Conv) -> bool:
-    """Whether the conv is a depthwise one whose kernel reads every second column of the map itself."""
+def has_depthwise_tile(op: Conv) -> bool:
+    """Whether the conv is a depthwise one that depthwise_tile.h can run: it reads a strided map itself."""
     kernel = op.weight.shape[1:] in ((1, 3, 3), (1, 5, 5))
-    return kernel and op.groups > 1 and op.stride == (2, 2) and op.dilation == (1, 1)
+    return kernel and op.groups > 1 and op.stride in ((1, 1), (2, 2)) and op.dilation == (1, 1)
 
 
 def is_strided(op: Conv) -> bool:
@@ -179,7 +180,7 @@ def assign_layouts(graph: Graph, target: Target, halos: Mapping[str, Pads] | Non
             continue
         source = node.inputs[0]
         halo = node.op.pads
-        if reads_stride2(node.op):
+        if has_depthwise_tile(node.op) and is_strided(node.op):
             stages.find(source)  # a stage of its own: input and output need not share a pitch
             halos[source] = _larger(halos.get(source, (0, 0, 0, 0)), halo)
             source, halo = node.output, (0, 0, 0, 0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from prunemap.compiler.ir import Conv, Node
-from prunemap.compiler.layout import phases_name, position_phases, reads_stride2
+from prunemap.compiler.layout import has_depthwise_tile, phases_name, position_phases
 from prunemap.compiler.lowering import Lowering
-from prunemap.compiler.program import NONE, DepthwiseStep, Symbol, Tensor, depthwise_rows, depthwise_stride2
-from prunemap.compiler.select import rows_fit
+from prunemap.compiler.program import NONE, DepthwiseStep, Symbol, Tensor, depthwise_name, depthwise_tile
+from prunemap.compiler.select import depthwise_size
 
 DEPTHWISE_ANY = Symbol("f32_depthwise_any")
 
@@ -18,23 +18,22 @@ def depthwise_step(low: Lowering, node: Node, source: Tensor, residual: Tensor |
     op, positions, out = node.op, low.positions(node), low.layout(node.output)
     assert isinstance(op, Conv)
     phases = low.layouts.phases.get(node.output)
-    kernel = DEPTHWISE_ANY
-    if reads_stride2(op):
-        kernel = low.tile(depthwise_stride2(op.weight.shape[2]))
-    elif rows_fit(op, out):
-        kernel = low.tile(depthwise_rows(op.weight.shape[2]))
+    kernel, name, weight = DEPTHWISE_ANY, DEPTHWISE_ANY.name, op.weight
+    if has_depthwise_tile(op):
+        size = depthwise_size(out)
+        kernel, name = low.tile(depthwise_tile(op, low.layout(source.name), out, size)), depthwise_name(op, size)
+        weight = np.pad(weight, ((0, 0), (0, 0), (0, 0), (0, -weight.shape[3] % op.stride[1])))  # columns in pairs
     elif phases is not None:  # of one channel: (phase) planes
         layout = low.layout(phases_name(node.output))
         first = np.asarray([phases.used.index(p) for p in position_phases(op)], np.int64)
         positions = positions - first * (layout.channels // len(phases.used) - 1) * layout.plane
-    low.choose(node, kernel.name, op.weight, op.weight.size, "depthwise runs dense")
+    low.choose(node, name, op.weight, weight.size, "depthwise runs dense")
     return DepthwiseStep(
         in_=source,
         out=Tensor(node.output),
         residual=residual,
         phases=Tensor(phases_name(node.output), in_scratch=True) if phases else None,
         kernel=kernel,
-        by_rows=kernel != DEPTHWISE_ANY,
         taps=len(positions),
         multiplier=len(op.weight) // op.groups,
         stride_y=op.stride[0],
@@ -42,7 +41,7 @@ def depthwise_step(low: Lowering, node: Node, source: Tensor, residual: Tensor |
         phase_count=len(phases.used) if phases else 0,
         phase_places=low.blob.add(np.asarray(phases.used, np.int32)) if phases else NONE,
         offsets=low.blob.add(positions.astype(np.int32)),
-        weights=low.blob.add(op.weight.astype(np.float32)),
+        weights=low.blob.add(weight.astype(np.float32)),
         bias=low.blob.add(op.bias.astype(np.float32)),
         mask=low.mask(out),
         low=op.clamp.low,

@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from prunemap.compiler.ir import Conv
 from prunemap.compiler.layout import Layout
 from prunemap.compiler.select import TileChoice
 from prunemap.core.artifact import KernelChoice
+from prunemap.core.layer import Pair
 
 NONE = -1
 IndexType = np.dtype[Any]
@@ -93,14 +95,30 @@ def linear_tile(filters: int, index: IndexType) -> Tile:
     return Tile(symbol, "linear_tile.h", (("FILTERS", filters), ("INDEX", _c_type(index))))
 
 
-def depthwise_rows(kernel: int) -> Tile:
-    """A kernel of depthwise.h for square kernels of stride 1, such as f32_depthwise_rows_3."""
-    return Tile(f"f32_depthwise_rows_{kernel}", "depthwise_rows.h", (("KERNEL", kernel),))
+def depthwise_tile(op: Conv, source: Layout, out: Layout, size: Pair) -> Tile:
+    """The kernel of depthwise.h for a square kernel on one size of map; its name goes on with the layouts.
+
+    Args:
+        size: output rows and columns of the register tile.
+    """
+    sizes = {
+        "HEIGHT": out.size[0],
+        "WIDTH": out.size[1],
+        "IN_PITCH": source.pitch,
+        "IN_PLANE": source.plane,
+        "PITCH": out.pitch,
+        "PLANE": out.plane,
+        "ORIGIN": out.origin,
+        "HALO": int(out.has_halo),
+    }
+    tile = {"KERNEL": op.weight.shape[2], "STRIDE": op.stride[0], "ROWS": size[0], "VECTOR": size[1]}
+    symbol = f"{depthwise_name(op, size)}_{'_'.join(map(str, sizes.values()))}"
+    return Tile(symbol, "depthwise_tile.h", (*tile.items(), *sizes.items()))
 
 
-def depthwise_stride2(kernel: int) -> Tile:
-    """A kernel of depthwise.h for square kernels of stride 2, such as f32_depthwise_stride2_3."""
-    return Tile(f"f32_depthwise_stride2_{kernel}", "depthwise_stride2.h", (("KERNEL", kernel),))
+def depthwise_name(op: Conv, size: Pair) -> str:
+    """Name of a tile of depthwise.h, such as f32_depthwise_3s2_4x16."""
+    return f"f32_depthwise_{op.weight.shape[2]}s{op.stride[0]}_{size[0]}x{size[1]}"
 
 
 def _short(index: IndexType) -> str:
@@ -178,7 +196,6 @@ class DepthwiseStep(WeightStep):
     struct = "depthwise_step"
     phases: Tensor | None
     kernel: Symbol
-    by_rows: bool
     taps: int
     multiplier: int
     stride_y: int

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from prunemap.compiler.formats import Grouping, group_rows, masks_of
 from prunemap.compiler.ir import Conv
 from prunemap.compiler.layout import Layout
+from prunemap.core.layer import Pair
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.target import Target
 
@@ -28,6 +29,8 @@ _MASKED_HEIGHTS = (2, 4)
 _RUN_CYCLES = 3
 """What the loop over one run of a masked tile costs beside its units."""
 _LEAST_LANES, _LEAST_COLS = 8, 4
+_DEPTHWISE_ROWS = (4, 8)
+"""Output rows of a depthwise tile, where a row takes several vectors and where it takes one: as measured."""
 _WORTH_TRYING = 1.5
 """A height that the model says is slower than the best by more is not measured."""
 _LEAST_DENSITY = 0.3
@@ -188,9 +191,13 @@ def linear_candidates(kept: NDArray[np.bool_]) -> list[Candidate]:
     return [Candidate(TileChoice(each.height), each) for each in worth]
 
 
-def rows_fit(op: Conv, out: Layout) -> bool:
-    """Whether the depthwise kernel that shares loaded rows can run: rows long enough, stores inside the plane."""
-    square = op.weight.shape[2:] in ((3, 3), (5, 5)) and op.stride == op.dilation == (1, 1)
-    covered = -(-out.pitch // out.lanes) * out.lanes
-    inside = (out.size[0] - 1) * out.pitch + max(out.pitch, out.lanes) <= out.interior
-    return square and inside and covered <= 1.35 * out.pitch
+def depthwise_size(out: Layout) -> Pair:
+    """Return the rows and columns of the register tile of a depthwise conv.
+
+    Short rows take a short vector; what is left of the registers takes rows, of which several vectors need fewer.
+    """
+    height, width = out.size
+    vector = min(out.lanes, max(_LEAST_COLS, 1 << (width - 1).bit_length()))
+    if width > vector and height % _DEPTHWISE_ROWS[0] == 0:
+        return _DEPTHWISE_ROWS[0], vector
+    return fitted_vectors(_DEPTHWISE_ROWS[1], height), vector

@@ -69,21 +69,16 @@ INLINE void zero_floats(float *p, int count) {
   for (; i < count; i++) p[i] = 0;
 }
 
-/* Zero what lies outside the interior: for kernels that write whole interiors, with the columns between rows masked. */
-static void zero_around_interior(const context *c, const tensor *t, int thread, int threads) {
+/* Zero a plane outside its interior: for kernels that write whole interiors, with the columns between rows masked. */
+INLINE void zero_around_plane_interior(const tensor *t, float *plane) {
   if (!t->halo) return;
-  FOR_PLANES(c, t) {
-    float *plane = plane_of(c, t, n, ch);
-    zero_floats(plane, t->origin);
-    int end = t->origin + t->interior;
-    zero_floats(plane + end, t->plane - end);
-  }
+  zero_floats(plane, t->origin);
+  int end = t->origin + t->interior;
+  zero_floats(plane + end, t->plane - end);
 }
 
-/* Zero what of a plane's interior lies below its last row; `pixels` is its origin. */
-INLINE void zero_below_rows(const tensor *t, float *pixels) {
-  int end = t->height * t->pitch;
-  if (t->halo) zero_floats(pixels + end, t->interior - end);
+static void zero_around_interior(const context *c, const tensor *t, int thread, int threads) {
+  FOR_PLANES(c, t) zero_around_plane_interior(t, plane_of(c, t, n, ch));
 }
 
 /* Zero a plane outside its rows: for kernels that write row by row. */

@@ -22,21 +22,18 @@ INLINE vfloat v_splat(float x) { return x - (vfloat){0}; }
 INLINE vfloat v_select(vint mask, vfloat a, vfloat b) {
   return (vfloat)((mask & (vint)a) | (~mask & (vint)b));
 }
-/* The even, or the odd, elements of a then b. */
-#if LANES == 16
-INLINE vfloat v_even(vfloat a, vfloat b) {
-  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-}
-INLINE vfloat v_odd(vfloat a, vfloat b) {
-  return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-}
-#elif LANES == 8
-INLINE vfloat v_even(vfloat a, vfloat b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14); }
-INLINE vfloat v_odd(vfloat a, vfloat b) { return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15); }
-#else
-INLINE vfloat v_even(vfloat a, vfloat b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6); }
-INLINE vfloat v_odd(vfloat a, vfloat b) { return __builtin_shufflevector(a, b, 1, 3, 5, 7); }
-#endif
+/* The first `lanes` (4, 8 or 16) of the even, or of the odd, elements of a then b. */
+#define V_PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define V_PASTE(a, b) a##b
+#define V_EVEN(lanes, a, b) V_PICK(a, b, V_PASTE(EVEN_, lanes))
+#define V_ODD(lanes, a, b) V_PICK(a, b, V_PASTE(ODD_, lanes))
+#define EVEN_4 0, 2, 4, 6
+#define EVEN_8 EVEN_4, 8, 10, 12, 14
+#define EVEN_16 EVEN_8, 16, 18, 20, 22, 24, 26, 28, 30
+#define ODD_4 1, 3, 5, 7
+#define ODD_8 ODD_4, 9, 11, 13, 15
+#define ODD_16 ODD_8, 17, 19, 21, 23, 25, 27, 29, 31
+INLINE vfloat v_even(vfloat a, vfloat b) { return V_EVEN(LANES, a, b); }
 /* Four floats of any machine, and 4 x 4 of them mirrored along the diagonal. */
 typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
 INLINE void transpose_quads(quad q[4]) {

@@ -13,6 +13,7 @@ from prunemap.compiler.ir import (
     Affine,
     Array,
     AveragePool,
+    Concat,
     Conv,
     Flatten,
     GlobalAveragePool,
@@ -215,9 +216,19 @@ def make_batch_graph(seed: int = 0) -> tuple[Graph, dict[str, Array]]:
         "renamed": (Identity(), ("passed",)),
         "again": (Identity(), ("x",)),
         "end": (AveragePool((2, 2), (2, 2)), ("cut",)),
+        # concats: of a tensor twice, of what is read elsewhere too, of a concat, of an input, of vectors and a view
+        "twice": (Concat(), ("cut", "pooled", "cut")),
+        "mixed": (conv(5, 20, 3), ("twice",)),
+        "nested": (Concat(), ("mixed", "twice")),
+        "thin": (conv(4, 25, 1), ("nested",)),
+        "inputs": (Concat(), ("late", "a", "x")),
+        "wide": (conv(4, 12, 5), ("inputs", "late")),
+        "words": (Concat(), ("scaled", "mean", "flat", "vector")),
+        "read": (linear(3, 136), ("words",)),
     }
     nodes = [Node(f"n.{name}", op, inputs, name) for name, (op, inputs) in ops.items()]
     outputs = ["b", "deep", "hidden", "sum", "added", "last", "both", "renamed", "again", "end", "joined"]
+    outputs += ["twice", "thin", "wide", "read", "inputs"]
     graph = make_graph(shapes, outputs, nodes)
     return graph, {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
 

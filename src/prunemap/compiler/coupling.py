@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from prunemap.compiler.ir import Add, Conv, Flatten, Graph, Linear, Shape
+from prunemap.compiler.ir import Add, Concat, Conv, Flatten, Graph, Linear, Shape
 from prunemap.compiler.onnx_file import read_onnx
 from prunemap.compiler.onnx_import import import_graph
 
@@ -19,23 +19,22 @@ def couplings(graph: Graph) -> list[frozenset[str]]:
     """See :func:`coupled_layers`."""
     makers: dict[str, set[str]] = {name: set() for name in graph.inputs}
     """The layers whose filters are the channels of a tensor."""
+    groups: list[set[str]] = []
     for node in graph.nodes:
         if isinstance(node.op, Add):
             merged = makers[node.inputs[0]] | makers[node.inputs[1]]
-            for names in makers.values():
-                if names & merged:
-                    merged |= names
-            for name, names in makers.items():
-                makers[name] = merged if names & merged else names
+            merged = merged.union(*(group for group in groups if group & merged))
+            groups = [group for group in groups if not group & merged] + [merged]
             makers[node.output] = merged
+        elif isinstance(node.op, Concat):
+            makers[node.output] = set().union(*(makers[name] for name in node.inputs))
         elif isinstance(node.op, Conv | Linear) and not _is_depthwise(graph, node.op, node.inputs[0]):
             makers[node.output] = {node.name}
         elif isinstance(node.op, Flatten):
             makers[node.output] = set()
         else:
             makers[node.output] = makers[node.inputs[0]]
-    groups = dict.fromkeys(frozenset(names) for names in makers.values() if len(names) > 1)
-    return [group for group in groups if not any(group < other for other in groups)]
+    return [frozenset(group) for group in groups if len(group) > 1]
 
 
 def _is_depthwise(graph: Graph, op: Conv | Linear, source: str) -> bool:

@@ -7,7 +7,7 @@ is stored for all images.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import groupby
 
@@ -64,7 +64,7 @@ def _copies(kind: type[CopyStep], tensors: Iterable[str], first_slot: int) -> li
 
 def _naming(names: set[str], steps: Iterable[TimedStep]) -> list[TimedStep]:
     """Return those of the steps that name one of the tensors."""
-    return [timed for timed in steps if not names.isdisjoint(_names_of(timed.step))]
+    return [timed for timed in steps if not names.isdisjoint(names_of(timed.step))]
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,20 @@ class Stored:
     last: int
 
 
-def storage(loops: Sequence[ImageLoop]) -> dict[str, Stored]:
-    """Return how every tensor in the arena is stored; steps are counted over all loops."""
-    users = Counter(name for loop in loops for name in _names(loop))
+def storage(loops: Sequence[ImageLoop], root: Callable[[str], str]) -> dict[str, Stored]:
+    """Return how every tensor in the arena is stored; steps are counted over all loops.
+
+    Args:
+        root: the tensor that a tensor is stored inside, or itself.
+    """
+    users = Counter(name for loop in loops for name in {root(name) for name in _names(loop)})
     stored: dict[str, Stored] = {}
     begin = 0
     for loop in loops:
         end = begin + len(loop.steps) - 1
-        for index, name in ((i, name) for i, timed in enumerate(loop.steps, begin) for name in _names_of(timed.step)):
+        for index, name in (
+            (i, name) for i, timed in enumerate(loop.steps, begin) for name in map(root, names_of(timed.step))
+        ):
             images = loop.images if users[name] > 1 else loop.at_once
             first, last = (begin, end) if images > loop.at_once else (index, index)
             stored[name] = Stored(images, stored[name].first if name in stored else first, last)
@@ -92,8 +98,9 @@ def storage(loops: Sequence[ImageLoop]) -> dict[str, Stored]:
 
 
 def _names(loop: ImageLoop) -> set[str]:
-    return {name for timed in loop.steps for name in _names_of(timed.step)}
+    return {name for timed in loop.steps for name in names_of(timed.step)}
 
 
-def _names_of(step: Step) -> list[str]:
+def names_of(step: Step) -> list[str]:
+    """Return the tensors in the arena that a step names."""
     return [tensor.name for tensor in tensors_of(step) if not tensor.in_scratch]

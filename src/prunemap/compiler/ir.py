@@ -76,6 +76,11 @@ class Add:
 
 
 @dataclass(frozen=True)
+class Concat:
+    """The channels of all inputs, one after the other."""
+
+
+@dataclass(frozen=True)
 class MaxPool:
     """Largest value of each window; padding never wins."""
 
@@ -111,7 +116,7 @@ class Identity:
     """y = x."""
 
 
-Op = Conv | Linear | Affine | Clamp | Add | MaxPool | AveragePool | GlobalAveragePool | Flatten | Identity
+Op = Conv | Linear | Affine | Clamp | Add | Concat | MaxPool | AveragePool | GlobalAveragePool | Flatten | Identity
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from prunemap.compiler.ir import Conv, Graph, Shape
+from prunemap.compiler.concat import Part, copied, find_parts, root_of
+from prunemap.compiler.ir import Concat, Conv, Graph, Shape
 from prunemap.core.layer import Pads, Pair, sliding_size
 from prunemap.core.target import Target
 
@@ -145,6 +146,8 @@ class Layouts:
     tensors: dict[str, Layout]
     phases: dict[str, Phases]
     """By the name of the conv's output."""
+    parts: dict[str, Part]
+    """Tensors inside another one."""
 
 
 class _Stages:
@@ -191,6 +194,14 @@ def assign_layouts(graph: Graph, target: Target, halos: Mapping[str, Pads] | Non
         halos[source] = _larger(halos.get(source, (0, 0, 0, 0)), halo)
         for other in (node.output, *node.inputs[1:]):
             stages.join(source, other)
+    parts = find_parts(graph)
+    for node in graph.nodes:
+        if isinstance(node.op, Concat):
+            shapes |= {name: graph.shapes[node.inputs[index]] for index, name in copied(node, parts)}
+    halos = _alike_in_parts(halos, parts)
+    for name, part in parts.items():
+        if len(shapes[name]) == 4:
+            stages.join(part.whole, name)
     pitches: dict[str, int] = {}
     for name in stages.parent:
         _, left, _, right = halos.get(name, (0, 0, 0, 0))
@@ -199,7 +210,17 @@ def assign_layouts(graph: Graph, target: Target, halos: Mapping[str, Pads] | Non
     made = {
         name: _layout(shape, halos.get(name), pitches.get(stages.find(name)), target) for name, shape in shapes.items()
     }
-    return Layouts(made, phases)
+    return Layouts(made, phases, parts)
+
+
+def _alike_in_parts(halos: Mapping[str, Pads], parts: Mapping[str, Part]) -> dict[str, Pads]:
+    """Give a concat's result and everything inside it the largest of their halos."""
+    largest: dict[str, Pads] = {}
+    for name, halo in halos.items():
+        root, _ = root_of(name, parts)
+        largest[root] = _larger(largest.get(root, (0, 0, 0, 0)), halo)
+    members = {name: root_of(name, parts)[0] for name in (*parts, *largest)}
+    return {**halos, **{name: largest[root] for name, root in members.items() if root in largest}}
 
 
 def _layout(shape: Shape, halo: Pads | None, pitch: int | None, target: Target) -> Layout:

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from prunemap.compiler.image_loops import cut_loops, storage, with_copies
+from prunemap.compiler.concat import copied, root_of
+from prunemap.compiler.image_loops import cut_loops, names_of, storage, with_copies
 from prunemap.compiler.ir import (
     ANY,
     Add,
     Affine,
     AveragePool,
     Clamp,
+    Concat,
     Conv,
     Flatten,
     GlobalAveragePool,
@@ -70,7 +72,6 @@ def lower(
         halos: zeros around tensors that something outside of the graph needs.
     """
     low = Lowering(graph, target, assign_layouts(graph, target, halos), schemes or {}, detect, tiles or {})
-    slots = [node.name for node in graph.nodes if not isinstance(node.op, Identity) and not _is_view(low, node)]
     aliases: dict[str, str] = {}
     lowered: list[tuple[Node, list[TimedStep]]] = []
     for node in graph.nodes:
@@ -79,8 +80,10 @@ def lower(
             aliases[node.output] = inputs[0]
             continue
         steps = _RULES[type(node.op)](low, node, *map(Tensor, inputs))
-        lowered.append((node, [TimedStep(step, len(lowered)) for step in steps]))
+        if steps:
+            lowered.append((node, [TimedStep(step, len(lowered)) for step in steps]))
     outputs = [aliases.get(name, name) for name in graph.outputs]
+    slots = [node.name for node, _ in lowered]
     loops = with_copies(cut_loops(graph, lowered), graph, outputs, len(slots))
     slots += [f"input {name}" for name in graph.inputs] + [f"output {name}" for name in graph.outputs]
     tensors, arena = _place_tensors(low, loops)
@@ -104,13 +107,21 @@ def _is_view(low: Lowering, node: Node) -> bool:
 
 def _place_tensors(low: Lowering, loops: Sequence[ImageLoop]) -> tuple[tuple[Placed, ...], int]:
     """Return all tensors and the size of the arena."""
-    stored = storage(loops)
+    parts = low.layouts.parts
+    stored = storage(loops, lambda name: root_of(name, parts)[0])
     # Vectors may be loaded past the last plane (what they hold is not used): into nothing that another thread writes.
     slack = OVERREAD_VECTORS * low.target.lanes
     offsets, size = place(
         Life(name, each.images * low.layout(name).image + slack, each.first, each.last) for name, each in stored.items()
     )
-    placed = [Placed(name, low.layout(name), at, stored[name].images) for name, at in offsets.items()]
+    steps = (timed.step for loop in loops for timed in loop.steps)
+    named = dict.fromkeys((*offsets, *(name for step in steps for name in names_of(step))))
+    placed = []
+    for name in named:
+        root, channel = root_of(name, parts)
+        layout, whole = low.layout(name), low.layout(root)
+        image = whole.image if stored[root].images > 1 else 0
+        placed.append(Placed(name, layout, offsets[root] + channel * layout.plane, image))
     placed += [Placed(tensor.name, low.layout(tensor.name), 0) for _, tensor in _in_scratch(loops)]
     return tuple(placed), size
 
@@ -138,6 +149,12 @@ def _pool(low: Lowering, node: Node, source: Tensor) -> list[Step]:
     return [AveragePoolStep(source, Tensor(node.output), *window, count_pads=op.count_pads)]
 
 
+def _concat(low: Lowering, node: Node, *sources: Tensor) -> list[Step]:
+    """Copies of what does not lie inside the result already."""
+    copies = copied(node, low.layouts.parts)
+    return [PointwiseStep(sources[i], None, Tensor(name), NONE, NONE, ANY.low, ANY.high) for i, name in copies]
+
+
 def _pointwise(low: Lowering, node: Node, source: Tensor, other: Tensor | None = None) -> list[Step]:
     op, clamp, scale, shift = node.op, ANY, NONE, NONE
     if isinstance(op, Affine):
@@ -155,6 +172,7 @@ _RULES: dict[type[Any], Callable[..., list[Step]]] = {
     Affine: _pointwise,
     Clamp: _pointwise,
     Add: _pointwise,
+    Concat: _concat,
     MaxPool: _pool,
     AveragePool: _pool,
     GlobalAveragePool: lambda low, node, source: [GlobalAveragePoolStep(source, Tensor(node.output))],

@@ -15,6 +15,7 @@ from prunemap.compiler.ir import (
     Array,
     AveragePool,
     Clamp,
+    Concat,
     Conv,
     Flatten,
     GlobalAveragePool,
@@ -177,6 +178,15 @@ def _dropout(node: OnnxNode) -> Taken:
     return Identity(), X
 
 
+def _concat(node: OnnxNode) -> Taken:
+    count, rank = len(node.proto.input), len(node.shape())
+    if any(node.is_constant(index) for index in range(count)):
+        raise NotTaken("a constant input is not supported")
+    if rank not in (2, 4) or node.attributes["axis"] % rank != 1:
+        raise NotTaken(f"axis {node.attributes['axis']} of {rank}; only channels can be concatenated")
+    return Concat(), tuple(range(count))
+
+
 def _pool(node: OnnxNode, kind: type[MaxPool] | type[AveragePool]) -> Taken:
     size = node.map_size()
     kernel = node.attributes["kernel_shape"]
@@ -228,6 +238,7 @@ ONNX_OPS: dict[str, Callable[[OnnxNode], Taken]] = {
     "AveragePool": lambda node: _pool(node, AveragePool),
     "BatchNormalization": _batch_norm,
     "Clip": _clip,
+    "Concat": _concat,
     "Conv": _conv,
     "Dropout": _dropout,
     "Flatten": _flatten,

@@ -31,8 +31,8 @@ class Placed:
     name: str
     layout: Layout
     at: int
-    images: int = 1
-    """How many are stored: all, or one, in which those of a batch take turns."""
+    image: int = 0
+    """Floats from one image to the next; 0 = those of a batch take turns."""
 
 
 @dataclass(frozen=True)

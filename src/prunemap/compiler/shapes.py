@@ -11,6 +11,7 @@ from prunemap.compiler.ir import (
     Affine,
     AveragePool,
     Clamp,
+    Concat,
     Conv,
     Flatten,
     GlobalAveragePool,
@@ -25,7 +26,7 @@ from prunemap.core.layer import sliding_size
 from prunemap.errors import UserError
 
 
-def _conv(op: Conv, x: Shape) -> Shape:
+def _conv(op: Conv, x: Shape, *_: Shape) -> Shape:
     kernel = (op.weight.shape[2], op.weight.shape[3])
     return (x[0], op.weight.shape[0], *sliding_size((x[2], x[3]), kernel, op.stride, op.pads, op.dilation))
 
@@ -34,12 +35,13 @@ def _pool(op: MaxPool | AveragePool, x: Shape) -> Shape:
     return (x[0], x[1], *sliding_size((x[2], x[3]), op.kernel, op.stride, op.pads))
 
 
-_RULES: dict[type[Any], Callable[[Any, Shape], Shape]] = {
+_RULES: dict[type[Any], Callable[..., Shape]] = {
     Conv: _conv,
-    Linear: lambda op, x: (x[0], op.weight.shape[0], *x[2:]),
+    Linear: lambda op, x, *_: (x[0], op.weight.shape[0], *x[2:]),
     Affine: lambda op, x: x,
     Clamp: lambda op, x: x,
-    Add: lambda op, x: x,
+    Add: lambda op, x, *_: x,
+    Concat: lambda op, *xs: (xs[0][0], sum(x[1] for x in xs), *xs[0][2:]),
     MaxPool: _pool,
     AveragePool: _pool,
     GlobalAveragePool: lambda op, x: x[:2] if op.flat else (*x[:2], 1, 1),
@@ -54,7 +56,7 @@ def output_shape(node: Node, inputs: Sequence[Shape]) -> Shape:
     Raises:
         UserError: the input is too small for the op's window.
     """
-    shape = _RULES[type(node.op)](node.op, inputs[0])
+    shape = _RULES[type(node.op)](node.op, *inputs)
     if min(shape) < 1:
         kind = type(node.op).__name__
         raise UserError(f"shape: node {node.name!r}: {kind} of {list(inputs[0])} gives an empty result {list(shape)}")

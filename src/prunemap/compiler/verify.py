@@ -9,6 +9,7 @@ from prunemap.compiler.ir import (
     Add,
     Affine,
     AveragePool,
+    Concat,
     Conv,
     Flatten,
     GlobalAveragePool,
@@ -40,6 +41,13 @@ def _check_affine(op: Affine, x: Shape) -> str | None:
     return None if op.scale.shape == op.shift.shape == (x[1],) else f"scale {op.scale.shape} for {x[1]} channels"
 
 
+def _check_concat(inputs: Sequence[Shape]) -> str | None:
+    others = {(shape[0], *shape[2:]) for shape in inputs}
+    if not inputs or {len(shape) for shape in inputs} - set(_ANY_RANK):
+        return f"concatenates {list(inputs)}"
+    return None if len(others) == 1 else f"concatenates {list(inputs)}, which differ not only in channels"
+
+
 _ANY_RANK = (2, 4)
 _MAPS_ONLY = (4,)
 _INPUTS: dict[type[Any], tuple[int, ...]] = {Conv: (1, 2), Linear: (1, 2), Add: (2,)}
@@ -54,6 +62,8 @@ _MAP_OPS = (Conv, MaxPool, AveragePool, GlobalAveragePool, Flatten)
 def misfit(node: Node, inputs: Sequence[Shape]) -> str | None:
     """Return why a node cannot have inputs of these shapes, None if it can."""
     kind = type(node.op)
+    if isinstance(node.op, Concat):
+        return _check_concat(inputs)
     if len(inputs) not in _INPUTS.get(kind, (1,)):
         return f"has {len(inputs)} inputs"
     if len(inputs[0]) not in (_MAPS_ONLY if isinstance(node.op, _MAP_OPS) else _ANY_RANK):

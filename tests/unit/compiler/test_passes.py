@@ -14,6 +14,7 @@ from prunemap.compiler.ir import (
     Affine,
     AveragePool,
     Clamp,
+    Concat,
     Conv,
     Flatten,
     GlobalAveragePool,
@@ -54,12 +55,13 @@ def make_op(name: str, rng: np.random.Generator) -> Op:
         "mean": AveragePool((3, 3), (1, 1), (1, 1, 1, 1)),
         "padded mean": AveragePool((3, 3), (1, 1), (1, 1, 1, 1), count_pads=True),
         "add": Add(),
+        "concat": Conv(weight(rng, CHANNELS, 3 * CHANNELS, 1, 1, scheme="column"), vector),  # behind the concat
     }[name]
 
 
 NAMES = (
     *("conv", "filters", "columns", "groups", "depthwise", "pointwise", "affine", "relu", "relu6", "identity"),
-    *("max", "mean", "padded mean", "add"),
+    *("max", "mean", "padded mean", "add", "concat"),
 )
 
 
@@ -72,6 +74,10 @@ def graphs(draw: st.DrawFn) -> Graph:
         inputs = (tensors[-1],)
         if name == "add":
             inputs = (tensors[-1], draw(st.sampled_from(tensors)))
+        if name == "concat":
+            parts = (tensors[-1], draw(st.sampled_from(tensors)), draw(st.sampled_from(tensors)))
+            nodes.append(Node(f"c{i}", Concat(), parts, f"c{i}"))
+            inputs = (f"c{i}",)
         nodes.append(Node(f"n{i}", make_op(name, rng), inputs, f"t{i}"))
         tensors.append(f"t{i}")
     outputs = [tensors[-1]]

@@ -42,7 +42,7 @@ def _tensor(name: str, placed: Placed) -> str:
     layout = placed.layout
     values = {
         "at": placed.at,
-        "image": layout.image if placed.images > 1 else 0,
+        "image": placed.image,
         "channels": layout.channels,
         "height": layout.size[0],
         "width": layout.size[1],

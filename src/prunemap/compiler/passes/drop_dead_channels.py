@@ -7,7 +7,7 @@ the packed formats, so channels are zeroed, not removed, and no shape changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -21,6 +21,7 @@ from prunemap.compiler.ir import (
     Array,
     AveragePool,
     Clamp,
+    Concat,
     Conv,
     Flatten,
     GlobalAveragePool,
@@ -101,6 +102,7 @@ _VALUES: dict[type[Any], Callable[..., Channels]] = {
     Affine: lambda op, x: x * op.scale + op.shift,
     Clamp: lambda op, x: _clamped(x, op.range),
     Add: lambda op, a, b: _clamped(a + b, op.clamp),
+    Concat: lambda op, *xs: np.concatenate(xs),
     MaxPool: lambda op, x: x,
     AveragePool: _average_values,
     GlobalAveragePool: lambda op, x: x,
@@ -119,12 +121,30 @@ def _drop_unread_rows(graph: Graph) -> Graph:
             node = _without_rows(old, used)
             source = read[old.inputs[0]]
             np.logical_or.at(source, _channel_of(old.op, len(source)), _by_input_channel(_op(node)).any(-1))
-        else:
-            read[old.inputs[0]] |= used.reshape(len(read[old.inputs[0]]), -1).any(1)
-        for name in old.inputs[1:]:
-            read[name] |= used
         nodes.append(node)
+        for name, channels in _read_channels(old, used, read):
+            read[name] |= channels
     return with_nodes(graph, reversed(nodes))
+
+
+def _read_channels(
+    node: Node, used: NDArray[np.bool_], read: dict[str, NDArray[np.bool_]]
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Yield which channels of its inputs a node reads, but for those that a layer's weights read.
+
+    Args:
+        used: which channels of its output are read.
+        read: by tensor; tells how many channels it has.
+    """
+    if isinstance(node.op, Concat):
+        ends = np.cumsum([len(read[name]) for name in node.inputs])
+        yield from zip(node.inputs, np.split(used, ends[:-1]), strict=True)
+        return
+    if not isinstance(node.op, Conv | Linear):
+        by_channel: NDArray[np.bool_] = used.reshape(len(read[node.inputs[0]]), -1)
+        yield node.inputs[0], np.asarray(by_channel.any(1))
+    for name in node.inputs[1:]:
+        yield name, used
 
 
 def _op(node: Node) -> Conv | Linear:

@@ -107,7 +107,7 @@ SHAPES = (
     # linear
     *(
         Case((n, i), o, linear=True, residual=o == 8)
-        for n, i, o in ((1, 1, 1), (1, 7, 3), (2, 33, 8), (1, 64, 65), (3, 130, 16))
+        for n, i, o in ((1, 1, 1), (1, 7, 3), (2, 33, 8), (1, 64, 65), (3, 130, 16), (7, 50, 17), (9, 400, 24))
     ),
     Case((2, 24, 1, 1), 20, linear=True, residual=True),
     Case((1, 40), 20, linear=True, empty=(1, 2, 3, 19)),

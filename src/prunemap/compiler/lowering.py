@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.formats import MaskRuns, RowGroups
+from prunemap.compiler.formats import MaskBundles, MaskRuns, RowGroups
 from prunemap.compiler.ir import Array, Conv, Graph, Node, Range
 from prunemap.compiler.layout import Layout, Layouts, phases_name, position_offsets
 from prunemap.compiler.program import NONE, Blob, Symbol, Tile
@@ -92,7 +92,9 @@ class Lowering:
         layout = self.layout(node.inputs[0] if phases is None else phases_name(node.output))
         return np.asarray(position_offsets(op, layout, phases), np.int64)
 
-    def packed_fields(self, packed: RowGroups | MaskRuns, indices: Index, bias: Array, clamp: Range) -> dict[str, Any]:
+    def packed_fields(
+        self, packed: RowGroups | MaskRuns | MaskBundles, indices: Index, bias: Array, clamp: Range
+    ) -> dict[str, Any]:
         """The fields that conv and linear steps share."""
         return {
             "groups": len(packed.rows),

@@ -89,10 +89,16 @@ def conv_lanes_tile(filters: int, rows: int, cols: int, steps: StepType) -> Tile
     return Tile(f"f32_conv_lanes_{filters}x{rows}x{cols}_{steps}", "conv_lanes_tile.h", sizes)
 
 
-def linear_tile(filters: int, index: IndexType) -> Tile:
-    """A tile of linear.h, such as f32_linear_16_i16."""
-    symbol = f"f32_linear_{filters}_{_short(index)}"
-    return Tile(symbol, "linear_tile.h", (("FILTERS", filters), ("INDEX", _c_type(index))))
+def linear_tile(filters: int, items: int, index: IndexType) -> Tile:
+    """A tile of linear.h, such as f32_linear_16x1_i16."""
+    symbol = f"f32_linear_{filters}x{items}_{_short(index)}"
+    return Tile(symbol, "linear_tile.h", (("FILTERS", filters), ("ITEMS", items), ("INDEX", _c_type(index))))
+
+
+def linear_masked_tile(filters: int, items: int, index: IndexType) -> Tile:
+    """A tile of linear.h for mask bundles, such as f32_linear_masked_8x1_i16."""
+    symbol = f"f32_linear_masked_{filters}x{items}_{_short(index)}"
+    return Tile(symbol, "linear_masked_tile.h", (("FILTERS", filters), ("ITEMS", items), ("INDEX", _c_type(index))))
 
 
 def depthwise_tile(op: Conv, source: Layout, out: Layout, size: Pair) -> Tile:
@@ -185,7 +191,10 @@ class LinearStep(PackedStep):
 
     symbol = "f32_linear"
     struct = "linear_step"
-    kernel: Symbol
+    full: Symbol
+    tail: Symbol | None
+    tile_items: int
+    weight_starts: int = NONE
 
 
 @dataclass(frozen=True, kw_only=True)

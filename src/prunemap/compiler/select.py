@@ -17,7 +17,6 @@ from prunemap.core.layer import Pair
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.target import Target
 
-LINEAR_HEIGHTS = (64, 32, 16, 8, 4)
 MAX_TILES = 8
 _STORE_UNITS = 3
 """What the start and the store of a tile cost, in kept units."""
@@ -31,7 +30,7 @@ _RUN_CYCLES = 3
 _LEAST_LANES, _LEAST_COLS = 8, 4
 _DEPTHWISE_ROWS = (4, 8)
 """Output rows of a depthwise tile, where a row takes several vectors and where it takes one: as measured."""
-_WORTH_TRYING = 1.5
+WORTH_TRYING = 1.5
 """A height that the model says is slower than the best by more is not measured."""
 _LEAST_DENSITY = 0.3
 """Below it no dense tile is worth trying."""
@@ -101,7 +100,7 @@ def conv_candidates(
     cost = {id(each): _conv_cycles(each, out) for each in candidates}
     candidates.sort(key=lambda each: cost[id(each)])
     least = cost[id(candidates[0])]
-    return [each for each in candidates if cost[id(each)] <= _WORTH_TRYING * least][:MAX_TILES]
+    return [each for each in candidates if cost[id(each)] <= WORTH_TRYING * least][:MAX_TILES]
 
 
 def _candidates(op: Conv, kept: NDArray[np.bool_], source: Layout, out: Layout, target: Target) -> list[Candidate]:
@@ -177,18 +176,6 @@ def _conv_cycles(candidate: Candidate, out: Layout) -> float:
     else:
         units = grouping.units * tile_cycles(choice.filters, choice.vectors)
     return tiles * scale * (units + stores)
-
-
-def linear_candidates(kept: NDArray[np.bool_]) -> list[Candidate]:
-    """Return the heights that can run a linear layer, best first: the fewest bytes, short vectors as if longer."""
-    groupings = [group_rows(kept, height) for height in LINEAR_HEIGHTS]
-
-    def cost(each: Grouping) -> int:
-        return each.units * max(each.height, 16) + 8 * len(each.groups)
-
-    groupings.sort(key=cost)
-    worth = [each for each in groupings if cost(each) <= _WORTH_TRYING * cost(groupings[0])]
-    return [Candidate(TileChoice(each.height), each) for each in worth]
 
 
 def depthwise_size(out: Layout) -> Pair:

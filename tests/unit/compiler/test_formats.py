@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunemap.compiler.formats import RowGroups, group_rows, pack, pack_runs
+from prunemap.compiler.formats import RowGroups, group_rows, pack, pack_bundles, pack_runs
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.schemes import make_mask
 from tests.networks import weight
@@ -70,3 +70,32 @@ def test_mask_runs_store_each_kept_weight_once_and_unpack(matrix: np.ndarray, he
     np.testing.assert_array_equal(packed.unpack(), matrix)
     assert packed.weights.size == packed.weight_starts[-1] == np.count_nonzero(kept)
     assert packed.columns.size == packed.starts[-1] == packed.counts.sum()
+
+
+@settings(max_examples=200, deadline=None)
+@given(matrices(), st.sampled_from([8, 16]), st.booleans())
+def test_mask_bundles_store_each_kept_weight_once_and_unpack(matrix: np.ndarray, height: int, keep_zeros: bool) -> None:
+    kept = np.ones(matrix.shape, bool) if keep_zeros else matrix != 0
+    packed = pack_bundles(matrix, kept, group_rows(kept, height))
+    np.testing.assert_array_equal(packed.unpack(), matrix)
+    assert packed.weights.size - height == packed.weight_starts[-1] == np.count_nonzero(kept)
+
+
+@settings(max_examples=100, deadline=None)
+@given(matrices(), st.sampled_from([8, 16]), st.sampled_from([1, 3]))
+def test_codes_of_mask_bundles_say_where_every_weight_goes(matrix: np.ndarray, height: int, pitch: int) -> None:
+    packed = pack_bundles(matrix, matrix != 0, group_rows(matrix != 0, height))
+    x = np.random.default_rng(0).standard_normal(matrix.shape[1] * pitch)
+    y = np.zeros(len(matrix))
+    codes, weights = packed.codes(pitch).tolist(), iter(packed.weights.tolist())
+    for rows, start, end in zip(packed.rows, packed.starts[:-1], packed.starts[1:], strict=True):
+        counts, place = codes[start : start + 3], start + 3
+        for size, count in zip((4, 2, 1), counts, strict=True):
+            for _ in range(count * (4 // size)):
+                mask, columns = codes[place], codes[place + 1 : place + 1 + size]
+                place += 1 + size
+                for column in columns:
+                    for row in (row for bit, row in enumerate(rows) if mask >> bit & 1):
+                        y[row] += next(weights) * x[column]
+        assert place == end
+    np.testing.assert_allclose(y, matrix @ x[::pitch], atol=1e-9)

@@ -1,15 +1,18 @@
 """How weights are stored for the kernels: pack, unpack, sizes."""
 
+from prunemap.compiler.formats.mask_bundles import MaskBundles, pack_bundles
 from prunemap.compiler.formats.mask_runs import MaskRuns, masks_of, pack_runs
 from prunemap.compiler.formats.row_groups import Grouping, RowGroups, group_rows, pack, reorder_units, smallest_index
 
 __all__ = [
     "Grouping",
+    "MaskBundles",
     "MaskRuns",
     "RowGroups",
     "group_rows",
     "masks_of",
     "pack",
+    "pack_bundles",
     "pack_runs",
     "reorder_units",
     "smallest_index",

@@ -1,33 +1,52 @@
-/* Linear layers, filters in the lanes: the step and the share of a thread; linear_tile.h has the kernel.
+/* Linear layers, filters in the lanes: the step and the share of a thread; linear_tile.h and linear_masked_tile.h have
+ * the kernels.
  *
- *   y[rows[g][f]] = clamp(bias[g][f] + sum_u weight[u][f] * x[index[u]]  (+ residual[rows[g][f]])) */
+ *   y[n][rows[g][f]] = clamp(bias[g][f] + sum_u weight[u][f] * x[n][index[u]]  (+ residual[n][rows[g][f]])) */
 #ifndef PMAP_LINEAR_H
 #define PMAP_LINEAR_H
 
 #include "conv.h"
 
+#define QUAD 4         /* columns that linear_masked_tile.h takes at a time: */
+#define BUNDLE_SIZES 3 /* one bundle of 4, two of 2, or four of 1 */
+
 typedef struct linear_step linear_step;
-typedef void (*linear_group)(const linear_step *s, const conv_pointers *p, int group);
+/* One row group for the items of a tile from `item` on. */
+typedef void (*linear_group)(const linear_step *s, const conv_pointers *p, int group, int item);
 
 struct linear_step {
   const tensor *in, *out, *residual;
-  linear_group kernel;
-  int32_t groups;
-  int64_t rows, starts, indices, weights, bias;
+  linear_group full, tail; /* for tiles of tile_items, and for the items left over */
+  int32_t groups, tile_items;
+  int64_t rows, starts, weight_starts, indices, weights, bias;
   float low, high;
 };
+
+/* Store the sums of one item. */
+INLINE void linear_store(const linear_step *s, const conv_pointers *p, int group, int item, const float *sums, int filters) {
+  float *out = p->out + item * s->out->image;
+  const float *residual = p->residual ? p->residual + item * s->residual->image : 0;
+  for (int f = 0; f < filters; f++) {
+    int row = p->rows[group * filters + f];
+    if (row < 0) continue;
+    float y = sums[f] + p->bias[group * filters + f];
+    if (residual) y += residual[(int64_t)row * s->residual->plane];
+    out[(int64_t)row * s->out->plane] = f_clamp(y, s->low, s->high);
+  }
+}
 
 static void f32_linear(const context *c, const void *step, int thread, int threads) {
   const linear_step *s = step;
   zero_around_interior(c, s->out, thread, threads);
-  conv_pointers p = {.rows = in_blob(c, s->rows), .starts = in_blob(c, s->starts), .indices = in_blob(c, s->indices),
-                     .weights = in_blob(c, s->weights), .bias = in_blob(c, s->bias)};
-  range groups = groups_of(p.starts, s->groups, thread, threads);
-  FOR_IMAGES(c) {
-    p.in = row_of(c, s->in, n, 0, 0);
-    p.out = row_of(c, s->out, n, 0, 0);
-    p.residual = s->residual ? row_of(c, s->residual, n, 0, 0) : 0;
-    for (int g = groups.begin; g < groups.end; g++) s->kernel(s, &p, g);
+  conv_pointers p = {.in = row_of(c, s->in, 0, 0, 0), .out = row_of(c, s->out, 0, 0, 0),
+                     .residual = s->residual ? row_of(c, s->residual, 0, 0, 0) : 0, .rows = in_blob(c, s->rows),
+                     .starts = in_blob(c, s->starts), .weight_starts = in_blob(c, s->weight_starts),
+                     .indices = in_blob(c, s->indices), .weights = in_blob(c, s->weights), .bias = in_blob(c, s->bias)};
+  range groups = groups_of(p.weight_starts ? p.weight_starts : p.starts, s->groups, thread, threads);
+  for (int g = groups.begin; g < groups.end; g++) {
+    int n = c->images.begin;
+    for (; n + s->tile_items <= c->images.end; n += s->tile_items) s->full(s, &p, g, n);
+    if (n < c->images.end) s->tail(s, &p, g, n);
   }
 }
 

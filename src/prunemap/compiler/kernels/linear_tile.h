@@ -1,33 +1,34 @@
-/* One row group of linear.h, FILTERS in the lanes; included once per height with NAME, FILTERS and INDEX (the
- * type of the places of the inputs) defined.
+/* One row group of linear.h, FILTERS in the lanes x ITEMS; included once per tile with NAME, FILTERS, ITEMS and INDEX (the
+ * type of the places of the inputs) defined. A weight is loaded once for all items.
  * CHAINS sums run side by side, so that a multiply-add need not wait for the one before it. */
-#define CHAINS 4
-static void NAME()(const linear_step *s, const conv_pointers *p, int group) {
+static void NAME()(const linear_step *s, const conv_pointers *p, int group, int item) {
   typedef float part __attribute__((vector_size(4 * (FILTERS < LANES ? FILTERS : LANES)), aligned(4), may_alias));
   enum { WIDTH = FILTERS < LANES ? FILTERS : LANES, PARTS = FILTERS / WIDTH };
-  part acc[CHAINS][PARTS] = {0};
-  int u = p->starts[group], end = p->starts[group + 1];
+  enum { CHAINS = ITEMS * PARTS < 4 ? 4 / (ITEMS * PARTS) : 1 };
+  part acc[CHAINS][ITEMS][PARTS] = {0};
+  int64_t image = s->in->image;
+  const float *in = p->in + item * image, *w = p->weights + (int64_t)p->starts[group] * FILTERS;
   const INDEX *indices = (const INDEX *)p->indices;
-  const float *w = p->weights + (int64_t)u * FILTERS;
+  int u = p->starts[group], end = p->starts[group + 1];
+#define ADD_UNIT(k)                                                                                                    \
+  UNROLL for (int n = 0; n < ITEMS; n++) {                                                                             \
+    float x = in[n * image + indices[u + k]];                                                                          \
+    UNROLL for (int i = 0; i < PARTS; i++) acc[k][n][i] += *(const part *)(w + k * FILTERS + i * WIDTH) * x;           \
+  }
   for (; u + CHAINS <= end; u += CHAINS, w += CHAINS * FILTERS)
-    UNROLL for (int k = 0; k < CHAINS; k++) {
-      float x = p->in[indices[u + k]];
-      UNROLL for (int i = 0; i < PARTS; i++) acc[k][i] += *(const part *)(w + k * FILTERS + i * WIDTH) * x;
+    UNROLL for (int k = 0; k < CHAINS; k++) ADD_UNIT(k)
+  for (; u < end; u++, w += FILTERS) ADD_UNIT(0)
+#undef ADD_UNIT
+  UNROLL for (int n = 0; n < ITEMS; n++) {
+    float sums[FILTERS];
+    UNROLL for (int i = 0; i < PARTS; i++) {
+      UNROLL for (int k = 1; k < CHAINS; k++) acc[0][n][i] += acc[k][n][i];
+      *(part *)(sums + i * WIDTH) = acc[0][n][i];
     }
-  for (; u < end; u++, w += FILTERS)
-    UNROLL for (int i = 0; i < PARTS; i++) acc[0][i] += *(const part *)(w + i * WIDTH) * p->in[indices[u]];
-  float sums[FILTERS];
-  UNROLL for (int i = 0; i < PARTS; i++)
-    *(part *)(sums + i * WIDTH) = (acc[0][i] + acc[1][i]) + (acc[2][i] + acc[3][i]);
-  for (int f = 0; f < FILTERS; f++) {
-    int row = p->rows[group * FILTERS + f];
-    if (row < 0) continue;
-    float y = sums[f] + p->bias[group * FILTERS + f];
-    if (p->residual) y += p->residual[(int64_t)row * s->residual->plane];
-    p->out[(int64_t)row * s->out->plane] = f_clamp(y, s->low, s->high);
+    linear_store(s, p, group, item + n, sums, FILTERS);
   }
 }
-#undef CHAINS
 #undef NAME
 #undef FILTERS
+#undef ITEMS
 #undef INDEX

@@ -24,7 +24,8 @@ INLINE vfloat v_select(vint mask, vfloat a, vfloat b) {
 }
 /* The first `lanes` (4, 8 or 16) of the even, or of the odd, elements of a then b. */
 #define V_PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#define V_PASTE(a, b) a##b
+#define V_PASTE(a, b) V_PASTE_(a, b)
+#define V_PASTE_(a, b) a##b
 #define V_EVEN(lanes, a, b) V_PICK(a, b, V_PASTE(EVEN_, lanes))
 #define V_ODD(lanes, a, b) V_PICK(a, b, V_PASTE(ODD_, lanes))
 #define EVEN_4 0, 2, 4, 6
@@ -48,6 +49,54 @@ INLINE vfloat v_first(vfloat a, int count) {
   UNROLL for (int i = 0; i < LANES; i++) lane[i] = i;
   return (vfloat)((lane < count - (vint){0}) & (vint)a);
 }
+INLINE int count_bits(unsigned x) { return __builtin_popcount(x); }
+/* Bring what lies at p into the L2 cache; p may lie outside of any memory. */
+INLINE void prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
+/* Expand: the lanes whose bits are set in `kept` get the floats at w one after another, the others 0. N floats may be
+ * read. Where the lanes come from is worked out once for all weights with the same `kept`. */
+#define EXPAND_VECTORS(N)                                                                                              \
+  typedef float floats##N __attribute__((vector_size(4 * N), aligned(4), may_alias));                                  \
+  typedef int32_t ints##N __attribute__((vector_size(4 * N), aligned(4), may_alias));                                  \
+  typedef struct { ints##N from, kept; uint16_t bits; } lanes##N;
+#if defined(__AVX512VL__)
+/* The builtins for these differ between compilers, and both let an expand wait for its own register's last use. */
+#define EXPAND(N)                                                                                                      \
+  EXPAND_VECTORS(N)                                                                                                    \
+  INLINE lanes##N to_lanes##N(uint16_t kept) {                                                                         \
+    lanes##N to = {.from = {0, 1, 2, 3, 4, 5, 6, 7, EXPAND_TO_##N}, .bits = kept};                                     \
+    __asm__("vpexpandd %0, %0%{%1%}%{z%}" : "+v"(to.from) : "Yk"(to.bits));                                            \
+    return to;                                                                                                         \
+  }                                                                                                                    \
+  INLINE floats##N expand##N(const lanes##N *to, const float *w) {                                                     \
+    floats##N y;                                                                                                       \
+    __asm__("vpermps %1, %2, %0%{%3%}%{z%}" : "=v"(y) : "m"(*(const floats##N *)w), "v"(to->from), "Yk"(to->bits));    \
+    return y;                                                                                                          \
+  }
+#define EXPAND_TO_8
+#define EXPAND_TO_16 8, 9, 10, 11, 12, 13, 14, 15
+EXPAND(8)
+EXPAND(16)
+#elif defined(__AVX2__) && defined(__BMI2__)
+EXPAND_VECTORS(8)
+INLINE lanes8 to_lanes8(uint16_t kept) {
+  typedef int8_t bytes __attribute__((vector_size(8)));
+  uint64_t mask = 255 * __builtin_ia32_pdep_di(kept, 0x0101010101010101);
+  lanes8 to = {.kept = __builtin_convertvector((bytes)mask, ints8)};
+  to.from = __builtin_convertvector((bytes)__builtin_ia32_pdep_di(0x0706050403020100, mask), ints8);
+  return to;
+}
+INLINE floats8 expand8(const lanes8 *to, const float *w) {
+  return (floats8)((ints8)__builtin_ia32_permvarsf256(*(const floats8 *)w, to->from) & to->kept);
+}
+#else
+EXPAND_VECTORS(8)
+INLINE lanes8 to_lanes8(uint16_t kept) { return (lanes8){.bits = kept}; }
+INLINE floats8 expand8(const lanes8 *to, const float *w) {
+  floats8 y;
+  for (int i = 0; i < 8; i++) y[i] = to->bits >> i & 1 ? *w++ : 0;
+  return y;
+}
+#endif
 /* A NaN in y stays a NaN. */
 INLINE vfloat v_clamp(vfloat y, float low, float high) {
   vfloat l = v_splat(low), h = v_splat(high);

@@ -1,0 +1,53 @@
+"""Which tiles can run a linear layer, best first by a model of the bytes and of the work per kept column."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunemap.compiler.formats import group_rows
+from prunemap.compiler.select import WORTH_TRYING, Candidate, TileChoice, fitted_vectors
+from prunemap.core.target import Target
+
+HEIGHTS = (64, 32, 16, 8, 4)
+MASKED_HEIGHTS = (16, 8)
+_BYTES_PER_NS = ((512 << 10, 120), (16 << 20, 64), (1 << 62, 20))
+"""How fast weights of up to so many bytes are read: from L2, from the last-level cache, from memory."""
+_LEAST_ZEROS = 0.1
+"""Part of what row groups would store, from which masks are worth trying."""
+
+
+def linear_candidates(kept: NDArray[np.bool_], items: int, target: Target) -> list[Candidate]:
+    """Return the tiles that can run a linear layer, best first.
+
+    Args:
+        kept: which weights are stored, (O, columns).
+        items: N.
+    """
+    weights = int(np.count_nonzero(kept))
+    candidates: list[Candidate] = []
+    for height in HEIGHTS:
+        grouping = group_rows(kept, height)
+        candidates.append(Candidate(TileChoice(height), grouping))
+        zeros = 1 - weights / max(1, grouping.units * height)
+        if height in MASKED_HEIGHTS and height <= target.lanes and zeros > _LEAST_ZEROS:
+            candidates.append(Candidate(TileChoice(height, masked=True), grouping))
+    cost = {id(each): _nanoseconds(each, weights, items) for each in candidates}
+    candidates.sort(key=lambda each: cost[id(each)])
+    return [each for each in candidates if cost[id(each)] <= WORTH_TRYING * cost[id(candidates[0])]]
+
+
+def _nanoseconds(candidate: Candidate, weights: int, items: int) -> float:
+    """What the model says a layer takes: its work, or moving its weights, whichever is more."""
+    choice, grouping = candidate.choice, candidate.grouping
+    unit = (choice.filters / 30 if choice.masked else 0.3) + items * (0.12 + 0.016 * choice.filters)
+    stored = weights if choice.masked else grouping.units * choice.filters
+    stored_bytes = 4 * stored + 2 * grouping.units
+    speed = next(speed for most, speed in _BYTES_PER_NS if stored_bytes <= most)
+    return max(grouping.units * unit, stored_bytes / speed) + 10 * len(grouping.groups)
+
+
+def tile_items(choice: TileChoice, items: int, target: Target) -> int:
+    """Return how many of N items share a loaded weight: as many as the registers hold sums for, even over the tiles."""
+    vectors = max(1, choice.filters // target.lanes)
+    return fitted_vectors(max(1, min(8, (target.registers - 8) // vectors)), items)

@@ -5,7 +5,7 @@ with random weights. A layer runs as it does in a network (rows a pixel longer b
 of the useful work, max(2 · kept MACs / FMA peak, (inputs + outputs + kept weights) / copy bandwidth), both measured in
 the same run. All rows go to a CSV file, the medians and what they must reach to a JSON file in benchmarks/results.
 
-    .venv/bin/python benchmarks/kernels.py [--quick] [--threads N] [--only REGEX]
+    .venv/bin/python benchmarks/kernels.py [--quick] [--threads N] [--only REGEX] [--every N]
 """
 
 from __future__ import annotations
@@ -279,10 +279,10 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     write_text(path, text.getvalue())
 
 
-def settings_to_measure(only: str, quick: bool) -> list[LayerSetting]:
+def settings_to_measure(only: str, quick: bool, every: int) -> list[LayerSetting]:
     """Return the settings; convolutions of one pixel are left out: in a network they are linear layers."""
     found = [s for s in layer_settings() if re.search(only, str(s)) and (s.kind == "linear" or s.out_size != (1, 1))]
-    return [s for s in found if prod(s.weight_shape) <= QUICK_WEIGHTS][::4] if quick else found
+    return [s for s in found if prod(s.weight_shape) <= QUICK_WEIGHTS or not quick][::every]
 
 
 def measure_all(settings: Sequence[LayerSetting], run: Run, path: Path) -> tuple[list[Row], Limits]:
@@ -303,16 +303,17 @@ def measure_all(settings: Sequence[LayerSetting], run: Run, path: Path) -> tuple
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="every fourth layer, three schemes at one density")
+    parser.add_argument("--quick", action="store_true", help="small layers only, three schemes at one density")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", metavar="REGEX", help="layers such as 'conv 3x3/1 .* at 14x14'")
+    parser.add_argument("--every", type=int, metavar="N", help="every N-th layer; default: all, --quick: every fourth")
     parser.add_argument("--target", default="native")
     parser.add_argument("-o", "--output", type=Path, help="default: benchmarks/results/kernels-TARGET-DATE.csv")
     options = parser.parse_args()
     run = Run(resolve_target(options.target), options.threads, options.quick)
     date = datetime.now(UTC).isoformat(timespec="seconds")
     path = options.output or RESULTS / f"kernels-{run.target.name}-{date[:10]}.csv"
-    settings = settings_to_measure(options.only, options.quick)
+    settings = settings_to_measure(options.only, options.quick, options.every or (4 if options.quick else 1))
     with pinned(run.threads):
         rows, limits = measure_all(settings, run, path)
     summary = Summary(

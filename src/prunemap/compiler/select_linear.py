@@ -11,7 +11,7 @@ from prunemap.core.target import Target
 
 HEIGHTS = (64, 32, 16, 8, 4)
 MASKED_HEIGHTS = (16, 8)
-_BYTES_PER_NS = ((512 << 10, 120), (16 << 20, 64), (1 << 62, 20))
+_BYTES_PER_NS = ((512 << 10, 120), (16 << 20, 64), (1 << 62, 25))
 """How fast weights of up to so many bytes are read: from L2, from the last-level cache, from memory."""
 _LEAST_ZEROS = 0.1
 """Part of what row groups would store, from which masks are worth trying."""
@@ -40,7 +40,7 @@ def linear_candidates(kept: NDArray[np.bool_], items: int, target: Target) -> li
 def _nanoseconds(candidate: Candidate, weights: int, items: int) -> float:
     """What the model says a layer takes: its work, or moving its weights, whichever is more."""
     choice, grouping = candidate.choice, candidate.grouping
-    unit = (choice.filters / 30 if choice.masked else 0.3) + items * (0.12 + 0.016 * choice.filters)
+    unit = (0.05 * choice.filters - 0.13 if choice.masked else 0.3) + items * (0.12 + 0.016 * choice.filters)
     stored = weights if choice.masked else grouping.units * choice.filters
     stored_bytes = 4 * stored + 2 * grouping.units
     speed = next(speed for most, speed in _BYTES_PER_NS if stored_bytes <= most)

@@ -187,7 +187,8 @@ def make_batch_graph(seed: int = 0) -> tuple[Graph, dict[str, Array]]:
     """
     rng = np.random.default_rng(seed)
     shapes = {"x": (3, 4, 9, 11), "late": (3, 4, 9, 11), "vector": (3, 6), "pair": (2, 4, 9, 11), "other": (2, 3)}
-    shapes |= {"unread": (1, 5), "passed": (3, 7, 4, 4)}
+    shapes |= {"ignored": (1, 5), "passed": (3, 7, 4, 4)}
+    shapes |= {"first": (3, 2, 6, 5), "second": (3, 3, 6, 5), "third": (2, 4, 9, 11)}
 
     def conv(outputs: int, inputs: int, k: int, stride: tuple[int, int] = (1, 1), groups: int = 1) -> Conv:
         weight = rng.standard_normal((outputs, inputs // groups, k, k), np.float32) / k
@@ -225,10 +226,14 @@ def make_batch_graph(seed: int = 0) -> tuple[Graph, dict[str, Array]]:
         "wide": (conv(4, 12, 5), ("inputs", "late")),
         "words": (Concat(), ("scaled", "mean", "flat", "vector")),
         "read": (linear(3, 136), ("words",)),
+        # what nobody else reads: inputs of a concat, and its result
+        "unread": (Concat(), ("first", "second")),
+        "only": (Concat(), ("third", "alone")),
+        "behind": (conv(3, 8, 3), ("only",)),
     }
     nodes = [Node(f"n.{name}", op, inputs, name) for name, (op, inputs) in ops.items()]
     outputs = ["b", "deep", "hidden", "sum", "added", "last", "both", "renamed", "again", "end", "joined"]
-    outputs += ["twice", "thin", "wide", "read", "inputs"]
+    outputs += ["twice", "thin", "wide", "read", "inputs", "unread", "behind"]
     graph = make_graph(shapes, outputs, nodes)
     return graph, {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
 

@@ -11,10 +11,23 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import groupby
 
-from prunemap.compiler.ir import Graph, Linear, Node
+from prunemap.compiler.ir import Concat, Graph, Linear, Node
 from prunemap.compiler.program import CopyInStep, CopyOutStep, CopyStep, ImageLoop, Step, Tensor, TimedStep
 
-NodeSteps = tuple[Node, Sequence[TimedStep]]
+
+@dataclass(frozen=True)
+class NodeSteps:
+    """A node, what it reads (by the names that tensors have in memory) and the steps that run it."""
+
+    node: Node
+    inputs: tuple[str, ...]
+    steps: tuple[TimedStep, ...]
+
+    @property
+    def names(self) -> set[str]:
+        """The tensors in the arena that it has to do with; a concat may need no step for them."""
+        named = {name for timed in self.steps for name in names_of(timed.step)}
+        return named | ({*self.inputs, self.node.output} if isinstance(self.node.op, Concat) else set())
 
 
 def tensors_of(step: Step) -> list[Tensor]:
@@ -23,29 +36,27 @@ def tensors_of(step: Step) -> list[Tensor]:
     return [value for value in values if isinstance(value, Tensor)]
 
 
-def cut_loops(graph: Graph, lowered: Iterable[NodeSteps]) -> list[ImageLoop]:
-    """Join neighbours that run alike. Linear layers see all images at once, so that they read their weights once."""
-
-    def images(each: NodeSteps) -> tuple[int, int]:
-        count = graph.shapes[each[0].output][0]
-        return count, count if isinstance(each[0].op, Linear) else 1
-
-    return [
-        ImageLoop(tuple(step for _, steps in nodes for step in steps), *size)
-        for size, nodes in groupby(lowered, images)
-    ]
-
-
-def with_copies(
-    loops: Iterable[ImageLoop], graph: Graph, outputs: Sequence[str], first_slot: int
+def cut_loops(
+    graph: Graph, lowered: Iterable[NodeSteps], outputs: Sequence[str], first_slot: int
 ) -> tuple[ImageLoop, ...]:
-    """Add the copies of inputs and outputs to the loop that is the first to name them.
+    """Join neighbours that run alike. Linear layers see all images at once, so that they read their weights once.
+
+    The copies of inputs and outputs go to the loop that is the first to have to do with them.
 
     Args:
         outputs: the tensors that the graph's outputs lie in.
         first_slot: of the inputs; those of the outputs follow.
     """
-    named = [(loop, _names(loop)) for loop in loops]
+
+    def images(each: NodeSteps) -> tuple[int, int]:
+        count = graph.shapes[each.node.output][0]
+        return count, count if isinstance(each.node.op, Linear) else 1
+
+    named = []
+    for size, group in groupby(lowered, images):
+        nodes = list(group)
+        loop = ImageLoop(tuple(step for each in nodes for step in each.steps), *size)
+        named.append((loop, set[str]().union(*(each.names for each in nodes))))
     read = {name for _, names in named for name in names}
     named += [(ImageLoop((), graph.shapes[name][0], 1), {name}) for name in graph.inputs if name not in read]
     ins = _copies(CopyInStep, graph.inputs, first_slot)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from prunemap.compiler.concat import copied, root_of
-from prunemap.compiler.image_loops import cut_loops, names_of, storage, with_copies
+from prunemap.compiler.image_loops import NodeSteps, cut_loops, names_of, storage
 from prunemap.compiler.ir import (
     ANY,
     Add,
@@ -73,18 +73,18 @@ def lower(
     """
     low = Lowering(graph, target, assign_layouts(graph, target, halos), schemes or {}, detect, tiles or {})
     aliases: dict[str, str] = {}
-    lowered: list[tuple[Node, list[TimedStep]]] = []
+    lowered: list[NodeSteps] = []
+    slots: list[str] = []
     for node in graph.nodes:
         inputs = tuple(aliases.get(name, name) for name in node.inputs)
         if isinstance(node.op, Identity) or _is_view(low, node):
             aliases[node.output] = inputs[0]
             continue
         steps = _RULES[type(node.op)](low, node, *map(Tensor, inputs))
-        if steps:
-            lowered.append((node, [TimedStep(step, len(lowered)) for step in steps]))
+        lowered.append(NodeSteps(node, inputs, tuple(TimedStep(step, len(slots)) for step in steps)))
+        slots += [node.name] if steps else []
     outputs = [aliases.get(name, name) for name in graph.outputs]
-    slots = [node.name for node, _ in lowered]
-    loops = with_copies(cut_loops(graph, lowered), graph, outputs, len(slots))
+    loops = cut_loops(graph, lowered, outputs, len(slots))
     slots += [f"input {name}" for name in graph.inputs] + [f"output {name}" for name in graph.outputs]
     tensors, arena = _place_tensors(low, loops)
     return LoweredProgram(

@@ -179,9 +179,10 @@ def _dropout(node: OnnxNode) -> Taken:
 
 
 def _concat(node: OnnxNode) -> Taken:
-    count, rank = len(node.proto.input), len(node.shape())
+    count = len(node.proto.input)
     if any(node.is_constant(index) for index in range(count)):
         raise NotTaken("a constant input is not supported")
+    rank = len(node.shape())
     if rank not in (2, 4) or node.attributes["axis"] % rank != 1:
         raise NotTaken(f"axis {node.attributes['axis']} of {rank}; only channels can be concatenated")
     return Concat(), tuple(range(count))

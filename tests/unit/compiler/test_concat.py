@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from prunemap.compiler import compile_model
+from prunemap.compiler.build import find_compiler
+from prunemap.compiler.compile import build_graph
 from prunemap.compiler.concat import Part, find_parts
 from prunemap.compiler.coupling import couplings
 from prunemap.compiler.ir import Add, Clamp, Concat, Conv, Graph, Identity, Node, Range
@@ -17,7 +19,7 @@ from prunemap.compiler.program import PointwiseStep
 from prunemap.compiler.shapes import make_graph
 from prunemap.errors import UserError
 from prunemap.runtime import Engine
-from prunemap.targets import X86_64_V4
+from prunemap.targets import X86_64_V4, resolve_target
 from tests.networks import OnnxBuilder, save
 
 
@@ -90,12 +92,31 @@ def test_concats_of_onnx(tmp_path, axis: int) -> None:
     np.testing.assert_allclose(got, ReferenceEvaluator(str(path)).run(None, {"x": x})[0], atol=1e-4)
 
 
-def test_a_concat_of_other_axes_is_refused(tmp_path) -> None:
-    value = helper.make_tensor_value_info
-    node = helper.make_node("Concat", ["x", "x"], ["y"], name="rows", axis=2)
-    graph = helper.make_graph(
-        [node], "g", [value("x", TensorProto.FLOAT, [1, 3, 4, 4])], [value("y", TensorProto.FLOAT, [1, 3, 8, 4])]
-    )
+@pytest.mark.parametrize("batch", [1, 3])
+def test_inputs_that_only_a_concat_reads_and_a_result_that_nobody_reads(batch: int) -> None:
+    shapes = {"x": (batch, 2, 5, 4), "z": (batch, 3, 5, 4)}
+    graph = make_graph(shapes, ["y"], [Node("c", Concat(), ("x", "z"), "y")])
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    with Engine(build_graph(graph, resolve_target("native"), find_compiler())) as engine:
+        (got,) = engine.run(inputs)
+    np.testing.assert_array_equal(got, np.concatenate(list(inputs.values()), 1))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "axis", "message"),
+    [
+        (["x", "x"], 2, "axis 2 of 4; only channels can be concatenated"),
+        (["c", "x"], 1, "a constant input is not supported"),
+        (["x", "c"], 1, "a constant input is not supported"),
+    ],
+)
+def test_concats_that_are_refused(tmp_path, inputs: list[str], axis: int, message: str) -> None:
+    value, constant = helper.make_tensor_value_info, numpy_helper.from_array(np.zeros((1, 3, 4, 4), np.float32), "c")
+    node = helper.make_node("Concat", inputs, ["y"], name="joined", axis=axis)
+    shape = [1, 3, 8, 4] if axis == 2 else [1, 6, 4, 4]
+    ends = [value("x", TensorProto.FLOAT, [1, 3, 4, 4])], [value("y", TensorProto.FLOAT, shape)]
+    graph = helper.make_graph([node], "g", *ends, [constant])
     path = save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "m.onnx")
-    with pytest.raises(UserError, match="axis 2 of 4; only channels can be concatenated"):
+    with pytest.raises(UserError, match=message):
         compile_model(path, tune=None)

@@ -108,6 +108,11 @@ CASES = {
     ),
     "unknown network": ("train alexnet -o {o}/a.safetensors", "got 'alexnet', allowed are resnet8"),
     "unknown data set": ("train resnet8 -o {o}/a.safetensors --data mnist", "got 'mnist', allowed are"),
+    "bad device": ("train resnet8 -o {o}/a.safetensors --device tpu", "--device: got tpu"),
+    "bad device of pruning alone": (
+        "prune {f}/resnet8.safetensors --plan {f}/plan.json -o {o}/a.safetensors --epochs 0 --device tpu",
+        "--device: got tpu",
+    ),
     "bad epochs": ("train resnet8 -o {o}/a.safetensors --epochs 0", "--epochs"),
     "a program that is no compiler": (
         "compile {f}/good.onnx -o {o}/a.pmap --cc true",

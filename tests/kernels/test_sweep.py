@@ -35,6 +35,8 @@ def test_kernels_agree_with_the_interpreter(target: str, detect: bool, shift: in
         "f32_depthwise_3s",
         "f32_depthwise_5s",
     } <= families
+    steps = {choice.kernel.rsplit("_", 1)[1] for choice in program.manifest.layers if "f32_conv" in choice.kernel}
+    assert steps == {"c8", "i8", "i16"}, "how the steps of convs are stored"
     for threads in (1, 2):
         with Engine(program, threads) as engine:
             for repeat in range(2):  # the second run meets what the first one left in the arena

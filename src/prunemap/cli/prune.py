@@ -53,11 +53,10 @@ def prune(
     from prunemap.pruning import prune_to_files, use_threads
     from prunemap.report import training_table
 
-    config = (
-        train_config(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, device=device) if epochs != 0 else None
-    )
+    settings = train_config(epochs=epochs or 1, batch_size=batch_size, lr=lr, seed=seed, device=device)
+    config = settings if epochs else None
     use_threads(threads)
     wanted = read_json(plan, Plan, "--plan")
     dataset = load_dataset(data, data_folder, download=download, image_size=image_size)
-    report = prune_to_files(checkpoint, wanted, dataset, config, output, resume)
+    report = prune_to_files(checkpoint, wanted, dataset, config, output, resume, device=settings.device)
     show(report, training_table(report), as_json=json)

@@ -59,7 +59,7 @@ def compile_model(
     if tune is None or why_not_here(machine):
         return build()
     key = (graph.shapes, sha256_of(model), schemes, detect, machine.name, compiler.version, kernel_sources())
-    return build(tiles=tune.choose(key, lower(graph, machine, schemes, detect).candidates, build))
+    return build(tiles=tune.choose(key, lambda: lower(graph, machine, schemes, detect).candidates, build))
 
 
 def build_graph(

@@ -24,9 +24,6 @@ from prunemap.compiler.program import (
 )
 from prunemap.compiler.select import TileChoice, conv_candidates
 
-_WHY_DENSE = {True: "pinned dense by the plan", False: "its zeros do not pay: dense is faster"}
-"""By whether a plan pins the layer."""
-
 
 def conv_steps(low: Lowering, node: Node, source: Tensor, residual: Tensor | None = None) -> list[Step]:
     """Return the steps of a conv: of a strided one, first the cut into phases."""
@@ -45,24 +42,24 @@ def conv_steps(low: Lowering, node: Node, source: Tensor, residual: Tensor | Non
 def _conv_step(low: Lowering, node: Node, source: Tensor, residual: Tensor | None) -> ConvStep:
     op = node.op
     assert isinstance(op, Conv)
-    out, kept = low.layout(node.output), low.kept(op.weight)
-    layouts = (low.layout(source.name), out)
-    best = low.pick(node, conv_candidates(op, kept, layouts, low.target, low.schemes.get(node.name)))
-    if best.choice.dense:
-        kept = np.ones_like(kept)
-    offsets = _offsets(low, node, source, best.grouping)
+    out, must = low.layout(node.output), low.kept(node, op.weight)
+    layouts, scheme = (low.layout(source.name), out), low.schemes.get(node.name)
+    choice, grouping, kept = low.pick(
+        node, must, lambda: conv_candidates(op, must, layouts, low.target, scheme), op.groups
+    )
+    offsets = _offsets(low, node, source, grouping)
     base = int(offsets.min(initial=0))
-    pack_fields = _masked_fields if best.choice.masked else _group_fields
-    fields, steps = pack_fields(low, op, kept, best.grouping, offsets - base, low.layout(source.name).plane)
-    tile = _conv_tiles(low, best.choice, out, steps)
-    reason = _WHY_DENSE[node.name in low.schemes] if best.choice.dense else ""
+    pack_fields = _masked_fields if choice.masked else _group_fields
+    fields, steps = pack_fields(low, op, kept, grouping, offsets - base, low.layout(source.name).plane)
+    tile = _conv_tiles(low, choice, out, steps)
+    reason = "its zeros do not pay: dense is faster" if choice.dense else ""
     low.choose(node, tile["full"].name, op.weight, fields.pop("stored"), reason)
     return ConvStep(
         in_=source,
         out=Tensor(node.output),
         residual=residual,
-        filters=best.choice.filters,
-        pixels_outer=best.choice.pixels_outer,
+        filters=choice.filters,
+        pixels_outer=choice.pixels_outer,
         base=base,
         mask=low.mask(out),
         **tile,

@@ -5,18 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prunemap.compiler.formats import Grouping, pack, pack_bundles, smallest_index
 from prunemap.compiler.ir import Linear, Node
 from prunemap.compiler.lowering import Index, Lowering
-from prunemap.compiler.program import (
-    LinearStep,
-    Step,
-    Symbol,
-    Tensor,
-    linear_masked_tile,
-    linear_tile,
-)
+from prunemap.compiler.program import LinearStep, Step, Symbol, Tensor, linear_tile
 from prunemap.compiler.select_linear import linear_candidates, tile_items
 
 
@@ -25,14 +19,13 @@ def linear_steps(low: Lowering, node: Node, source: Tensor, residual: Tensor | N
     op = node.op
     assert isinstance(op, Linear)
     items = low.graph.shapes[node.output][0]
-    best = low.pick(node, linear_candidates(low.kept(op.weight), items, low.target))
-    choice, pitch = best.choice, low.layout(source.name).plane
-    fields, index = (_masked_fields if choice.masked else _group_fields)(low, op, best.grouping, pitch)
+    must, pitch = low.kept(node, op.weight), low.layout(source.name).plane
+    choice, grouping, kept = low.pick(node, must, lambda: linear_candidates(must, items, low.target))
+    fields, index = (_masked_fields if choice.masked else _group_fields)(low, op, kept, grouping, pitch)
     tile = tile_items(choice, items, low.target)
 
     def make(size: int) -> Symbol:
-        kernel = linear_masked_tile if choice.masked else linear_tile
-        return low.tile(kernel(choice.filters, size, index.dtype))
+        return low.tile(linear_tile(choice.filters, size, index.dtype, choice.masked))
 
     full, tail = make(tile), make(items % tile) if items % tile else None
     low.choose(node, full.name, op.weight, fields.pop("stored"))
@@ -43,14 +36,18 @@ def linear_steps(low: Lowering, node: Node, source: Tensor, residual: Tensor | N
     ]
 
 
-def _group_fields(low: Lowering, op: Linear, grouping: Grouping, pitch: int) -> tuple[dict[str, Any], Index]:
-    packed = pack(op.weight, low.kept(op.weight), grouping)
+def _group_fields(
+    low: Lowering, op: Linear, kept: NDArray[np.bool_], grouping: Grouping, pitch: int
+) -> tuple[dict[str, Any], Index]:
+    packed = pack(op.weight, kept, grouping)
     indices = smallest_index(packed.columns.astype(np.int64) * pitch)
     return {**low.packed_fields(packed, indices, op.bias, op.clamp), "stored": packed.weights.size}, indices
 
 
-def _masked_fields(low: Lowering, op: Linear, grouping: Grouping, pitch: int) -> tuple[dict[str, Any], Index]:
-    packed = pack_bundles(op.weight, low.kept(op.weight), grouping)
+def _masked_fields(
+    low: Lowering, op: Linear, kept: NDArray[np.bool_], grouping: Grouping, pitch: int
+) -> tuple[dict[str, Any], Index]:
+    packed = pack_bundles(op.weight, kept, grouping)
     codes, weight_starts = smallest_index(packed.codes(pitch)), packed.weight_starts
     fields = low.packed_fields(packed, codes, op.bias, op.clamp)
     return {**fields, "weight_starts": low.blob.add(weight_starts), "stored": int(weight_starts[-1])}, codes

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.formats import MaskBundles, MaskRuns, RowGroups
+from prunemap.compiler.formats import Grouping, MaskBundles, MaskRuns, RowGroups, group_rows
 from prunemap.compiler.ir import Array, Conv, Graph, Node, Range
 from prunemap.compiler.layout import Layout, Layouts, phases_name, position_offsets
 from prunemap.compiler.program import NONE, Blob, Symbol, Tile
@@ -62,16 +62,29 @@ class Lowering:
             return DENSE
         return self.schemes.get(node.name) or structure_of(weight)
 
-    def pick(self, node: Node, candidates: list[Candidate]) -> Candidate:
-        """Return the candidate that tuning wants, else the first."""
-        self.candidates[node.name] = tuple(each.choice for each in candidates)
-        wanted = self.wanted.get(node.name)
-        return next((each for each in candidates if each.choice == wanted), candidates[0])
+    def pick(
+        self, node: Node, kept: NDArray[np.bool_], candidates: Callable[[], list[Candidate]], blocks: int = 1
+    ) -> tuple[TileChoice, Grouping, NDArray[np.bool_]]:
+        """Return the tile that tuning wants, else the first candidate, with its row groups and what it stores.
 
-    def kept(self, weight: Array) -> NDArray[np.bool_]:
-        """Which weights are stored, (O, columns)."""
+        Args:
+            kept: which weights must be stored, (O, columns).
+            candidates: lists the tiles that could run the node; not asked where tuning has chosen.
+            blocks: see :func:`group_rows`.
+        """
+        wanted = self.wanted.get(node.name)
+        if wanted is None:
+            found = candidates()
+            self.candidates[node.name] = tuple(each.choice for each in found)
+            wanted = found[0].choice
+        stored = np.ones_like(kept) if wanted.dense else kept
+        return wanted, group_rows(stored, wanted.filters, blocks), stored
+
+    def kept(self, node: Node, weight: Array) -> NDArray[np.bool_]:
+        """Which weights must be stored, (O, columns): those that are not zero, all where zeros are not to be used."""
         matrix = weight.reshape(len(weight), -1)
-        return matrix != 0 if self.detect else np.ones(matrix.shape, bool)
+        uses_zeros = self.detect and self.schemes.get(node.name) != DENSE
+        return matrix != 0 if uses_zeros else np.ones(matrix.shape, bool)
 
     def choose(self, node: Node, kernel: str, weight: Array, stored: int, reason: str = "") -> None:
         """Note what runs a node, and why densely if it does."""
@@ -80,6 +93,8 @@ class Lowering:
             reason = "no zeros"
         elif not self.detect:
             reason = "structure detection is off"
+        elif self.schemes.get(node.name) == DENSE:
+            reason = "pinned dense by the plan"
         elif not reason and stored >= weight.size:
             reason = "no tile fits the zeros: all weights are stored"
         self.choices.append(KernelChoice(node.name, kernel, scheme, density, stored, reason))

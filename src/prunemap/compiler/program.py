@@ -89,16 +89,11 @@ def conv_lanes_tile(filters: int, rows: int, cols: int, steps: StepType) -> Tile
     return Tile(f"f32_conv_lanes_{filters}x{rows}x{cols}_{steps}", "conv_lanes_tile.h", sizes)
 
 
-def linear_tile(filters: int, items: int, index: IndexType) -> Tile:
-    """A tile of linear.h, such as f32_linear_16x1_i16."""
-    symbol = f"f32_linear_{filters}x{items}_{_short(index)}"
-    return Tile(symbol, "linear_tile.h", (("FILTERS", filters), ("ITEMS", items), ("INDEX", _c_type(index))))
-
-
-def linear_masked_tile(filters: int, items: int, index: IndexType) -> Tile:
-    """A tile of linear.h for mask bundles, such as f32_linear_masked_8x1_i16."""
-    symbol = f"f32_linear_masked_{filters}x{items}_{_short(index)}"
-    return Tile(symbol, "linear_masked_tile.h", (("FILTERS", filters), ("ITEMS", items), ("INDEX", _c_type(index))))
+def linear_tile(filters: int, items: int, index: IndexType, masked: bool = False) -> Tile:
+    """A tile of linear.h, such as f32_linear_16x1_i16, or for mask bundles, such as f32_linear_masked_8x1_i16."""
+    kind = "linear_masked" if masked else "linear"
+    sizes = (("FILTERS", filters), ("ITEMS", items), ("INDEX", _c_type(index)))
+    return Tile(f"f32_{kind}_{filters}x{items}_i{8 * index.itemsize}", f"{kind}_tile.h", sizes)
 
 
 def depthwise_tile(op: Conv, source: Layout, out: Layout, size: Pair) -> Tile:
@@ -125,10 +120,6 @@ def depthwise_tile(op: Conv, source: Layout, out: Layout, size: Pair) -> Tile:
 def depthwise_name(op: Conv, size: Pair) -> str:
     """Name of a tile of depthwise.h, such as f32_depthwise_3s2_4x16."""
     return f"f32_depthwise_{op.weight.shape[2]}s{op.stride[0]}_{size[0]}x{size[1]}"
-
-
-def _short(index: IndexType) -> str:
-    return f"i{8 * index.itemsize}"
 
 
 def _c_type(index: IndexType) -> str:

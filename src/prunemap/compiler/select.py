@@ -5,12 +5,13 @@ Deterministic: the first tile is what runs without tuning. :mod:`prunemap.compil
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.formats import Grouping, group_rows, masks_of
+from prunemap.compiler.formats import MOST_COLUMNS, Grouping, group_rows, masks_of
 from prunemap.compiler.ir import Conv
 from prunemap.compiler.layout import Layout
 from prunemap.core.layer import Pair
@@ -30,8 +31,8 @@ _RUN_CYCLES = 3
 _LEAST_LANES, _LEAST_COLS = 8, 4
 _DEPTHWISE_ROWS = (4, 8)
 """Output rows of a depthwise tile, where a row takes several vectors and where it takes one: as measured."""
-WORTH_TRYING = 1.5
-"""A height that the model says is slower than the best by more is not measured."""
+_WORTH_TRYING = 1.5
+"""A tile that the model says is slower than the best by more is not measured."""
 _LEAST_DENSITY = 0.3
 """Below it no dense tile is worth trying."""
 _L2_SHARE = 0.9
@@ -81,6 +82,14 @@ def fitted_vectors(most: int, plane_vectors: int) -> int:
     return -(-plane_vectors // -(-plane_vectors // most))
 
 
+def worth_trying(candidates: list[Candidate], cost: Callable[[Candidate], float]) -> list[Candidate]:
+    """Return the candidates by rising cost, but for those that the model says are much slower than the best."""
+    costs = {id(each): cost(each) for each in candidates}
+    least = min(costs.values())
+    ranked = sorted(candidates, key=lambda each: costs[id(each)])
+    return [each for each in ranked if costs[id(each)] <= _WORTH_TRYING * least][:MAX_TILES]
+
+
 def conv_candidates(
     op: Conv, kept: NDArray[np.bool_], layouts: tuple[Layout, Layout], target: Target, scheme: SchemeSpec | None
 ) -> list[Candidate]:
@@ -93,14 +102,11 @@ def conv_candidates(
     """
     source, out = layouts
     candidates = _candidates(op, kept, source, out, target)
-    if scheme == DENSE or (np.count_nonzero(kept) > _LEAST_DENSITY * kept.size and not kept.all()):
+    if np.count_nonzero(kept) > _LEAST_DENSITY * kept.size and not kept.all():
         every = _candidates(op, np.ones_like(kept), source, out, target)
         candidates += [replace(each, choice=replace(each.choice, dense=True)) for each in every]
-    candidates = [each for each in candidates if scheme is None or follows(each.choice, scheme)]
-    cost = {id(each): _conv_cycles(each, out) for each in candidates}
-    candidates.sort(key=lambda each: cost[id(each)])
-    least = cost[id(candidates[0])]
-    return [each for each in candidates if cost[id(each)] <= WORTH_TRYING * least][:MAX_TILES]
+    followers = [each for each in candidates if scheme in (None, DENSE) or _follows(each.choice, scheme)]
+    return worth_trying(followers, lambda each: _conv_cycles(each, out))
 
 
 def _candidates(op: Conv, kept: NDArray[np.bool_], source: Layout, out: Layout, target: Target) -> list[Candidate]:
@@ -119,10 +125,10 @@ def _candidates(op: Conv, kept: NDArray[np.bool_], source: Layout, out: Layout, 
     return candidates
 
 
-def follows(choice: TileChoice, scheme: SchemeSpec) -> bool:
-    """Whether a tile runs weights as the scheme that a plan pins."""
-    if choice.dense or scheme == DENSE:
-        return choice.dense and scheme == DENSE
+def _follows(choice: TileChoice, scheme: SchemeSpec) -> bool:
+    """Whether a tile runs weights as the sparse scheme that a plan pins."""
+    if choice.dense:
+        return False
     if scheme.name in ("unstructured", "pattern"):
         return choice.filters == 1 or choice.masked
     return scheme.block is None or choice.filters <= scheme.block[0]
@@ -147,7 +153,9 @@ def _lane_tiles(height: int, out: Layout, target: Target) -> list[TileChoice]:
 
 def _unit_rows(grouping: Grouping, kept: NDArray[np.bool_]) -> tuple[int, ...]:
     """How many units are kept by 0, 1, … F rows of their group; () where masks are no use."""
-    if grouping.height not in _MASKED_HEIGHTS or grouping.units * grouping.height == np.count_nonzero(kept):
+    if grouping.height not in _MASKED_HEIGHTS or kept.shape[1] > MOST_COLUMNS:
+        return ()
+    if grouping.units * grouping.height == np.count_nonzero(kept):
         return ()
     rows = np.bitwise_count(masks_of(kept, grouping))
     return (0, *np.bincount(rows.ravel(), minlength=grouping.height + 1)[1:].tolist())

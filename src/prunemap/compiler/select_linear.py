@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunemap.compiler.formats import group_rows
-from prunemap.compiler.select import WORTH_TRYING, Candidate, TileChoice, fitted_vectors
+from prunemap.compiler.select import Candidate, TileChoice, fitted_vectors, worth_trying
 from prunemap.core.target import Target
 
 HEIGHTS = (64, 32, 16, 8, 4)
@@ -32,9 +32,7 @@ def linear_candidates(kept: NDArray[np.bool_], items: int, target: Target) -> li
         zeros = 1 - weights / max(1, grouping.units * height)
         if height in MASKED_HEIGHTS and height <= target.lanes and zeros > _LEAST_ZEROS:
             candidates.append(Candidate(TileChoice(height, masked=True), grouping))
-    cost = {id(each): _nanoseconds(each, weights, items) for each in candidates}
-    candidates.sort(key=lambda each: cost[id(each)])
-    return [each for each in candidates if cost[id(each)] <= WORTH_TRYING * cost[id(candidates[0])]]
+    return worth_trying(candidates, lambda each: _nanoseconds(each, weights, items))
 
 
 def _nanoseconds(candidate: Candidate, weights: int, items: int) -> float:

@@ -99,18 +99,21 @@ class Tuning:
     def __post_init__(self) -> None:
         check_thread_count(self.threads)
 
-    def choose(self, key: tuple[object, ...], candidates: Candidates, build: Build) -> dict[str, TileChoice]:
+    def choose(
+        self, key: tuple[object, ...], candidates: Callable[[], Candidates], build: Build
+    ) -> dict[str, TileChoice]:
         """Return the tile for every node.
 
         Args:
             key: everything that the choices depend on, but for the CPU and the threads.
-            candidates, build: see :func:`choose_tiles`.
+            candidates: lists them; asked only where the choices are not known.
+            build: see :func:`choose_tiles`.
         """
         digest = hashlib.sha256(repr((cpu_name(), self.threads, *key)).encode()).hexdigest()
         file = cache_folder("tune") / f"{digest}.json"
         known = None if self.again else _read(file)
         if known is None:
-            known = choose_tiles(candidates, build, partial(time_locally, threads=self.threads))
+            known = choose_tiles(candidates(), build, partial(time_locally, threads=self.threads))
             write_text(file, json.dumps({node: asdict(choice) for node, choice in known.items()}))
         return known
 

@@ -24,8 +24,8 @@ from prunemap.latency.probe import Probe
 from prunemap.latency.time_cases import time_cases
 from prunemap.targets import resolve_target
 
-BATCH_FLOATS = 1 << 22
-BATCH_PROBES = 12
+BATCH_FLOATS, BATCH_PROBES = 1 << 22, 12
+"""What one program holds at most, each probe counted once: of every one it has up to eight tiles."""
 
 
 class ProbeTimer(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from prunemap.targets import NATIVE
 MIN_RUNS, MAX_RUNS = 16, 200
 TIMED_SECONDS = 0.5
 TOLERANCE = 1e-4
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,28 +56,41 @@ def time_cases(
     program = compile_layers(flat, target=target, cc=cc)
     rng = np.random.default_rng(seed)
     inputs = {info.name: rng.standard_normal(info.shape, dtype=np.float32) for info in program.manifest.inputs}
+    sizes = [len(of_case) for of_case in variants]
     with pinned(threads), Engine(program, threads) as engine:
-        check_outputs(flat, list(inputs.values()), engine.run(inputs))
+        check_outputs(cases, list(inputs.values()), _by_case(engine.run(inputs), sizes))
         once = float(engine.time_slots(inputs, 3)[1:].sum(axis=1).min())
         runs = int(np.clip(timed_seconds / once, MIN_RUNS, MAX_RUNS))
         seconds = engine.time_slots(inputs, runs)[:, : len(flat)]
-    choosing, taken = seconds[::2], seconds[1::2]
-    ends = np.cumsum([len(of_case) for of_case in variants])
-    best = [
-        end - len(of_case) + int(np.argmin(np.median(choosing[:, end - len(of_case) : end], axis=0)))
-        for end, of_case in zip(ends, variants, strict=True)
-    ]
     kernels = {choice.node: choice.kernel for choice in program.manifest.layers}
-    return CaseTimes(taken[:, best], tuple(kernels[program.manifest.slots[i]] for i in best))
+    best = fastest(seconds[::2], sizes)
+    return CaseTimes(seconds[1::2, best], tuple(kernels[program.manifest.slots[i]] for i in best))
+
+
+def fastest(seconds: NDArray[np.float64], sizes: Sequence[int]) -> list[int]:
+    """Return which column is the fastest variant of each case, by the median.
+
+    Args:
+        seconds: (runs, variants of all cases).
+        sizes: how many variants each case has.
+    """
+    medians = np.median(seconds, axis=0).tolist()
+    return [min(columns, key=medians.__getitem__) for columns in _by_case(range(len(medians)), sizes)]
+
+
+def _by_case(values: Sequence[T], sizes: Sequence[int]) -> list[Sequence[T]]:
+    ends = np.cumsum(sizes).tolist()
+    return [values[end - size : end] for end, size in zip(ends, sizes, strict=True)]
 
 
 def check_outputs(
-    cases: Sequence[LayerCase], inputs: Sequence[NDArray[np.float32]], outputs: Sequence[NDArray[np.float32]]
+    cases: Sequence[LayerCase], inputs: Sequence[NDArray[np.float32]], outputs: Sequence[Sequence[NDArray[np.float32]]]
 ) -> None:
     """Compare every output with what the layer means.
 
     Args:
         inputs: one per distinct setting, in order of appearance.
+        outputs: of each case, whichever tiles made them.
 
     Raises:
         InternalError: one differs by more than ``TOLERANCE`` of its largest magnitude.
@@ -83,7 +98,7 @@ def check_outputs(
     by_setting = dict(zip(dict.fromkeys(case.setting for case in cases), inputs, strict=True))
     for case, found in zip(cases, outputs, strict=True):
         wanted = compute_layer(case.setting, case.weight, by_setting[case.setting])
-        error = float(np.abs(found - wanted).max() / (np.abs(wanted).max() or 1.0))
+        error = float(np.abs(np.stack(found) - wanted).max() / (np.abs(wanted).max() or 1.0))
         if not error <= TOLERANCE:
             density = np.count_nonzero(case.weight) / case.weight.size
             raise InternalError(

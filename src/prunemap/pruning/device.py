@@ -10,16 +10,20 @@ from torch import nn
 
 from prunemap.errors import UserError
 
+DEVICES = ("auto", "cpu", "cuda")
+
 
 def choose_device(name: str) -> torch.device:
     """Return the device called ``name``; "auto" is the GPU where there is one, else the CPU.
 
     Raises:
-        UserError: "cuda", and torch finds no GPU.
+        UserError: it is not one of ``DEVICES``, or "cuda" where torch finds no GPU.
     """
     found = torch.cuda.is_available()
     if name == "cuda" and not found:
         raise UserError("device: got cuda, but torch finds no GPU; allowed here are auto and cpu")
+    if name not in DEVICES:
+        raise UserError(f"device: got {name!r}, allowed are {', '.join(DEVICES)}")
     return torch.device("cuda" if found and name != "cpu" else "cpu")
 
 

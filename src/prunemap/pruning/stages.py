@@ -126,27 +126,29 @@ def prune_to_files(
     config: TrainConfig | None,
     output: str | Path,
     resume: bool = False,
+    *,
+    device: str = "auto",
 ) -> TrainReport:
     """Prune a trained network by a plan, retrain it with the zeros held, and write its files.
 
     Args:
         checkpoint: of the dense network.
         config: how to retrain; None = one-shot pruning only.
+        device: where to measure the accuracy if there is no config.
 
     Raises:
         UserError: the checkpoint or the plan does not fit; see also :func:`prunemap.pruning.train`.
     """
-    files = StageFiles.of(output)
+    files, place = StageFiles.of(output), choose_device(device if config is None else config.device)
     module, info = load_checkpoint(checkpoint)
     masks = prune(module, plan, _example(info))
-    device = choose_device("auto" if config is None else config.device)
-    with placed(module, device):
+    with placed(module, place):
         before = evaluate(module, dataset.held_out)
     history = None
     if config is not None:
         history = train(module, dataset, config, masks=masks, checkpoint=files.run, resume=resume)
     write_tensors(files.masks, dict(masks), info)
-    return _finish(files, module, info, dataset, masks, device=device, history=history, before=before)
+    return _finish(files, module, info, dataset, masks, device=place, history=history, before=before)
 
 
 def _example(info: ModelInfo) -> torch.Tensor:

@@ -8,14 +8,21 @@ import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from prunemap.compiler import LayerCase, compile_layers, compile_model, identity_of, read_layers
+from prunemap.compiler import LayerCase, compile_layers, compile_model, identity_of, read_layers, tile_variants
 from prunemap.compiler.build import find_compiler
+from prunemap.compiler.ir import Conv, Node
+from prunemap.compiler.lower import lower
+from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx_import import import_graph
+from prunemap.compiler.passes import optimise
+from prunemap.compiler.shapes import make_graph
 from prunemap.core.layer import LayerSetting
 from prunemap.core.plan import Plan, PlanLayer
-from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.runtime import Engine
-from tests.networks import residual_network, save, weight
+from prunemap.targets import X86_64_V4, resolve_target
+from tests.networks import OnnxBuilder, residual_network, save, weight
 
 
 @pytest.fixture
@@ -59,6 +66,57 @@ def test_structure_is_found_and_a_plan_pins_it(path: Path) -> None:
     assert found.reason == "" and dense.reason == "structure detection is off"
 
 
+def test_a_layer_whose_zeros_do_not_pay_can_run_dense_and_says_so() -> None:
+    rng = np.random.default_rng(0)
+    conv = LayerSetting(kind="conv", in_channels=64, out_channels=64, kernel=(3, 3), pads=(1, 1, 1, 1), size=(16, 16))
+    linear = LayerSetting(kind="linear", in_channels=8, out_channels=64)
+    many, sparse = (
+        LayerCase(conv, weight(rng, 64, 64, 3, 3, scheme="unstructured", density=density)) for density in (0.9, 0.1)
+    )
+    dense = next(each for each in tile_variants([many])[0] if each.tile is not None and each.tile.dense)
+    assert not any(each.tile is not None and each.tile.dense for each in tile_variants([sparse])[0])
+    few = np.ones((64, 8), np.float32)
+    few[::9, 0] = 0
+    found = compile_layers([dense, sparse, LayerCase(linear, few)]).manifest.layers
+    assert [each.reason for each in found] == [
+        "its zeros do not pay: dense is faster",
+        "",
+        "no tile fits the zeros: all weights are stored",
+    ]
+    assert found[0].stored_weights >= many.weight.size > found[1].stored_weights
+
+
+def test_a_linear_layer_pinned_dense_stores_its_zeros(tmp_path: Path) -> None:
+    builder = OnnxBuilder()
+    values = weight(builder.rng, 16, 40, scheme="unstructured", density=0.2)
+    y = builder.node("Gemm", "x", builder.constant(values), builder.constant(np.zeros(16, np.float32)), transB=1)
+    path = save(builder.model([1, 40], y), tmp_path / "m.onnx")
+    specs = [layer.spec for layer in read_layers(path)]
+    entry = PlanLayer(name=specs[0].name, kind="linear", weight_shape=(16, 40), scheme=DENSE, density=1.0)
+    plan = Plan(model=identity_of(path, specs), layers=(entry,))
+    (layer,) = compile_model(path, plan=plan, tune=None).manifest.layers
+    assert layer.stored_weights >= 16 * 40 and layer.reason == "pinned dense by the plan"
+
+
+def test_tiles_that_tuning_has_chosen_are_taken_without_looking_for_others(path: Path) -> None:
+    graph = optimise(import_graph(read_onnx(path)))
+    free = lower(graph, X86_64_V4)
+    tiles = {node: found[-1] for node, found in free.candidates.items()}
+    chosen = lower(graph, X86_64_V4, tiles=tiles)
+    assert chosen.candidates == {} and chosen.tiles != free.tiles
+
+
+def test_a_matrix_too_wide_for_mask_runs_gets_none() -> None:
+    values = np.random.default_rng(0).standard_normal((4, 7300, 3, 3), np.float32)
+    values[np.random.default_rng(1).random(values.shape) < 0.8] = 0
+    op = Conv(values, np.zeros(4, np.float32), pads=(1, 1, 1, 1))
+    graph = make_graph({"x": (1, 7300, 2, 2)}, ["y"], [Node("n", op, ("x",), "y")])
+    assert not any(tile.masked for tile in lower(graph, X86_64_V4).candidates["n"])
+    thin = Conv(values[:, :7200], op.bias, pads=op.pads)
+    graph = make_graph({"x": (1, 7200, 2, 2)}, ["y"], [Node("n", thin, ("x",), "y")])
+    assert any(tile.masked for tile in lower(graph, X86_64_V4).candidates["n"])
+
+
 @pytest.mark.parametrize(
     ("scheme", "changes", "message"),
     [
@@ -87,6 +145,16 @@ def test_no_compiler(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_target_lists_those_there_are(path: Path) -> None:
     with pytest.raises(UserError, match="got 'vax', allowed are x86-64-v4"):
         compile_model(path, target="vax")
+
+
+def test_a_1x1_layer_on_its_own_has_the_pitch_that_it_has_in_a_network() -> None:
+    setting = LayerSetting(kind="conv", in_channels=4, out_channels=4, size=(16, 16))
+    case = LayerCase(setting, np.ones((4, 4, 1, 1), np.float32))
+    node = Node("case0", Conv(case.weight, np.zeros(4, np.float32)), ("x0",), "y0")
+    alone = lower(make_graph({"x0": (1, 4, 16, 16)}, ["y0"], [node]), resolve_target("native"))
+    assert compile_layers([case]).manifest.arena_bytes > 4 * alone.arena_floats
+    (variants,) = tile_variants([case])
+    assert len(variants) == len({each.tile for each in variants}) > 1
 
 
 def test_layers_on_their_own_share_inputs_and_have_their_slots() -> None:

@@ -18,7 +18,7 @@ from prunemap.errors import InternalError, UserError
 from prunemap.latency import LocalTimer, Probe, make_probes, measure
 from prunemap.latency.measure import BATCH_FLOATS, BATCH_PROBES, split_batches
 from prunemap.latency.reference import compute_layer
-from prunemap.latency.time_cases import check_outputs
+from prunemap.latency.time_cases import check_outputs, fastest
 
 MACHINE = Machine(cpu="synthetic", arch="none", cores=1, system="none", target="t", compiler="c")
 SETTINGS = [
@@ -165,6 +165,11 @@ def test_a_wrong_output_is_refused(damage: float) -> None:
     case = LayerCase(SETTINGS[0], Probe(SETTINGS[0], SchemeSpec("filter"), 0.5).weight())
     x = np.random.default_rng(0).standard_normal((1, 8, 8, 8), dtype=np.float32)
     right = compute_layer(case.setting, case.weight, x)
-    check_outputs([case], [x], [right])
+    check_outputs([case], [x], [[right]])
     with pytest.raises(InternalError, match=r"8→8 at 8x8 with density 0\.5 is wrong"):
-        check_outputs([case], [x], [(right * damage).astype(np.float32)])
+        check_outputs([case], [x], [[right, (right * damage).astype(np.float32)]])
+
+
+def test_the_fastest_variant_of_each_case_is_found() -> None:
+    seconds = np.array([[3, 1, 2, 5, 4, 9], [3, 1, 2, 5, 4, 1], [3, 9, 2, 5, 4, 9]], float)
+    assert fastest(seconds, [3, 1, 2]) == [1, 3, 4]

@@ -40,6 +40,8 @@ def test_auto_takes_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) 
     assert choose_device("auto") == CPU
     with pytest.raises(UserError, match="device: got cuda, but torch finds no GPU"):
         choose_device("cuda")
+    with pytest.raises(UserError, match="device: got 'tpu', allowed are auto, cpu, cuda"):
+        choose_device("tpu")
 
 
 def test_a_gpu_that_is_not_there_stops_training_before_it_begins(

@@ -1,10 +1,11 @@
 """How weights are stored for the kernels: pack, unpack, sizes."""
 
 from prunemap.compiler.formats.mask_bundles import MaskBundles, pack_bundles
-from prunemap.compiler.formats.mask_runs import MaskRuns, masks_of, pack_runs
+from prunemap.compiler.formats.mask_runs import MOST_COLUMNS, MaskRuns, masks_of, pack_runs
 from prunemap.compiler.formats.row_groups import Grouping, RowGroups, group_rows, pack, reorder_units, smallest_index
 
 __all__ = [
+    "MOST_COLUMNS",
     "Grouping",
     "MaskBundles",
     "MaskRuns",

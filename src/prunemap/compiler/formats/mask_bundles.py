@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.formats.mask_runs import masks_of
+from prunemap.compiler.formats.mask_runs import masks_of, rows_of_masks
 from prunemap.compiler.formats.row_groups import Grouping, Index
 from prunemap.compiler.ir import Array
 
@@ -87,7 +87,7 @@ class MaskBundles:
     def unpack(self) -> Array:
         """Return the (O, columns) matrix."""
         matrix = np.zeros(self.shape, np.float32)
-        unit, row = _kept_rows(self.unit_masks, self.rows.shape[1])
+        unit, row = rows_of_masks(self.unit_masks, self.rows.shape[1])
         group = np.repeat(np.arange(len(self.rows)), QUAD * self.counts.sum(1))
         matrix[self.rows[group[unit], row], self.columns[unit]] = self.weights[: len(unit)]
         return matrix
@@ -106,10 +106,8 @@ def pack_bundles(matrix: Array, kept: NDArray[np.bool_], grouping: Grouping) -> 
     masks = group_masks[groups, columns]
     order, places, counts = _bundle(groups, masks, len(group_masks))
     groups, columns, masks = groups[order], columns[order], masks[order]
-    rows = np.full((len(grouping.groups), grouping.height), -1, np.int32)
-    for index, group in enumerate(grouping.groups):
-        rows[index, : len(group)] = group
-    unit, row = _kept_rows(masks, grouping.height)
+    rows = grouping.rows
+    unit, row = rows_of_masks(masks, grouping.height)
     weights = matrix[rows[groups[unit], row], columns[unit]]
     all_columns, unit_masks = np.zeros((2, QUAD * counts.sum()), np.int32)
     all_columns[places], unit_masks[places] = columns, masks
@@ -148,12 +146,6 @@ def _runs(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]
     first = np.flatnonzero(np.diff(keys, prepend=-1))
     lengths = np.diff(first, append=len(keys))
     return np.arange(len(keys)) - np.repeat(first, lengths), np.repeat(lengths, lengths)
-
-
-def _kept_rows(masks: NDArray[np.uint16] | Index, height: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the unit and the row of every weight, in the order in which they are stored."""
-    unit, row = np.nonzero(masks.astype(np.uint16)[:, None] >> np.arange(height, dtype=np.uint16) & 1)
-    return unit, row
 
 
 def _starts(counts: NDArray[np.integer[Any]]) -> Index:

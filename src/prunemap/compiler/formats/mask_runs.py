@@ -21,6 +21,10 @@ from numpy.typing import NDArray
 
 from prunemap.compiler.formats.row_groups import Grouping, Index
 from prunemap.compiler.ir import Array
+from prunemap.errors import InternalError
+
+MOST_COLUMNS = np.iinfo(np.uint16).max
+"""Of a matrix: a run counts its columns in 16 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +54,7 @@ class MaskRuns:
         """Return the (O, columns) matrix."""
         matrix = np.zeros(self.shape, np.float32)
         height = self.rows.shape[1]
-        unit, row = np.nonzero(self.masks()[:, None] >> np.arange(height) & 1)
+        unit, row = rows_of_masks(self.masks(), height)
         group = np.repeat(np.arange(len(self.rows)), np.diff(self.starts))
         matrix[self.rows[group[unit], row], self.columns[unit]] = self.weights
         return matrix
@@ -64,6 +68,12 @@ def masks_of(kept: NDArray[np.bool_], grouping: Grouping) -> NDArray[np.uint16]:
     return masks
 
 
+def rows_of_masks(masks: NDArray[np.uint16], height: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the unit and the row of every weight, in the order in which they are stored."""
+    unit, row = np.nonzero(masks[:, None] >> np.arange(height, dtype=np.uint16) & 1)
+    return unit, row
+
+
 def pack_runs(matrix: Array, kept: NDArray[np.bool_], grouping: Grouping, keys: NDArray[np.int64]) -> MaskRuns:
     """Pack a matrix.
 
@@ -72,16 +82,19 @@ def pack_runs(matrix: Array, kept: NDArray[np.bool_], grouping: Grouping, keys: 
         kept: which weights must be stored; all that are not zero.
         grouping: of the rows of ``kept``.
         keys: the columns of a run are sorted by them, (G, columns).
+
+    Raises:
+        InternalError: there are more than ``MOST_COLUMNS`` columns.
     """
+    if kept.shape[1] > MOST_COLUMNS:
+        raise InternalError(f"mask runs: {kept.shape[1]} columns, at most {MOST_COLUMNS} are allowed")
     height, masks = grouping.height, masks_of(kept, grouping)
     groups, columns = np.nonzero(masks)
     unit_masks = masks[groups, columns]
     order = np.lexsort((keys[groups, columns], unit_masks, groups))
     groups, columns, unit_masks = groups[order], columns[order], unit_masks[order]
-    rows = np.full((len(grouping.groups), height), -1, np.int32)
-    for index, group in enumerate(grouping.groups):
-        rows[index, : len(group)] = group
-    unit, row = np.nonzero(unit_masks[:, None] >> np.arange(height) & 1)
+    rows = grouping.rows
+    unit, row = rows_of_masks(unit_masks, height)
     counts = np.zeros((len(rows), 1 << height), np.uint16)
     np.add.at(counts, (groups, unit_masks), 1)
     return MaskRuns(

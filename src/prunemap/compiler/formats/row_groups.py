@@ -66,6 +66,14 @@ class Grouping:
     units: int
     """Kept columns of all groups together."""
 
+    @property
+    def rows(self) -> Index:
+        """Row numbers as an array, (G, height); -1 = none."""
+        rows = np.full((len(self.groups), self.height), -1, np.int32)
+        for index, group in enumerate(self.groups):
+            rows[index, : len(group)] = group
+        return rows
+
 
 def group_rows(kept: NDArray[np.bool_], height: int, blocks: int = 1) -> Grouping:
     """Put rows with the same kept list in one group, what is left over in groups in order.
@@ -122,12 +130,11 @@ def pack(matrix: Array, kept: NDArray[np.bool_], grouping: Grouping) -> RowGroup
         kept: which weights must be stored; all that are not zero.
         grouping: of the rows of ``kept``.
     """
-    rows = np.full((len(grouping.groups), grouping.height), -1, np.int32)
+    rows = grouping.rows
     weights = np.zeros((grouping.units, grouping.height), np.float32)
     columns = np.zeros(grouping.units, np.int32)
     starts = np.zeros(len(grouping.groups) + 1, np.int32)
     for index, group in enumerate(grouping.groups):
-        rows[index, : len(group)] = group
         union = np.flatnonzero(kept[group].any(0))
         here = slice(starts[index], starts[index] + len(union))
         starts[index + 1] = here.stop

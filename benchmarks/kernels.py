@@ -310,6 +310,8 @@ def main() -> None:
     parser.add_argument("--target", default="native")
     parser.add_argument("-o", "--output", type=Path, help="default: benchmarks/results/kernels-TARGET-DATE.csv")
     options = parser.parse_args()
+    if options.every is not None and options.every < 1:
+        parser.error(f"--every: got {options.every}, allowed are numbers from 1 on")
     run = Run(resolve_target(options.target), options.threads, options.quick)
     date = datetime.now(UTC).isoformat(timespec="seconds")
     path = options.output or RESULTS / f"kernels-{run.target.name}-{date[:10]}.csv"

@@ -5,9 +5,10 @@
  * g: row group of F filters with one list of kept units u; q: place in the plane, counted from the origin. A unit is an
  * (input channel, kernel position); its offset is an address difference, so padding, dilation, groups and the phases of
  * a strided conv are all in the offsets. A group's offsets rise, and are stored as steps: step[u] = offset[u] -
- * offset[u - 1], the first one from `base`, which is the lowest offset of the layer. So they fit 16 bits where no gap is
- * too wide. The register tile is F filters x V vectors of pixels (conv_tile.h, a strip of the plane is a vector), or F filters in
- * the lanes x R x C pixels (conv_lanes_tile.h, a strip is an output row). */
+ * offset[u - 1], the first one from `base`, which is the lowest offset of the layer; those of a 1x1 conv count channels.
+ * So they fit 8 or 16 bits where no gap is too wide. The register tile is F filters x V vectors of pixels (conv_tile.h,
+ * and conv_masked_tile.h for rows that are not alike; a strip of the plane is a vector), or F filters in the lanes x R x C
+ * pixels (conv_lanes_tile.h, a strip is an output row). */
 #ifndef PMAP_CONV_H
 #define PMAP_CONV_H
 
@@ -19,7 +20,7 @@ typedef struct {
   float *out;
   const int32_t *rows, *starts, *weight_starts;
   const uint16_t *counts;
-  const void *indices; /* steps of offsets, or offsets: 16 or 32 bits */
+  const void *indices; /* steps of offsets, offsets, or codes of mask bundles: 8, 16 or 32 bits */
   const float *weights, *bias, *mask;
 } conv_pointers;
 typedef void (*conv_tiles)(const conv_step *s, const conv_pointers *p, range groups, range strips);

@@ -191,7 +191,8 @@ def make_batch_graph(seed: int = 0) -> tuple[Graph, dict[str, Array]]:
     shapes |= {"first": (3, 2, 6, 5), "second": (3, 3, 6, 5), "third": (2, 4, 9, 11)}
 
     def conv(outputs: int, inputs: int, k: int, stride: tuple[int, int] = (1, 1), groups: int = 1) -> Conv:
-        weight = rng.standard_normal((outputs, inputs // groups, k, k), np.float32) / k
+        weight = rng.standard_normal((outputs, inputs // groups, k, k), np.float32)
+        weight /= np.float32(k * np.sqrt(inputs // groups))  # sums of variance 1: errors stay small
         return Conv(weight, rng.standard_normal(outputs, np.float32), stride, (k // 2,) * 4, groups=groups)
 
     def linear(outputs: int, inputs: int) -> Linear:

@@ -2,13 +2,13 @@
  *
  *   y[rows[g][f]][q] = clamp(bias[g][f] + sum_u weight[u][f] * x[offset[u] + q]  (+ residual[rows[g][f]][q]))
  *
- * g: row group of F filters with one list of kept units u; q: place in the plane, counted from the origin. A unit is an
- * (input channel, kernel position); its offset is an address difference, so padding, dilation, groups and the phases of
- * a strided conv are all in the offsets. A group's offsets rise, and are stored as steps: step[u] = offset[u] -
- * offset[u - 1], the first one from `base`, which is the lowest offset of the layer; those of a 1x1 conv count channels.
- * So they fit 8 or 16 bits where no gap is too wide. The register tile is F filters x V vectors of pixels (conv_tile.h,
- * and conv_masked_tile.h for rows that are not alike; a strip of the plane is a vector), or F filters in the lanes x R x C
- * pixels (conv_lanes_tile.h, a strip is an output row). */
+ * g: row group of F filters with one list of kept units u; q: place in the plane, counted from the origin. A unit is
+ * an (input channel, kernel position); its offset is an address difference, so padding, dilation, groups and the phases
+ * of a strided conv are all in the offsets. A group's offsets rise, and are stored as steps: step[u] = offset[u] -
+ * offset[u - 1], the first one from `base`, which is the lowest offset of the layer; those of a 1x1 conv count
+ * channels. So they fit 8 or 16 bits where no gap is too wide. The register tile is F filters x V vectors of pixels
+ * (conv_tile.h, and conv_masked_tile.h for rows that are not alike; a strip of the plane is a vector), or F filters in
+ * the lanes x R x C pixels (conv_lanes_tile.h, a strip is an output row). */
 #ifndef PMAP_CONV_H
 #define PMAP_CONV_H
 
@@ -34,7 +34,8 @@ struct conv_step {
 };
 
 /* Store the vectors of a filter. */
-INLINE void conv_store(const conv_step *s, const conv_pointers *p, int row, int64_t place, const vfloat *acc, int vectors) {
+INLINE void conv_store(const conv_step *s, const conv_pointers *p, int row, int64_t place, const vfloat *acc,
+                       int vectors) {
   if (row < 0) return;
   float *out = p->out + (int64_t)row * s->out->plane + place;
   UNROLL for (int v = 0; v < vectors; v++) {

@@ -1,6 +1,6 @@
 /* One register tile of conv.h for mask runs, FILTERS x VECTORS; included once per tile with NAME, FILTERS, VECTORS,
- * INDEX and STEP defined. Rows of a group need not be alike: units kept by the same rows follow one another, so each of the
- * 2^FILTERS - 1 loops knows which accumulators it feeds. The steps of each run start at the lowest offset again. */
+ * INDEX and STEP defined. Rows of a group need not be alike: units kept by the same rows follow one another, so each
+ * of the 2^FILTERS - 1 loops knows which accumulators it feeds. The steps of each run start at the lowest offset again. */
 INLINE void NAME(_tile)(const conv_step *s, const conv_pointers *p, int group, int64_t place) {
   vfloat acc[FILTERS][VECTORS];
   UNROLL for (int f = 0; f < FILTERS; f++)

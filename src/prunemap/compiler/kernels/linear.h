@@ -23,7 +23,8 @@ struct linear_step {
 };
 
 /* Store the sums of one item. */
-INLINE void linear_store(const linear_step *s, const conv_pointers *p, int group, int item, const float *sums, int filters) {
+INLINE void linear_store(const linear_step *s, const conv_pointers *p, int group, int item, const float *sums,
+                         int filters) {
   float *out = p->out + item * s->out->image;
   const float *residual = p->residual ? p->residual + item * s->residual->image : 0;
   for (int f = 0; f < filters; f++) {

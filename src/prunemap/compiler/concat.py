@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from prunemap.compiler.ir import Concat, Flatten, Graph, Identity, Node
+from prunemap.compiler.ir import Concat, Flatten, Graph, Identity, Node, Reshape
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def find_parts(graph: Graph) -> dict[str, Part]:
 def _is_view(graph: Graph, name: str) -> bool:
     """Whether a tensor may be another name of the one that it is made from."""
     producer = graph.producers.get(name)
-    return producer is not None and isinstance(producer.op, Identity | Flatten)
+    return producer is not None and isinstance(producer.op, Identity | Flatten | Reshape)
 
 
 def copied(node: Node, parts: Mapping[str, Part]) -> Iterator[tuple[int, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from prunemap.compiler.general_shapes import GENERAL_OPS
 from prunemap.compiler.ir import Add, Concat, Conv, Flatten, Graph, Linear, Shape
 from prunemap.compiler.onnx_file import read_onnx
 from prunemap.compiler.onnx_import import import_graph
@@ -30,7 +31,7 @@ def couplings(graph: Graph) -> list[frozenset[str]]:
             makers[node.output] = set().union(*(makers[name] for name in node.inputs))
         elif isinstance(node.op, Conv | Linear) and not _is_depthwise(graph, node.op, node.inputs[0]):
             makers[node.output] = {node.name}
-        elif isinstance(node.op, Flatten):
+        elif isinstance(node.op, Flatten) or isinstance(node.op, GENERAL_OPS):
             makers[node.output] = set()
         else:
             makers[node.output] = makers[node.inputs[0]]

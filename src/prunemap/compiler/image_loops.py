@@ -7,10 +7,11 @@ is stored for all images.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import groupby
 
+from prunemap.compiler.general_shapes import GENERAL_OPS
 from prunemap.compiler.ir import Concat, Graph, Linear, Node
 from prunemap.compiler.program import CopyInStep, CopyOutStep, CopyStep, ImageLoop, Step, Tensor, TimedStep
 
@@ -30,25 +31,34 @@ class NodeSteps:
         return named | ({*self.inputs, self.node.output} if isinstance(self.node.op, Concat) else set())
 
 
-def tensors_of(step: Step) -> list[Tensor]:
-    """Return the tensors that a step names."""
-    values = (getattr(step, each.name) for each in fields(step))
-    return [value for value in values if isinstance(value, Tensor)]
+def tensors_of(value: object) -> list[Tensor]:
+    """Return the tensors that a step, or a part of one, names."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, tuple):
+        return [tensor for each in value for tensor in tensors_of(each)]
+    if is_dataclass(value):
+        return [tensor for each in fields(value) for tensor in tensors_of(getattr(value, each.name))]
+    return []
 
 
 def cut_loops(
-    graph: Graph, lowered: Iterable[NodeSteps], outputs: Sequence[str], first_slot: int
+    graph: Graph, lowered: Iterable[NodeSteps], outputs: Sequence[str], first_slot: int, rows: Container[str] = ()
 ) -> tuple[ImageLoop, ...]:
     """Join neighbours that run alike. Linear layers see all images at once, so that they read their weights once.
 
-    The copies of inputs and outputs go to the loop that is the first to have to do with them.
+    The copies of inputs and outputs go to the loop that is the first to have to do with them; those of rows, which are
+    copied whole, to the beginning and the end.
 
     Args:
         outputs: the tensors that the graph's outputs lie in.
         first_slot: of the inputs; those of the outputs follow.
+        rows: tensors that are rows.
     """
 
     def images(each: NodeSteps) -> tuple[int, int]:
+        if isinstance(each.node.op, GENERAL_OPS):
+            return 1, 1
         count = graph.shapes[each.node.output][0]
         return count, count if isinstance(each.node.op, Linear) else 1
 
@@ -58,15 +68,27 @@ def cut_loops(
         loop = ImageLoop(tuple(step for each in nodes for step in each.steps), *size)
         named.append((loop, set[str]().union(*(each.names for each in nodes))))
     read = {name for _, names in named for name in names}
-    named += [(ImageLoop((), graph.shapes[name][0], 1), {name}) for name in graph.inputs if name not in read]
+    maps = [name for name in graph.inputs if name not in rows]
+    named += [(ImageLoop((), graph.shapes[name][0], 1), {name}) for name in maps if name not in read]
     ins = _copies(CopyInStep, graph.inputs, first_slot)
     outs = _copies(CopyOutStep, outputs, first_slot + len(ins))
+    row_ins, ins = _split(ins, rows)
+    row_outs, outs = _split(outs, rows)
     done, seen = list[ImageLoop](), set[str]()
     for loop, names in named:
         new = names - seen
         done.append(replace(loop, steps=(*_naming(new, ins), *loop.steps, *_naming(new, outs))))
         seen |= names
-    return tuple(done)
+    first, last = (ImageLoop(tuple(steps), 1, 1) for steps in (row_ins, row_outs))
+    return tuple(loop for loop in (first, *done, last) if loop.steps)
+
+
+def _split(copies: Iterable[TimedStep], rows: Container[str]) -> tuple[list[TimedStep], list[TimedStep]]:
+    """Return the copies of rows, and the others."""
+    parts: tuple[list[TimedStep], list[TimedStep]] = ([], [])
+    for each in copies:
+        parts[names_of(each.step)[0] not in rows].append(each)
+    return parts
 
 
 def _copies(kind: type[CopyStep], tensors: Iterable[str], first_slot: int) -> list[TimedStep]:
@@ -80,18 +102,21 @@ def _naming(names: set[str], steps: Iterable[TimedStep]) -> list[TimedStep]:
 
 @dataclass(frozen=True)
 class Stored:
-    """For how many images a tensor is stored, and from which step to which it is needed."""
+    """For how many images a tensor is stored (1: those of a batch may take turns), and from which step to which."""
 
     images: int
     first: int
     last: int
 
 
-def storage(loops: Sequence[ImageLoop], root: Callable[[str], str]) -> dict[str, Stored]:
+def storage(
+    loops: Sequence[ImageLoop], root: Callable[[str], str], images_of: Callable[[str], int]
+) -> dict[str, Stored]:
     """Return how every tensor in the arena is stored; steps are counted over all loops.
 
     Args:
         root: the tensor that a tensor is stored inside, or itself.
+        images_of: how many images a root holds.
     """
     users = Counter(name for loop in loops for name in {root(name) for name in _names(loop)})
     stored: dict[str, Stored] = {}
@@ -101,8 +126,9 @@ def storage(loops: Sequence[ImageLoop], root: Callable[[str], str]) -> dict[str,
         for index, name in (
             (i, name) for i, timed in enumerate(loop.steps, begin) for name in map(root, names_of(timed.step))
         ):
-            images = loop.images if users[name] > 1 else loop.at_once
-            first, last = (begin, end) if images > loop.at_once else (index, index)
+            takes_turns = users[name] == 1 and loop.at_once < loop.images
+            images = 1 if takes_turns else images_of(name)
+            first, last = (begin, end) if not takes_turns and loop.at_once < loop.images else (index, index)
             stored[name] = Stored(images, stored[name].first if name in stored else first, last)
         begin = end + 1
     return stored

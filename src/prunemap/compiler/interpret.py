@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from prunemap.compiler.general_meaning import GENERAL_MEANING
 from prunemap.compiler.ir import (
     Add,
     Affine,
+    AnyArray,
     Array,
     AveragePool,
     Clamp,
@@ -27,7 +29,7 @@ from prunemap.compiler.ir import (
 from prunemap.core.layer import Pads, Pair
 
 
-def interpret(graph: Graph, inputs: Mapping[str, Array]) -> list[Array]:
+def interpret(graph: Graph, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
     """Return the graph's outputs.
 
     Args:
@@ -86,7 +88,7 @@ def _average_pool(op: AveragePool, x: Array) -> Array:
     return result
 
 
-_MEANING: dict[type[Any], Callable[..., Array]] = {
+_MEANING: dict[type[Any], Callable[..., AnyArray]] = {
     Conv: _conv,
     Linear: _linear,
     Affine: _affine,
@@ -98,4 +100,5 @@ _MEANING: dict[type[Any], Callable[..., Array]] = {
     GlobalAveragePool: lambda op, x: x.mean((2, 3), keepdims=not op.flat),
     Flatten: lambda op, x: x.reshape(len(x), -1),
     Identity: lambda op, x: x,
+    **GENERAL_MEANING,
 }

@@ -1,6 +1,7 @@
 """The graph that the compiler works on: one immutable node type, every op on one screen.
 
-Shapes are (N, C, H, W) for maps and (N, F) for vectors; weights (O, I/groups, Kh, Kw) and (O, I). fp32 throughout.
+Two families of ops. Those on maps (N, C, H, W) and vectors (N, F), fp32, run image by image on channel planes: weights
+are (O, I/groups, Kh, Kw) and (O, I). General ones take tensors of any rank, integers and booleans too, whole.
 What an op means is in :mod:`prunemap.compiler.interpret`, what is legal in :mod:`prunemap.compiler.verify`.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,10 @@ from numpy.typing import NDArray
 from prunemap.core.layer import Pads, Pair
 
 Array = NDArray[np.float32]
+AnyArray = NDArray[Any]
 Shape = tuple[int, ...]
+Kind = Literal["f32", "i32", "bool"]
+"""What the elements of a tensor are; every one takes four bytes. ONNX's int64 is held in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,165 @@ class Identity:
     """y = x."""
 
 
-Op = Conv | Linear | Affine | Clamp | Add | Concat | MaxPool | AveragePool | GlobalAveragePool | Flatten | Identity
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A tensor that is stored with the weights; no inputs."""
+
+    value: AnyArray
+    """float32, int32 or bool"""
+
+
+Expression = int | float | tuple[Any, ...]
+"""An operand (int), a number (float), or (function, argument, …) with a name of FUNCTIONS and expressions."""
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """y = an expression of the inputs, which are broadcast to one shape as in NumPy."""
+
+    expression: Expression
+
+
+@dataclass(frozen=True, eq=False)
+class Remap:
+    """y[i0, i1, …] = x[…], where axis ``axes[j]`` of x is read at ``tables[j][ij]``; an entry of -1 gives ``fill``.
+
+    Transposing, slicing, splitting, repeating, padding, picking with known indices: whatever moves by known places.
+    """
+
+    axes: tuple[int, ...]
+    """A permutation of the axes of x."""
+    tables: tuple[NDArray[np.int64], ...]
+    fill: float = 0.0
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """The same elements in row-major order under another shape."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Join:
+    """The inputs one after the other along any axis."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class RowOp:
+    """A function of ROW_FUNCTIONS on every row along ``axes`` (taken together, in order), rows in their place.
+
+    The row of the result has the length that the function says; reduced axes stay with length 1, and a result of
+    another length takes the last of the axes.
+    """
+
+    function: str
+    axes: tuple[int, ...]
+    parameters: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class MatMul:
+    """The product of two computed tensors (…, M, K) and (…, K, N), the axes before broadcast as in NumPy."""
+
+
+@dataclass(frozen=True)
+class Gather:
+    """x with ``axis`` replaced by those of the computed indices (second input), as in ONNX."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class GatherElements:
+    """Values of x at computed indices (second input) along ``axis``, as in ONNX."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class GatherND:
+    """Slices of x at computed index tuples (second input), as in ONNX."""
+
+    batch_dims: int = 0
+
+
+@dataclass(frozen=True)
+class ScatterND:
+    """x with the updates (third input) put to computed index tuples (second input), as in ONNX."""
+
+    reduction: Literal["none", "add", "mul", "max", "min"] = "none"
+
+
+@dataclass(frozen=True)
+class ScatterElements:
+    """x with the updates (third input) put to computed indices (second input) along ``axis``, as in ONNX."""
+
+    axis: int
+    reduction: Literal["none", "add", "mul", "max", "min"] = "none"
+
+
+@dataclass(frozen=True)
+class WindowPool:
+    """Any pool of (N, C, …) with one to three axes behind: dilated, with ceiling, of other kinds than the planar ones."""
+
+    kind: Literal["max", "max_index", "average", "lp"]
+    """max_index: where the largest lies in the flattened (N, C, …) input, i32."""
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    pads: tuple[int, ...]
+    """All begins, then all ends, as in ONNX; the ends as far as the last window reaches."""
+    dilation: tuple[int, ...]
+    count_pads: tuple[int, ...] = ()
+    """average: how far padding counts as values, like ``pads``; () = not at all."""
+    p: int = 2
+    """lp: of the norm."""
+    column_major: bool = False
+    """max_index: places count along the columns."""
+
+
+@dataclass(frozen=True, eq=False)
+class Interpolate:
+    """y = Σ_k weights[k] · x at places[k], along one axis: linear and cubic resizing, one axis at a time."""
+
+    axis: int
+    places: NDArray[np.int64]
+    """(K, size of the axis in y)"""
+    weights: Array
+    """(K, size of the axis in y)"""
+
+
+Op = (
+    Conv
+    | Linear
+    | Affine
+    | Clamp
+    | Add
+    | Concat
+    | MaxPool
+    | AveragePool
+    | GlobalAveragePool
+    | Flatten
+    | Identity
+    | Constant
+    | Elementwise
+    | Remap
+    | Reshape
+    | Join
+    | RowOp
+    | MatMul
+    | Gather
+    | GatherElements
+    | GatherND
+    | ScatterND
+    | ScatterElements
+    | WindowPool
+    | Interpolate
+)
+MAP_OPS = (Conv, Linear, Affine, Clamp, Add, Concat, MaxPool, AveragePool, GlobalAveragePool, Flatten)
+"""The ops of the first family."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,12 +297,13 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in an order in which every input is made before it is used; ``shapes`` has every tensor's."""
+    """Nodes in an order in which every input is made before it is used; ``shapes`` and ``kinds`` have every tensor's."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
     shapes: dict[str, Shape] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=dict)
 
     @cached_property
     def producers(self) -> dict[str, Node]:

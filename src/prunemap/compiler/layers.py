@@ -24,7 +24,7 @@ from prunemap.compiler.onnx_file import (
 from prunemap.compiler.onnx_import import find_unsupported, import_graph
 from prunemap.compiler.passes import fold_affine
 from prunemap.compiler.structure import structure_of
-from prunemap.compiler.windows import read_window
+from prunemap.compiler.onnx_rules.windows import read_window
 from prunemap.core.inspection import InspectedLayer, Inspection
 from prunemap.core.layer import LayerKind, LayerSetting, LayerSpec
 from prunemap.core.plan import ModelIdentity

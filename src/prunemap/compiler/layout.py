@@ -9,15 +9,17 @@ A plane of an (N, C, H, W) tensor, ``pitch`` = 7 for W = 5 and a halo of 1::
 
 So a kernel position is just an address offset, and a vector may run across row ends: what it computes for the halo
 columns is masked to zero at the store. Vectors (N, F), and maps of one pixel without halo, are stored densely.
+Tensors that only general ops name (of any rank and kind) are rows: one dense run of all their elements.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 from prunemap.compiler.concat import Part, copied, find_parts, root_of
-from prunemap.compiler.ir import Concat, Conv, Graph, Shape
+from prunemap.compiler.ir import MAP_OPS, Concat, Conv, Graph, Shape
 from prunemap.core.layer import Pads, Pair, sliding_size
 from prunemap.core.target import Target
 
@@ -38,6 +40,8 @@ class Layout:
     lanes: int
     has_halo: bool
     """Whether zeros must stand around or between the rows."""
+    is_row: bool = False
+    """Whether it is one run of all elements of a tensor, the images of a batch included."""
 
     @property
     def image(self) -> int:
@@ -58,6 +62,12 @@ class Layout:
 def dense_layout(shape: Shape) -> Layout:
     """Layout of a vector (N, F) or a one-pixel map: F planes of one element."""
     return Layout(shape[1], (1, 1), pitch=1, origin=0, plane=1, lanes=1, has_halo=False)
+
+
+def row_layout(shape: Shape) -> Layout:
+    """Layout of a tensor of any rank: one row of its elements."""
+    count = prod(shape)
+    return Layout(1, (1, count), pitch=count, origin=0, plane=count, lanes=1, has_halo=False, is_row=True)
 
 
 def planar_layout(shape: Shape, halo: Pads, pitch: int, lanes: int) -> Layout:
@@ -207,10 +217,20 @@ def assign_layouts(graph: Graph, target: Target, halos: Mapping[str, Pads] | Non
         _, left, _, right = halos.get(name, (0, 0, 0, 0))
         stage = stages.find(name)
         pitches[stage] = max(pitches.get(stage, 0), shapes[name][3] + max(left, right))
+    rows = _rows(graph)
     made = {
-        name: _layout(shape, halos.get(name), pitches.get(stages.find(name)), target) for name, shape in shapes.items()
+        name: row_layout(shape)
+        if name in rows
+        else _layout(shape, halos.get(name), pitches.get(stages.find(name)), target)
+        for name, shape in shapes.items()
     }
     return Layouts(made, phases, parts)
+
+
+def _rows(graph: Graph) -> set[str]:
+    """The tensors that no op on maps or vectors names."""
+    nodes = (node for node in graph.nodes if isinstance(node.op, MAP_OPS))
+    return graph.shapes.keys() - {name for node in nodes for name in (*node.inputs, node.output)}
 
 
 def _alike_in_parts(halos: Mapping[str, Pads], parts: Mapping[str, Part]) -> dict[str, Pads]:

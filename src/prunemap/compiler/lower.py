@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from prunemap.compiler.concat import copied, root_of
+from prunemap.compiler.concat import copied
+from prunemap.compiler.general_shapes import GENERAL_OPS
 from prunemap.compiler.image_loops import NodeSteps, cut_loops, names_of, storage
 from prunemap.compiler.ir import (
     ANY,
@@ -24,11 +25,11 @@ from prunemap.compiler.ir import (
     Linear,
     MaxPool,
     Node,
+    Reshape,
 )
-from prunemap.compiler.layout import (
-    assign_layouts,
-)
+from prunemap.compiler.layout import assign_layouts
 from prunemap.compiler.lower_conv import conv_steps
+from prunemap.compiler.lower_general import general_steps
 from prunemap.compiler.lower_linear import linear_steps
 from prunemap.compiler.lowering import Lowering
 from prunemap.compiler.memory import Life, place
@@ -77,14 +78,19 @@ def lower(
     slots: list[str] = []
     for node in graph.nodes:
         inputs = tuple(aliases.get(name, name) for name in node.inputs)
-        if isinstance(node.op, Identity) or _is_view(low, node):
+        if isinstance(node.op, Identity) or _is_same(low, node):
             aliases[node.output] = inputs[0]
             continue
-        steps = _RULES[type(node.op)](low, node, *map(Tensor, inputs))
+        if _is_view(low, node):
+            low.views[node.output] = inputs[0]
+            continue
+        rule = general_steps if isinstance(node.op, GENERAL_OPS) else _RULES[type(node.op)]
+        steps = rule(low, node, *map(Tensor, inputs))
         lowered.append(NodeSteps(node, inputs, tuple(TimedStep(step, len(slots)) for step in steps)))
         slots += [node.name] if steps else []
     outputs = [aliases.get(name, name) for name in graph.outputs]
-    loops = cut_loops(graph, lowered, outputs, len(slots))
+    rows = {name for name, layout in low.layouts.tensors.items() if layout.is_row}
+    loops = cut_loops(graph, lowered, outputs, len(slots), rows)
     slots += [f"input {name}" for name in graph.inputs] + [f"output {name}" for name in graph.outputs]
     tensors, arena = _place_tensors(low, loops)
     return LoweredProgram(
@@ -100,27 +106,37 @@ def lower(
     )
 
 
-def _is_view(low: Lowering, node: Node) -> bool:
+def _is_same(low: Lowering, node: Node) -> bool:
     """A flatten of a densely stored map changes nothing in memory."""
     return isinstance(node.op, Flatten) and low.layout(node.inputs[0]).plane == 1
 
 
+def _is_view(low: Lowering, node: Node) -> bool:
+    """A reshape of what is a run of elements is one too."""
+    return isinstance(node.op, Reshape) and low.is_dense(node.inputs[0]) and low.is_dense(node.output)
+
+
 def _place_tensors(low: Lowering, loops: Sequence[ImageLoop]) -> tuple[tuple[Placed, ...], int]:
     """Return all tensors and the size of the arena."""
-    parts = low.layouts.parts
-    stored = storage(loops, lambda name: root_of(name, parts)[0])
+    stored = storage(loops, lambda name: low.root(name)[0], low.images)
     # Vectors may be loaded past the last plane (what they hold is not used): into nothing that another thread writes.
     slack = OVERREAD_VECTORS * low.target.lanes
     offsets, size = place(
-        Life(name, each.images * low.layout(name).image + slack, each.first, each.last) for name, each in stored.items()
+        Life(name, each.images * low.layout(name).image + slack, each.first, each.last)
+        for name, each in stored.items()
+        if name not in low.constants
     )
     steps = (timed.step for loop in loops for timed in loop.steps)
     named = dict.fromkeys((*offsets, *(name for step in steps for name in names_of(step))))
     placed = []
     for name in named:
-        root, channel = root_of(name, parts)
-        layout, whole = low.layout(name), low.layout(root)
-        image = whole.image if stored[root].images > 1 else 0
+        root, channel = low.root(name)
+        layout = low.layout(name)
+        if root in low.constants:
+            placed.append(Placed(name, layout, low.constants[root] // 4, constant=True))
+            continue
+        images = layout.image if name in low.views else low.layout(root).image
+        image = images if stored[root].images > 1 or name in low.views else 0
         placed.append(Placed(name, layout, offsets[root] + channel * layout.plane, image))
     placed += [Placed(tensor.name, low.layout(tensor.name), 0) for _, tensor in _in_scratch(loops)]
     return tuple(placed), size
@@ -130,7 +146,7 @@ def _scratch_floats(low: Lowering, loops: Iterable[ImageLoop]) -> int:
     """Floats of scratch per thread: the largest set of phases of one channel."""
     slack = OVERREAD_VECTORS * low.target.lanes
     sizes = (step.phase_count * low.layout(tensor.name).plane + slack for step, tensor in _in_scratch(loops))
-    return max(sizes, default=0)
+    return max(low.scratch, *sizes, 0)
 
 
 def _in_scratch(loops: Iterable[ImageLoop]) -> Iterator[tuple[DepthwiseStep, Tensor]]:

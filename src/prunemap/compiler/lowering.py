@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prunemap.compiler.concat import root_of
 from prunemap.compiler.formats import Grouping, MaskBundles, MaskRuns, RowGroups, group_rows
 from prunemap.compiler.ir import Array, Conv, Graph, Node, Range
 from prunemap.compiler.layout import Layout, Layouts, phases_name, position_offsets
 from prunemap.compiler.program import NONE, Blob, Symbol, Tile
 from prunemap.compiler.select import Candidate, TileChoice
+from prunemap.compiler.strides import Strides, strides_of
 from prunemap.compiler.structure import structure_of
 from prunemap.core.artifact import KernelChoice
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
@@ -38,10 +40,39 @@ class Lowering:
     tiles: dict[Tile, None] = field(default_factory=dict)
     choices: list[KernelChoice] = field(default_factory=list)
     candidates: dict[str, tuple[TileChoice, ...]] = field(default_factory=dict)
+    constants: dict[str, int] = field(default_factory=dict)
+    """Where the tensors that are constant lie in the blob, in bytes."""
+    views: dict[str, str] = field(default_factory=dict)
+    """Tensors that are another name and shape of one that lies in memory."""
+    scratch: int = 0
+    """Floats of scratch per thread that some step needs."""
 
     def layout(self, tensor: str) -> Layout:
         """Layout of a tensor, or of the phases of a conv."""
         return self.layouts.tensors[tensor]
+
+    def strides(self, tensor: str) -> Strides:
+        """Floats from one element to the next along every axis of a tensor of the graph."""
+        return strides_of(self.layout(tensor), self.graph.shapes[tensor])
+
+    def is_dense(self, tensor: str) -> bool:
+        """Whether a tensor is one row-major run of its elements where all its images are stored."""
+        layout = self.layout(tensor)
+        return layout.is_row or (layout.plane == 1 and tensor not in self.layouts.parts)
+
+    def root(self, tensor: str) -> tuple[str, int]:
+        """Return the tensor that another one is a view or a part of, or itself, and from which channel on."""
+        while tensor in self.views:
+            tensor = self.views[tensor]
+        return root_of(tensor, self.layouts.parts)
+
+    def images(self, tensor: str) -> int:
+        """How many images a tensor holds; one that is a row counts as one."""
+        return 1 if self.layout(tensor).is_row or tensor not in self.graph.shapes else self.graph.shapes[tensor][0]
+
+    def ask_scratch(self, floats: int) -> None:
+        """Ask for so much scratch per thread, and slack for whole vectors."""
+        self.scratch = max(self.scratch, floats + 4 * self.target.lanes)
 
     def tile(self, tile: Tile) -> Symbol:
         """Ask for a tile to be compiled."""

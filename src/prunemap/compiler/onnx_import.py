@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import onnx
 
-from prunemap.compiler.ir import Graph, Node, Shape
+from prunemap.compiler.ir import Elementwise, Graph, Identity, Kind, Node, Shape
 from prunemap.compiler.onnx_file import constants_of, graph_inputs, known_shapes, node_name
-from prunemap.compiler.onnx_ops import ONNX_OPS, NotTaken, OnnxNode
+from prunemap.compiler.onnx_fold import folded
+from prunemap.compiler.onnx_node import KINDS, NotTaken, OnnxNode
+from prunemap.compiler.onnx_rules import FAST_RULES, GENERAL_RULES, ONNX_OPS
 from prunemap.compiler.shapes import make_graph, output_shape
 from prunemap.compiler.verify import misfit, verify_graph
 from prunemap.core.inspection import UnsupportedNode
-from prunemap.errors import UnsupportedError
+from prunemap.errors import UnsupportedError, UserError
 
 
 def import_graph(model: onnx.ModelProto) -> Graph:
@@ -23,83 +26,149 @@ def import_graph(model: onnx.ModelProto) -> Graph:
     Raises:
         UnsupportedError: some nodes cannot be taken in; all of them are listed.
     """
-    nodes, unsupported = _take_nodes(model)
-    if unsupported:
-        shown = [f"  - {each.name} ({each.op}): {each.why}" for each in unsupported[:9]]
-        rest = (
-            [f"  … and {len(unsupported) - 9} more; `prunemap inspect` lists them all"] if len(unsupported) > 9 else []
-        )
+    taken = _take_nodes(model)
+    if taken.unsupported:
+        shown = [f"  - {each.name} ({each.op}): {each.why}" for each in taken.unsupported[:9]]
+        more = len(taken.unsupported) - 9
+        rest = [f"  … and {more} more; `prunemap inspect` lists them all"] if more > 0 else []
         raise UnsupportedError("\n".join(["model: these nodes are not supported yet:", *shown, *rest]))
     inputs = {value.name: known_shapes(model)[value.name] for value in graph_inputs(model)}
-    return verify_graph(make_graph(inputs, (value.name for value in model.graph.output), nodes), "import")
+    kinds = {name: taken.kinds[name] for name in inputs}
+    outputs = [value.name for value in model.graph.output]
+    return verify_graph(make_graph(inputs, outputs, taken.nodes, kinds), "import")
 
 
 def find_unsupported(model: onnx.ModelProto) -> list[UnsupportedNode]:
     """Return every node that cannot be taken in, in graph order."""
-    return _take_nodes(model)[1]
+    return _take_nodes(model).unsupported
 
 
-def _take_nodes(model: onnx.ModelProto) -> tuple[list[Node], list[UnsupportedNode]]:
+@dataclass
+class _Taken:
+    """What is known so far."""
+
+    constants: dict[str, np.ndarray[Any, Any]]
+    shapes: dict[str, Shape]
+    kinds: dict[str, Kind]
+    opset: int
+    nodes: list[Node] = field(default_factory=list)
+    unsupported: list[UnsupportedNode] = field(default_factory=list)
+
+    def refuse(self, name: str, op: str, why: str) -> None:
+        """Note what cannot be taken in."""
+        self.unsupported.append(UnsupportedNode(name=name, op=op, why=why))
+
+
+def _take_nodes(model: onnx.ModelProto) -> _Taken:
     """Walk the nodes; behind one that is not taken, ONNX's own shape inference says how large its outputs are."""
-    constants, inferred = constants_of(model), known_shapes(model)
-    shapes: dict[str, Shape] = {value.name: inferred[value.name] for value in graph_inputs(model)}
-    nodes: list[Node] = []
-    unsupported = _wrong_inputs(model)
+    inferred, types = known_shapes(model), _known_kinds(model)
+    opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 1)
+    taken = _Taken(constants_of(model), {}, {}, opset)
+    for value in graph_inputs(model):
+        kind = KINDS.get(value.type.tensor_type.elem_type)
+        if kind is None:
+            name = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+            taken.refuse(value.name, "input", f"it is {name}; FLOAT, INT32, INT64 and BOOL are supported")
+        taken.shapes[value.name], taken.kinds[value.name] = inferred[value.name], kind or "f32"
     for proto in model.graph.node:
-        if proto.op_type == "Constant":
+        if proto.op_type == "Constant" and proto.output[0] in taken.constants:
             continue
         try:
-            node = _take(proto, constants, shapes)
-            why = misfit(node, [shapes[name] for name in node.inputs])
-            if why is not None:
-                raise NotTaken(why)
-            nodes.append(node)
-            shapes[node.output] = output_shape(node, [shapes[name] for name in node.inputs])
-        except NotTaken as error:
-            unsupported.append(UnsupportedNode(name=node_name(proto), op=proto.op_type, why=str(error)))
-            shapes.update({name: inferred[name] for name in proto.output if name in inferred})
-    return nodes, [*unsupported, *_wrong_outputs(model, constants)]
+            _take(taken, proto)
+        except (NotTaken, ValueError) as error:
+            taken.refuse(node_name(proto), proto.op_type, str(error))
+            for name in (name for name in proto.output if name in inferred):
+                taken.shapes[name], taken.kinds[name] = inferred[name], types.get(name, "f32")
+    _make_constant_outputs(taken, model)
+    return taken
 
 
-def _wrong_inputs(model: onnx.ModelProto) -> list[UnsupportedNode]:
-    """Graph inputs that are not float32 maps or vectors."""
-    wrong = []
-    for value in graph_inputs(model):
-        tensor = value.type.tensor_type
-        if tensor.elem_type != onnx.TensorProto.FLOAT:
-            kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
-            wrong.append(_wrong_input(value, f"it is {kind}, only FLOAT is supported"))
-        elif len(tensor.shape.dim) not in (2, 4):
-            rank = len(tensor.shape.dim)
-            wrong.append(_wrong_input(value, f"it has {rank} axes, only (N, C, H, W) and (N, F) are"))
-    return wrong
+def _known_kinds(model: onnx.ModelProto) -> dict[str, Kind]:
+    values = (*model.graph.value_info, *model.graph.output)
+    found = {value.name: KINDS.get(value.type.tensor_type.elem_type) for value in values}
+    return {name: kind for name, kind in found.items() if kind is not None}
 
 
-def _wrong_outputs(model: onnx.ModelProto, constants: Collection[str]) -> list[UnsupportedNode]:
-    """Graph outputs that are constants, or what nodes make beside their first output."""
-    beside = {name for node in model.graph.node if node.op_type in ONNX_OPS for name in node.output[1:]}
-    whys = dict.fromkeys(beside, "it is a second output of its node") | dict.fromkeys(constants, "it is a constant")
-    names = [value.name for value in model.graph.output]
-    return [UnsupportedNode(name=name, op="output", why=whys[name]) for name in names if name in whys]
+def _make_constant_outputs(taken: _Taken, model: onnx.ModelProto) -> None:
+    """Graph outputs that are constants are copied from where they are stored; other missing ones are refused."""
+    made = {*taken.shapes}
+    for value in model.graph.output:
+        if value.name in taken.constants:
+            node = OnnxNode.of(
+                onnx.helper.make_node("Identity", [value.name], [value.name], name=f"output {value.name}"),
+                taken.constants,
+                taken.shapes,
+                taken.kinds,
+                taken.opset,
+            )
+            try:
+                _keep(taken, node, [node.build.add(Elementwise(0), node.tensor())])
+            except NotTaken as error:
+                taken.refuse(value.name, "output", str(error))
+        elif value.name not in made and not taken.unsupported:
+            taken.refuse(value.name, "output", "it is a second output of its node that is not supported")
 
 
-def _wrong_input(value: onnx.ValueInfoProto, why: str) -> UnsupportedNode:
-    return UnsupportedNode(name=value.name, op="input", why=why)
-
-
-def _take(proto: onnx.NodeProto, constants: dict[str, np.ndarray[Any, Any]], shapes: dict[str, Shape]) -> Node:
-    rule = ONNX_OPS.get(proto.op_type) if proto.domain in ("", "ai.onnx") else None
-    if rule is None:
+def _take(taken: _Taken, proto: onnx.NodeProto) -> None:
+    """Add what stands for a node, or its value where that is known."""
+    if proto.domain not in ("", "ai.onnx"):
+        raise NotTaken(f"the operator is of the domain {proto.domain!r}, which is not supported")
+    known = folded(proto, taken.constants, taken.shapes, taken.opset)
+    if known is not None:
+        taken.constants |= dict(zip((name for name in proto.output if name), known, strict=False))
+        return
+    if proto.op_type not in ONNX_OPS:
         raise NotTaken("the operator is not supported")
-    view = OnnxNode.of(proto, constants, shapes)
-    computed = [name for name in proto.input if name and name not in constants]
-    unknown = [name for name in computed if name not in shapes]
+    node = OnnxNode.of(proto, taken.constants, taken.shapes, taken.kinds, taken.opset)
+    unknown = [name for name in proto.input if name and name not in taken.constants and name not in taken.shapes]
     if unknown:
         raise NotTaken(f"the shape of its input {unknown[0]!r} is not known")
-    if not computed:
-        raise NotTaken("all its inputs are constants; fold it with onnxsim or onnxruntime first")
-    bad_rank = [name for name in computed if len(shapes[name]) not in (2, 4)]
-    if bad_rank:
-        raise NotTaken(f"its input {bad_rank[0]!r} has {len(shapes[bad_rank[0]])} axes, only 2 and 4 are supported")
-    op, read = rule(view)
-    return Node(node_name(proto), op, tuple(proto.input[i] for i in read), proto.output[0])
+    try:
+        taken.nodes.append(_fast(node))
+        made = taken.nodes[-1]
+        taken.shapes[made.output] = output_shape(made, [taken.shapes[name] for name in made.inputs])
+        taken.kinds[made.output] = "f32"
+    except NotTaken:
+        if proto.op_type not in GENERAL_RULES:
+            raise
+        _keep(taken, node, GENERAL_RULES[proto.op_type](node))
+
+
+def _fast(node: OnnxNode) -> Node:
+    """Return the node as an op on maps or vectors.
+
+    Raises:
+        NotTaken: it is none.
+    """
+    proto, rule = node.proto, FAST_RULES.get(node.proto.op_type)
+    if rule is None:
+        raise NotTaken("it has no kernel of its own")
+    computed = [name for name in proto.input if name and name not in node.constants]
+    for name in computed:
+        if len(node.shapes[name]) not in (2, 4) or node.kinds[name] != "f32":
+            raise NotTaken(f"its input {name!r} is {node.kinds[name]} with {len(node.shapes[name])} axes")
+    if len([name for name in proto.output if name]) > 1 and proto.op_type not in ("Dropout", "BatchNormalization"):
+        raise NotTaken("several outputs are asked for")
+    op, read = rule(node)
+    made = Node(node_name(proto), op, tuple(proto.input[i] for i in read), proto.output[0])
+    why = misfit(made, [node.shapes[name] for name in made.inputs])
+    if why is not None:
+        raise NotTaken(why)
+    return made
+
+
+def _keep(taken: _Taken, node: OnnxNode, results: Sequence[str]) -> None:
+    """Add what a rule has built; its results get the names that the model gives them."""
+    wanted = {
+        result: name for result, name in reversed(list(zip(results, node.proto.output, strict=False))) if name
+    }
+    built = {each.output for each in node.build.nodes}
+    renamed = {result: name for result, name in wanted.items() if result in built}
+    for each in node.build.nodes:
+        inputs = tuple(renamed.get(name, name) for name in each.inputs)
+        taken.nodes.append(replace(each, inputs=inputs, output=renamed.get(each.output, each.output)))
+    for result, name in zip(results, node.proto.output, strict=False):
+        if name and renamed.get(result) != name:
+            taken.nodes.append(Node(f"{node_name(node.proto)}={name}", Identity(), (renamed.get(result, result),), name))
+        if name:
+            taken.shapes[name], taken.kinds[name] = taken.shapes[result], taken.kinds[result]

@@ -33,6 +33,8 @@ class Placed:
     at: int
     image: int = 0
     """Floats from one image to the next; 0 = those of a batch take turns."""
+    constant: bool = False
+    """Whether it lies in the blob; ``at`` then counts from its beginning."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Step:
 
     symbol: ClassVar[str]
     struct: ClassVar[str]
+    header: ClassVar[str] = ""
+    """Beside those that every program includes."""
 
 
 @dataclass(frozen=True)

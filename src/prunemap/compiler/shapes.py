@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
+from prunemap.compiler.general_shapes import GENERAL_SHAPES, output_kind
 from prunemap.compiler.ir import (
     Add,
     Affine,
@@ -17,6 +19,7 @@ from prunemap.compiler.ir import (
     GlobalAveragePool,
     Graph,
     Identity,
+    Kind,
     Linear,
     MaxPool,
     Node,
@@ -47,6 +50,7 @@ _RULES: dict[type[Any], Callable[..., Shape]] = {
     GlobalAveragePool: lambda op, x: x[:2] if op.flat else (*x[:2], 1, 1),
     Flatten: lambda op, x: (x[0], prod(x[1:])),
     Identity: lambda op, x: x,
+    **GENERAL_SHAPES,
 }
 
 
@@ -57,24 +61,32 @@ def output_shape(node: Node, inputs: Sequence[Shape]) -> Shape:
         UserError: the input is too small for the op's window.
     """
     shape = _RULES[type(node.op)](node.op, *inputs)
-    if min(shape) < 1:
-        kind = type(node.op).__name__
-        raise UserError(f"shape: node {node.name!r}: {kind} of {list(inputs[0])} gives an empty result {list(shape)}")
+    if min(shape, default=1) < 1:
+        kind, given = type(node.op).__name__, [list(x) for x in inputs]
+        raise UserError(f"shape: node {node.name!r}: {kind} of {given} gives an empty result {list(shape)}")
     return shape
 
 
-def make_graph(inputs: Mapping[str, Shape], outputs: Iterable[str], nodes: Iterable[Node]) -> Graph:
-    """Return a graph with every shape inferred.
+def make_graph(
+    inputs: Mapping[str, Shape],
+    outputs: Iterable[str],
+    nodes: Iterable[Node],
+    kinds: Mapping[str, Kind] = MappingProxyType({}),
+) -> Graph:
+    """Return a graph with every shape and kind inferred.
 
     Args:
         inputs: graph input names and their shapes.
+        kinds: of those inputs that are not fp32.
     """
     nodes, shapes = tuple(nodes), dict(inputs)
+    known: dict[str, Kind] = {name: kinds.get(name, "f32") for name in inputs}
     for node in nodes:
         shapes[node.output] = output_shape(node, [shapes[name] for name in node.inputs])
-    return Graph(tuple(inputs), tuple(outputs), nodes, shapes)
+        known[node.output] = output_kind(node.op, [known[name] for name in node.inputs])
+    return Graph(tuple(inputs), tuple(outputs), nodes, shapes, known)
 
 
 def with_nodes(graph: Graph, nodes: Iterable[Node]) -> Graph:
     """Return ``graph`` with other nodes, shapes inferred again."""
-    return make_graph({name: graph.shapes[name] for name in graph.inputs}, graph.outputs, nodes)
+    return make_graph({name: graph.shapes[name] for name in graph.inputs}, graph.outputs, nodes, graph.kinds)

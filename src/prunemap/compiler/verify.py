@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from prunemap.compiler.general_shapes import GENERAL_OPS
 from prunemap.compiler.ir import (
     Add,
     Affine,
     AveragePool,
     Concat,
+    Constant,
     Conv,
     Flatten,
     GlobalAveragePool,
@@ -62,6 +64,8 @@ _MAP_OPS = (Conv, MaxPool, AveragePool, GlobalAveragePool, Flatten)
 def misfit(node: Node, inputs: Sequence[Shape]) -> str | None:
     """Return why a node cannot have inputs of these shapes, None if it can."""
     kind = type(node.op)
+    if isinstance(node.op, GENERAL_OPS):
+        return None  # the import checks them; a wrong one has no shape
     if isinstance(node.op, Concat):
         return _check_concat(inputs)
     if len(inputs) not in _INPUTS.get(kind, (1,)):
@@ -82,10 +86,20 @@ def _problem(graph: Graph, node: Node, known: set[str]) -> str | None:
     if node.output in known:
         return f"makes {node.output!r} a second time"
     shapes = [graph.shapes[name] for name in node.inputs]
-    why = misfit(node, shapes)
+    why = misfit(node, shapes) or _not_for_maps(graph, node)
     if why is None and output_shape(node, shapes) != graph.shapes.get(node.output):
         return f"has shape {graph.shapes.get(node.output)}, its op gives {output_shape(node, shapes)}"
     return why
+
+
+def _not_for_maps(graph: Graph, node: Node) -> str | None:
+    """An op on maps reads computed fp32 tensors: constants lie elsewhere."""
+    if isinstance(node.op, GENERAL_OPS):
+        return None
+    wrong = [name for name in node.inputs if graph.kinds.get(name, "f32") != "f32"]
+    made = [graph.producers.get(name) for name in node.inputs]
+    wrong += [each.output for each in made if each is not None and isinstance(each.op, Constant)]
+    return f"reads {wrong}, which are constants or not fp32" if wrong else None
 
 
 def verify_graph(graph: Graph, after: str) -> Graph:

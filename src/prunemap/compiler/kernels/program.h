@@ -9,10 +9,11 @@
 
 /* A tensor of channel planes; element (n, c, y, x) lies at arena[at + n*image + c*plane + origin + y*pitch + x].
  * `image` is 0 where the images of a batch take turns in the memory of one. `interior` floats from the origin are
- * written by pixel-lane kernels; `halo`: zeros are needed around the rows. */
+ * written by pixel-lane kernels; `halo`: zeros are needed around the rows; `constant`: it lies in the blob, not in the
+ * arena. */
 typedef struct {
   int64_t at, image;
-  int32_t channels, height, width, pitch, origin, plane, interior, halo;
+  int32_t channels, height, width, pitch, origin, plane, interior, halo, constant;
 } tensor;
 
 typedef struct {

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prunemap.compiler.general_shapes import GENERAL_OPS
 from prunemap.compiler.ir import (
     Add,
     Affine,
@@ -31,6 +32,7 @@ from prunemap.compiler.ir import (
     MaxPool,
     Node,
     Range,
+    Shape,
 )
 from prunemap.compiler.shapes import with_nodes
 
@@ -44,14 +46,26 @@ def run(graph: Graph) -> Graph:
 
 
 def _fold_constants(graph: Graph) -> Graph:
-    known = {name: np.full(graph.shapes[name][1], np.nan, np.float32) for name in graph.inputs}
+    known = {name: _unknown(graph.shapes[name]) for name in graph.inputs}
     nodes = []
     for old in graph.nodes:
+        if isinstance(old.op, GENERAL_OPS):
+            known[old.output] = _unknown(graph.shapes[old.output])
+            nodes.append(old)
+            continue
         node = _folded(old, known[old.inputs[0]]) if isinstance(old.op, Conv | Linear) else old
         values = _VALUES[type(node.op)](node.op, *(known[name] for name in node.inputs))
         known[node.output] = np.repeat(values, graph.shapes[node.output][1] // len(values))  # flatten: per pixel
         nodes.append(node)
     return with_nodes(graph, nodes)
+
+
+def _channels(shape: Shape) -> int:
+    return shape[1] if len(shape) > 1 else 1
+
+
+def _unknown(shape: Shape) -> Channels:
+    return np.full(_channels(shape), np.nan, np.float32)
 
 
 def _folded(node: Node, x: Channels) -> Node:
@@ -113,7 +127,7 @@ _VALUES: dict[type[Any], Callable[..., Channels]] = {
 
 def _drop_unread_rows(graph: Graph) -> Graph:
     """Zero the weights of every row whose channel has no weight in any layer behind it."""
-    read = {name: np.full(shape[1], name in graph.outputs) for name, shape in graph.shapes.items()}
+    read = {name: np.full(_channels(shape), name in graph.outputs) for name, shape in graph.shapes.items()}
     nodes = []
     for old in reversed(graph.nodes):
         node, used = old, read[old.output]
@@ -136,6 +150,9 @@ def _read_channels(
         used: which channels of its output are read.
         read: by tensor; tells how many channels it has.
     """
+    if isinstance(node.op, GENERAL_OPS):
+        yield from ((name, np.ones_like(read[name])) for name in node.inputs)
+        return
     if isinstance(node.op, Concat):
         ends = np.cumsum([len(read[name]) for name in node.inputs])
         yield from zip(node.inputs, np.split(used, ends[:-1]), strict=True)

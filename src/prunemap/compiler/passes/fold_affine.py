@@ -13,7 +13,7 @@ def run(graph: Graph) -> Graph:
     """Fold every affine whose input is made by a conv or linear layer for it alone."""
     nodes: dict[str, Node] = {}
     for node in graph.nodes:
-        made_by = nodes.get(node.inputs[0])
+        made_by = nodes.get(node.inputs[0]) if node.inputs else None
         if isinstance(node.op, Affine) and made_by and is_open_layer(graph, made_by):
             del nodes[made_by.output]
             nodes[node.output] = replace(_folded(made_by, node.op), output=node.output)

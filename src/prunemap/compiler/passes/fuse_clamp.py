@@ -12,7 +12,7 @@ def run(graph: Graph) -> Graph:
     """Fuse every clamp whose input is made for it alone."""
     nodes: dict[str, Node] = {}
     for node in graph.nodes:
-        made_by = nodes.get(node.inputs[0])
+        made_by = nodes.get(node.inputs[0]) if node.inputs else None
         if isinstance(node.op, Clamp) and made_by and _is_able(graph, made_by):
             del nodes[made_by.output]
             nodes[node.output] = replace(made_by.with_op(clamp=node.op.range), output=node.output)

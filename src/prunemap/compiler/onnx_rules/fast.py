@@ -1,13 +1,10 @@
-"""ONNX_OPS: per ONNX operator a function that says what it is in our graph, or why it cannot be taken in."""
+"""FAST_RULES: which ONNX nodes are ops on maps and vectors, that have kernels of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
-import onnx
 
 from prunemap.compiler.ir import (
     Add,
@@ -26,65 +23,8 @@ from prunemap.compiler.ir import (
     Range,
     Shape,
 )
-from prunemap.compiler.onnx_file import attributes_of
-from prunemap.compiler.windows import read_window, with_ceil
-
-
-class NotTaken(Exception):
-    """Why a node cannot be taken in."""
-
-
-@dataclass(frozen=True)
-class OnnxNode:
-    """What a rule sees: the node, its attributes, the constants, the shapes of its inputs."""
-
-    proto: onnx.NodeProto
-    attributes: dict[str, Any]
-    constants: dict[str, np.ndarray[Any, Any]]
-    shapes: dict[str, Shape]
-
-    @classmethod
-    def of(
-        cls, proto: onnx.NodeProto, constants: dict[str, np.ndarray[Any, Any]], shapes: dict[str, Shape]
-    ) -> OnnxNode:
-        """Wrap a node."""
-        return cls(proto, attributes_of(proto), constants, shapes)
-
-    def has(self, index: int) -> bool:
-        """Whether the optional input is given."""
-        return index < len(self.proto.input) and self.proto.input[index] != ""
-
-    def is_constant(self, index: int) -> bool:
-        """Whether the input is given and a constant."""
-        return self.has(index) and self.proto.input[index] in self.constants
-
-    def constant(self, index: int, what: str) -> np.ndarray[Any, Any]:
-        """Return a constant input; what: its name in the ONNX documentation."""
-        if not self.is_constant(index):
-            raise NotTaken(f"its {what} is computed, only a constant is supported")
-        return self.constants[self.proto.input[index]]
-
-    def floats(self, index: int, what: str) -> Array:
-        """Return a constant input as fp32."""
-        value = self.constant(index, what)
-        if value.dtype != np.float32:
-            raise NotTaken(f"its {what} is {value.dtype}, only float32 is supported")
-        return value
-
-    def shape(self, index: int = 0) -> Shape:
-        """Return the shape of a computed input."""
-        return self.shapes[self.proto.input[index]]
-
-    def map_size(self) -> Shape:
-        """Return (H, W) of the first input."""
-        if len(self.shape()) != 4:
-            raise NotTaken(f"its input has {len(self.shape())} axes, only (N, C, H, W) is supported")
-        return self.shape()[2:]
-
-
-Taken = tuple[Op, tuple[int, ...]]
-"""The op and which of the node's inputs it reads."""
-X = (0,)
+from prunemap.compiler.onnx_node import FastRule, NotTaken, OnnxNode, Taken, X
+from prunemap.compiler.onnx_rules.windows import read_window, with_ceil
 
 
 def _conv(node: OnnxNode) -> Taken:
@@ -234,7 +174,7 @@ def _squeeze(node: OnnxNode) -> Taken:
     return Flatten(), X
 
 
-ONNX_OPS: dict[str, Callable[[OnnxNode], Taken]] = {
+FAST_RULES: Mapping[str, FastRule] = {
     "Add": _add,
     "AveragePool": lambda node: _pool(node, AveragePool),
     "BatchNormalization": _batch_norm,

@@ -1,0 +1,157 @@
+"""The meaning of the general ops in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from prunemap.compiler.expression import evaluate
+from prunemap.compiler.ir import (
+    AnyArray,
+    Constant,
+    Elementwise,
+    Gather,
+    GatherElements,
+    GatherND,
+    Interpolate,
+    Join,
+    MatMul,
+    Remap,
+    Reshape,
+    RowOp,
+    ScatterElements,
+    ScatterND,
+    WindowPool,
+)
+from prunemap.compiler.row_functions import ROW_FUNCTIONS
+
+
+def _elementwise(op: Elementwise, *xs: AnyArray) -> AnyArray:
+    return np.broadcast_to(evaluate(op.expression, xs), np.broadcast_shapes(*(x.shape for x in xs)))
+
+
+def _remap(op: Remap, x: AnyArray) -> AnyArray:
+    y = x.transpose(op.axes)
+    for axis, table in enumerate(op.tables):
+        outside = (table < 0).reshape(-1, *(1,) * (y.ndim - axis - 1))
+        taken = np.take(y, np.maximum(table, 0), axis) if y.shape[axis] else np.zeros(
+            (*y.shape[:axis], len(table), *y.shape[axis + 1 :]), y.dtype
+        )
+        y = np.where(outside, np.asarray(op.fill, y.dtype), taken)
+    return y
+
+
+def _row_op(op: RowOp, x: AnyArray) -> AnyArray:
+    function = ROW_FUNCTIONS[op.function]
+    others = [axis for axis in range(x.ndim) if axis not in op.axes]
+    order = (*others, *op.axes)
+    moved = x.transpose(order)
+    rows = moved.reshape(prod(x.shape[axis] for axis in others), -1)
+    y = function.meaning(rows, *op.parameters)
+    sizes = [x.shape[axis] for axis in op.axes]
+    if function.length != "same":
+        sizes = [1] * (len(op.axes) - 1) + [y.shape[-1]] if op.axes else []
+    y = y.reshape([*(x.shape[axis] for axis in others), *sizes])
+    return y.transpose(np.argsort(order))
+
+
+def _gather_nd(op: GatherND, x: AnyArray, indices: AnyArray) -> AnyArray:
+    batch = x.shape[: op.batch_dims]
+    xs, places = x.reshape(-1, *x.shape[op.batch_dims :]), indices.reshape(prod(batch), -1, indices.shape[-1])
+    found = [each[tuple(np.moveaxis(place, -1, 0))] for each, place in zip(xs, places, strict=True)]
+    return np.stack(found).reshape(*indices.shape[:-1], *x.shape[op.batch_dims + indices.shape[-1] :])
+
+
+_COMBINE: dict[str, Callable[[AnyArray, AnyArray], AnyArray]] = {
+    "none": lambda old, new: new,
+    "add": np.add,
+    "mul": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+}
+
+
+def _scatter_nd(op: ScatterND, x: AnyArray, indices: AnyArray, updates: AnyArray) -> AnyArray:
+    y = x.copy()
+    for place in np.ndindex(*indices.shape[:-1]):
+        at = tuple(indices[place])
+        y[at] = _COMBINE[op.reduction](y[at], updates[place])
+    return y
+
+
+def _scatter_elements(op: ScatterElements, x: AnyArray, indices: AnyArray, updates: AnyArray) -> AnyArray:
+    y = x.copy()
+    for place in np.ndindex(*indices.shape):
+        at = (*place[: op.axis], indices[place], *place[op.axis + 1 :])
+        y[at] = _COMBINE[op.reduction](y[at], updates[place])
+    return y
+
+
+def _window_pool(op: WindowPool, x: AnyArray) -> AnyArray:
+    count, size = len(op.kernel), x.shape[2:]
+    out = [
+        (size[i] + op.pads[i] + op.pads[i + count] - op.dilation[i] * (op.kernel[i] - 1) - 1) // op.stride[i] + 1
+        for i in range(count)
+    ]
+    y = np.empty((*x.shape[:2], *out), np.int32 if op.kind == "max_index" else np.float32)
+    order = np.arange(x.size).reshape(x.shape)
+    if op.column_major:
+        order = np.arange(x.size).reshape(*x.shape[:2], *size[::-1]).transpose(0, 1, *range(count + 1, 1, -1))
+    for place in product(*map(range, out)):
+        starts = [o * s - p for o, s, p in zip(place, op.stride, op.pads, strict=False)]
+        axes = [[at for at in range(b, b + k * d, d) if 0 <= at < n] for b, k, d, n in zip(
+            starts, op.kernel, op.dilation, size, strict=True)]
+        window = x[(slice(None), slice(None), *np.ix_(*axes))].reshape(*x.shape[:2], -1)
+        places = order[(slice(None), slice(None), *np.ix_(*axes))].reshape(*x.shape[:2], -1)
+        y[(slice(None), slice(None), *place)] = _pooled(op, window, places, _divisor(op, starts, size))
+    return y
+
+
+def _divisor(op: WindowPool, starts: list[int], size: tuple[int, ...]) -> int:
+    """How many values an average is over."""
+    count = len(size)
+    pads = op.count_pads or (0,) * (2 * count)
+    counted = 1
+    for i, start in enumerate(starts):
+        taken = range(start, start + op.kernel[i] * op.dilation[i], op.dilation[i])
+        counted *= sum(-pads[i] <= at < size[i] + pads[i + count] for at in taken)
+    return counted
+
+
+def _pooled(op: WindowPool, window: AnyArray, places: AnyArray, divisor: int) -> AnyArray:
+    if op.kind == "max":
+        return window.max(-1)
+    if op.kind == "max_index":
+        return np.take_along_axis(places, window.argmax(-1)[..., None], -1)[..., 0]
+    if op.kind == "lp":
+        return (np.abs(window) ** op.p).sum(-1) ** (1 / op.p)
+    return window.sum(-1) / np.float32(divisor)
+
+
+def _interpolate(op: Interpolate, x: AnyArray) -> AnyArray:
+    y = np.zeros((*x.shape[: op.axis], op.places.shape[1], *x.shape[op.axis + 1 :]), np.float32)
+    for places, weights in zip(op.places, op.weights, strict=True):
+        y += np.take(x, places, op.axis) * weights.reshape(-1, *(1,) * (x.ndim - op.axis - 1))
+    return y
+
+
+GENERAL_MEANING: dict[type[Any], Callable[..., AnyArray]] = {
+    Constant: lambda op: op.value,
+    Elementwise: _elementwise,
+    Remap: _remap,
+    Reshape: lambda op, x: x.reshape(op.shape),
+    Join: lambda op, *xs: np.concatenate(xs, op.axis),
+    RowOp: _row_op,
+    MatMul: lambda op, a, b: np.matmul(a, b),
+    Gather: lambda op, x, i: np.take(x, i, op.axis),
+    GatherElements: lambda op, x, i: np.take_along_axis(x, np.where(i < 0, i + x.shape[op.axis], i), op.axis),
+    GatherND: _gather_nd,
+    ScatterND: _scatter_nd,
+    ScatterElements: _scatter_elements,
+    WindowPool: _window_pool,
+    Interpolate: _interpolate,
+}

@@ -1,0 +1,9 @@
+"""LAYER_RULES."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prunemap.compiler.onnx_node import GeneralRule
+
+LAYER_RULES: Mapping[str, GeneralRule] = {}

@@ -1,0 +1,9 @@
+"""ROW_RULES."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prunemap.compiler.onnx_node import GeneralRule
+
+ROW_RULES: Mapping[str, GeneralRule] = {}

@@ -32,7 +32,6 @@ from zoo import RESULTS, WORK, dense_model, sparse_model, with_batch
 from prunemap.benchmarking import QUICK, Effort, bench, open_subject
 from prunemap.benchmarking.compare import interleave, ratio
 from prunemap.benchmarking.engines import Batch, LoadedEngine
-from prunemap.benchmarking.verify import random_batch
 from prunemap.compiler import Tuning, compile_model
 from prunemap.compiler.build import find_compiler
 from prunemap.compiler.cost import costs_of, read_costs
@@ -42,7 +41,7 @@ from prunemap.core.latency_table import Machine
 from prunemap.core.value import Value, read_json, write_json
 from prunemap.devices import float_mode_kept, pinned, read_machine
 from prunemap.report.text import milliseconds, new_table, percent, size
-from prunemap.runtime import Engine, Program
+from prunemap.runtime import Engine, Program, random_inputs
 from prunemap.targets import resolve_target
 
 ORT = "onnxruntime"
@@ -205,7 +204,7 @@ class OwnInputs(LoadedEngine):
 
     def __init__(self, program: Program, threads: int) -> None:
         self._engine = Engine(program, threads)
-        self._inputs = random_batch(self._engine.inputs)
+        self._inputs = random_inputs(self._engine.inputs)
         self.version = f"prunemap {program.manifest.prunemap}"
 
     def time_runs(self, inputs: Batch, runs: int) -> np.ndarray:

@@ -25,12 +25,13 @@ from zoo import LARGE, RESULTS, dense_model, sparse_model
 from prunemap.benchmarking import ENGINES, QUICK, Effort, Subject, open_subject
 from prunemap.benchmarking.compare import interleave, ratio
 from prunemap.benchmarking.engines import Batch, BenchEngine, LoadedEngine, LoadedOnnxRuntime
-from prunemap.benchmarking.verify import random_batch, relative_error
+from prunemap.benchmarking.verify import relative_error
 from prunemap.core.latency_table import Machine
 from prunemap.core.value import Value, write_json
 from prunemap.devices import float_mode_kept, pinned, read_machine
 from prunemap.errors import PrunemapError
 from prunemap.report.text import milliseconds, new_table, times
+from prunemap.runtime import random_inputs
 
 OURS, DEEPSPARSE = "prunemap", "deepsparse"
 SPARSITIES = {"mobilenetv2": "block:8x4@0.1"}
@@ -98,7 +99,7 @@ def measure_network(
     """Return the rows of one network, and who was left out."""
     dense, sparsity = dense_model(name), SPARSITIES.get(name, SPARSITY)
     subject = replace(open_subject(sparse_model(name, sparsity), threads, tune=tune), dense=dense)
-    batch = random_batch(subject.program.manifest.inputs)
+    batch = random_inputs(subject.program.manifest.inputs)
     with pinned(threads), ExitStack() as stack:
         engines, errors, left_out = load_all(rows, subject, batch, stack)
         samples = interleave(engines, batch, effort)

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from prunemap.benchmarking.compare import Effort, Samples, interleave, ratio
 from prunemap.benchmarking.engines import ENGINES, Subject
 from prunemap.benchmarking.layers import LayerResult, SlotTimer, explain_layers
-from prunemap.benchmarking.verify import Input, named_batch, random_batch, verify
+from prunemap.benchmarking.verify import Input, named_batch, verify
 from prunemap.compiler import Tuning, compile_model
 from prunemap.compiler.fake_sparsity import FakedLayer, parse_sparsity, with_fake_sparsity
 from prunemap.core.files import existing_file, sha256_of
@@ -22,7 +22,7 @@ from prunemap.core.table import look_up
 from prunemap.core.value import Value
 from prunemap.devices import Limits, check_threads, float_mode_kept, pinned, read_machine
 from prunemap.errors import UserError
-from prunemap.runtime import Engine, Program, read_program
+from prunemap.runtime import Engine, Program, random_inputs, read_program
 
 OURS = "prunemap"
 SLOTS = "prunemap by layer"
@@ -177,7 +177,7 @@ def bench(
     effort = effort or Effort()
     rows = [look_up(ENGINES, name, "--vs") for name in dict.fromkeys((OURS, *vs))]
     manifest = subject.program.manifest
-    batch = random_batch(manifest.inputs, seed) if inputs is None else named_batch(manifest.inputs, inputs)
+    batch = random_inputs(manifest.inputs, seed) if inputs is None else named_batch(manifest.inputs, inputs)
     with Engine(subject.program, subject.threads) as engine:
         checked = verify(engine, subject.onnx, [batch])
     with pinned(subject.threads) as cpus, ExitStack() as stack:

@@ -19,10 +19,10 @@ from prunemap.core.files import existing_file
 from prunemap.core.value import Value
 from prunemap.devices import float_mode_kept
 from prunemap.errors import UserError
-from prunemap.runtime import Engine
+from prunemap.runtime import Engine, random_inputs
 
 TOLERANCE = 1e-4
-Input = NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
+Input = NDArray[Any] | Mapping[str, NDArray[Any]]
 """One batch: an array for a network with one input, else arrays by input name."""
 
 
@@ -35,7 +35,7 @@ class Runs(Protocol):
     @property
     def outputs(self) -> tuple[TensorInfo, ...]: ...
 
-    def run(self, x: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]: ...
+    def run(self, x: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]: ...
 
 
 class OutputError(Value):
@@ -83,7 +83,7 @@ def verify(
     Args:
         program: an engine, or the path of a ``.pmap``.
         model: the ONNX file that it was compiled from.
-        inputs: batches in the network's input shape; None = one batch of normal random numbers.
+        inputs: batches in the network's input shape; None = one batch of random numbers.
         seed: of the random batch.
 
     Raises:
@@ -95,7 +95,7 @@ def verify(
             return verify(engine, model, inputs, tolerance, seed)
     reference, run_reference = _load_reference(existing_file(model, "reference"), program)
     batches = (
-        [random_batch(program.inputs, seed)]
+        [random_inputs(program.inputs, seed)]
         if inputs is None
         else [named_batch(program.inputs, batch) for batch in inputs]
     )
@@ -120,16 +120,11 @@ def relative_error(found: NDArray[Any], wanted: NDArray[Any]) -> float:
         return float("inf")
     if not wanted.size:
         return 0.0
+    found, wanted = found.astype(np.float64), wanted.astype(np.float64)
     error, magnitude = float(np.abs(found - wanted).max()), float(np.abs(wanted).max())
     if error == 0:
         return 0.0
     return error / magnitude if magnitude else float("inf")
-
-
-def random_batch(inputs: Sequence[TensorInfo], seed: int = 0) -> dict[str, NDArray[np.float32]]:
-    """Return normal random numbers for every input."""
-    rng = np.random.default_rng(seed)
-    return {info.name: rng.standard_normal(info.shape, dtype=np.float32) for info in inputs}
 
 
 def named_batch(inputs: Sequence[TensorInfo], batch: Input) -> Batch:

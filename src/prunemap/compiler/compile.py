@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 from prunemap.compiler.build import Compiler, build_library, find_compiler, kernel_sources
 from prunemap.compiler.emit import emit_program
-from prunemap.compiler.ir import Graph, Shape
+from prunemap.compiler.ir import Graph, Kind, Shape
 from prunemap.compiler.layers import list_layers
 from prunemap.compiler.lower import lower
-from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx_file import int64_tensors, read_onnx
 from prunemap.compiler.onnx_import import import_graph
 from prunemap.compiler.passes import optimise
 from prunemap.compiler.select import TileChoice
@@ -27,6 +28,8 @@ from prunemap.errors import Problems
 from prunemap.runtime import ABI, Program
 from prunemap.schemes import why_illegal
 from prunemap.targets import NATIVE, resolve_target, why_not_here
+
+_DTYPES: Mapping[Kind, str] = {"f32": "float32", "i32": "int32", "bool": "bool"}
 
 
 def compile_model(
@@ -55,7 +58,10 @@ def compile_model(
     loaded = read_onnx(model, shapes)
     schemes = _pinned(plan, [layer.spec for layer in list_layers(loaded)]) if plan else {}
     graph = optimise(import_graph(loaded))
-    build = partial(build_graph, graph, machine, compiler, schemes=schemes, detect=detect, source=Path(model))
+    wide = dict.fromkeys(int64_tensors(loaded), "int64")
+    build = partial(
+        build_graph, graph, machine, compiler, schemes=schemes, detect=detect, source=Path(model), dtypes=wide
+    )
     if tune is None or why_not_here(machine):
         return build()
     key = (graph.shapes, sha256_of(model), schemes, detect, machine.name, compiler.version, kernel_sources())
@@ -72,6 +78,7 @@ def build_graph(
     source: Path | None = None,
     tiles: Mapping[str, TileChoice] | None = None,
     halos: Mapping[str, Pads] | None = None,
+    dtypes: Mapping[str, str] = MappingProxyType({}),
 ) -> Program:
     """Lower, emit and build an optimised graph.
 
@@ -80,7 +87,12 @@ def build_graph(
         source: the ONNX file that the graph came from, for the manifest.
         tiles: chosen by tuning, by node name; None = the model's.
         halos: zeros around tensors that something outside of the graph needs.
+        dtypes: of inputs and outputs that hold integers, where they are not int32.
     """
+
+    def describe(name: str) -> TensorInfo:
+        return TensorInfo(name, graph.shapes[name], dtypes.get(name, _DTYPES[graph.kinds[name]]))
+
     lowered = lower(graph, target, schemes, detect, tiles, halos)
     library = build_library(emit_program(lowered, target), target, compiler)
     manifest = Manifest(
@@ -88,8 +100,8 @@ def build_graph(
         target=target.name,
         compiler=compiler.version,
         abi=ABI,
-        inputs=tuple(TensorInfo(name, graph.shapes[name]) for name in graph.inputs),
-        outputs=tuple(TensorInfo(name, graph.shapes[name]) for name in graph.outputs),
+        inputs=tuple(map(describe, graph.inputs)),
+        outputs=tuple(map(describe, graph.outputs)),
         slots=lowered.slots,
         layers=lowered.choices,
         source_path=str(source.resolve()) if source else "",

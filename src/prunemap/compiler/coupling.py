@@ -31,7 +31,7 @@ def couplings(graph: Graph) -> list[frozenset[str]]:
             makers[node.output] = set().union(*(makers[name] for name in node.inputs))
         elif isinstance(node.op, Conv | Linear) and not _is_depthwise(graph, node.op, node.inputs[0]):
             makers[node.output] = {node.name}
-        elif isinstance(node.op, Flatten) or isinstance(node.op, GENERAL_OPS):
+        elif isinstance(node.op, (Flatten, *GENERAL_OPS)):
             makers[node.output] = set()
         else:
             makers[node.output] = makers[node.inputs[0]]

@@ -59,7 +59,7 @@ def code_of(expression: Expression, operands: Sequence[str], kinds: Sequence[Kin
 
 def _number(value: float) -> str:
     if np.isnan(value):
-        return "__builtin_nanf(\"\")"
+        return '__builtin_nanf("")'
     if np.isinf(value):
         return f"{'-' if value < 0 else ''}__builtin_inff()"
     return f"{value!r}f"

@@ -38,8 +38,10 @@ def _remap(op: Remap, x: AnyArray) -> AnyArray:
     y = x.transpose(op.axes)
     for axis, table in enumerate(op.tables):
         outside = (table < 0).reshape(-1, *(1,) * (y.ndim - axis - 1))
-        taken = np.take(y, np.maximum(table, 0), axis) if y.shape[axis] else np.zeros(
-            (*y.shape[:axis], len(table), *y.shape[axis + 1 :]), y.dtype
+        taken = (
+            np.take(y, np.maximum(table, 0), axis)
+            if y.shape[axis]
+            else np.zeros((*y.shape[:axis], len(table), *y.shape[axis + 1 :]), y.dtype)
         )
         y = np.where(outside, np.asarray(op.fill, y.dtype), taken)
     return y
@@ -101,13 +103,17 @@ def _window_pool(op: WindowPool, x: AnyArray) -> AnyArray:
     order = np.arange(x.size).reshape(x.shape)
     if op.column_major:
         order = np.arange(x.size).reshape(*x.shape[:2], *size[::-1]).transpose(0, 1, *range(count + 1, 1, -1))
+    flat, numbers = x.reshape(-1, *size), order.reshape(-1, *size)
     for place in product(*map(range, out)):
         starts = [o * s - p for o, s, p in zip(place, op.stride, op.pads, strict=False)]
-        axes = [[at for at in range(b, b + k * d, d) if 0 <= at < n] for b, k, d, n in zip(
-            starts, op.kernel, op.dilation, size, strict=True)]
-        window = x[(slice(None), slice(None), *np.ix_(*axes))].reshape(*x.shape[:2], -1)
-        places = order[(slice(None), slice(None), *np.ix_(*axes))].reshape(*x.shape[:2], -1)
-        y[(slice(None), slice(None), *place)] = _pooled(op, window, places, _divisor(op, starts, size))
+        reached = (range(b, b + k * d, d) for b, k, d in zip(starts, op.kernel, op.dilation, strict=True))
+        inside = np.ix_(
+            np.arange(len(flat)),
+            *(np.array([at for at in each if 0 <= at < n], np.int64) for each, n in zip(reached, size, strict=True)),
+        )
+        window, places = (array[inside].reshape(*x.shape[:2], -1) for array in (flat, numbers))
+        at: tuple[Any, ...] = (slice(None), slice(None), *place)
+        y[at] = _pooled(op, window, places, _divisor(op, starts, size))
     return y
 
 
@@ -123,13 +129,16 @@ def _divisor(op: WindowPool, starts: list[int], size: tuple[int, ...]) -> int:
 
 
 def _pooled(op: WindowPool, window: AnyArray, places: AnyArray, divisor: int) -> AnyArray:
+    pooled: AnyArray
     if op.kind == "max":
-        return window.max(-1)
-    if op.kind == "max_index":
-        return np.take_along_axis(places, window.argmax(-1)[..., None], -1)[..., 0]
-    if op.kind == "lp":
-        return (np.abs(window) ** op.p).sum(-1) ** (1 / op.p)
-    return window.sum(-1) / np.float32(divisor)
+        pooled = window.max(-1)
+    elif op.kind == "max_index":
+        pooled = np.take_along_axis(places, window.argmax(-1)[..., None], -1)[..., 0]
+    elif op.kind == "lp":
+        pooled = (np.abs(window) ** op.p).sum(-1) ** (1 / op.p)
+    else:
+        pooled = window.sum(-1) / np.float32(divisor)
+    return pooled
 
 
 def _interpolate(op: Interpolate, x: AnyArray) -> AnyArray:

@@ -44,7 +44,7 @@ def _row_op(op: RowOp, x: Shape) -> Shape:
     function = ROW_FUNCTIONS[op.function]
     if function.length == "same":
         return x
-    reduced = {axis: 1 for axis in op.axes} | {op.axes[-1]: function.length_of(n, op.parameters)} if op.axes else {}
+    reduced = dict.fromkeys(op.axes, 1) | {op.axes[-1]: function.length_of(n, op.parameters)} if op.axes else {}
     return tuple(reduced.get(axis, size) for axis, size in enumerate(x))
 
 

@@ -222,7 +222,7 @@ class ScatterElements:
 
 @dataclass(frozen=True)
 class WindowPool:
-    """Any pool of (N, C, …) with one to three axes behind: dilated, with ceiling, of other kinds than the planar ones."""
+    """Any pool of (N, C, …) with one to three axes behind: dilated, or of other kinds than the planar ones."""
 
     kind: Literal["max", "max_index", "average", "lp"]
     """max_index: where the largest lies in the flattened (N, C, …) input, i32."""
@@ -297,7 +297,7 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in an order in which every input is made before it is used; ``shapes`` and ``kinds`` have every tensor's."""
+    """Nodes in an order in which every input is made before it is used; shapes and kinds of all tensors."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]

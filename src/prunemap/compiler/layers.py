@@ -22,9 +22,9 @@ from prunemap.compiler.onnx_file import (
     read_onnx,
 )
 from prunemap.compiler.onnx_import import find_unsupported, import_graph
+from prunemap.compiler.onnx_rules.windows import read_window
 from prunemap.compiler.passes import fold_affine
 from prunemap.compiler.structure import structure_of
-from prunemap.compiler.onnx_rules.windows import read_window
 from prunemap.core.inspection import InspectedLayer, Inspection
 from prunemap.core.layer import LayerKind, LayerSetting, LayerSpec
 from prunemap.core.plan import ModelIdentity

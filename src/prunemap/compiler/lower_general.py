@@ -103,9 +103,7 @@ def _elementwise_step(
     )
     symbol = f"elementwise_{hashlib.sha256(repr(defines).encode()).hexdigest()[:12]}"
     kernel = low.tile(Tile(symbol, "elementwise_tile.h", defines))
-    out, *inputs = (
-        Operand(tensor, offset, each) for (tensor, offset, _), each in zip(operands, strides, strict=True)
-    )
+    out, *inputs = (Operand(tensor, offset, each) for (tensor, offset, _), each in zip(operands, strides, strict=True))
     return ElementwiseStep(space=_space(node, sizes), out=out, kernel=kernel, in_=tuple(inputs))
 
 
@@ -164,9 +162,7 @@ def _reshape(low: Lowering, node: Node, source: Tensor) -> list[Step]:
     """Copy where memory is not row-major on both sides; a view is not lowered at all."""
     before, after = node.inputs[0], node.output
     shape = low.graph.shapes[before if low.is_dense(after) else after]
-    sides = [
-        dense_strides(shape) if low.is_dense(name) else low.strides(name) for name in (after, before)
-    ]
+    sides = [dense_strides(shape) if low.is_dense(name) else low.strides(name) for name in (after, before)]
     return [_copy(low, node, shape, (Tensor(after), 0, sides[0]), (source, 0, sides[1]))]
 
 

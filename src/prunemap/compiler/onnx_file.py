@@ -114,6 +114,12 @@ def graph_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     return [value for value in model.graph.input if value.name not in weights]
 
 
+def int64_tensors(model: onnx.ModelProto) -> list[str]:
+    """Return the inputs and outputs that are int64."""
+    values = (*graph_inputs(model), *model.graph.output)
+    return [value.name for value in values if value.type.tensor_type.elem_type == onnx.TensorProto.INT64]
+
+
 def constants_of(model: onnx.ModelProto) -> dict[str, np.ndarray[Any, Any]]:
     """Return every initializer and Constant node's value by tensor name, but for strings and sparse ones."""
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}

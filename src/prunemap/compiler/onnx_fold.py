@@ -70,7 +70,7 @@ def _evaluated(node: onnx.NodeProto, inputs: dict[str, AnyArray], opset: int) ->
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     try:
-        values: list[Any] = ReferenceEvaluator(model).run(None, inputs)
+        values: Any = ReferenceEvaluator(model).run(None, inputs)
     except Exception as error:  # the evaluator raises whatever NumPy does
         raise ValueError(f"its constant inputs do not fit ({type(error).__name__}: {error})") from None
     return [np.asarray(value) for value in values]

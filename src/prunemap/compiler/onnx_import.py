@@ -17,7 +17,7 @@ from prunemap.compiler.onnx_rules import FAST_RULES, GENERAL_RULES, ONNX_OPS
 from prunemap.compiler.shapes import make_graph, output_shape
 from prunemap.compiler.verify import misfit, verify_graph
 from prunemap.core.inspection import UnsupportedNode
-from prunemap.errors import UnsupportedError, UserError
+from prunemap.errors import UnsupportedError
 
 
 def import_graph(model: onnx.ModelProto) -> Graph:
@@ -124,14 +124,25 @@ def _take(taken: _Taken, proto: onnx.NodeProto) -> None:
     if unknown:
         raise NotTaken(f"the shape of its input {unknown[0]!r} is not known")
     try:
-        taken.nodes.append(_fast(node))
-        made = taken.nodes[-1]
-        taken.shapes[made.output] = output_shape(made, [taken.shapes[name] for name in made.inputs])
-        taken.kinds[made.output] = "f32"
-    except NotTaken:
-        if proto.op_type not in GENERAL_RULES:
-            raise
-        _keep(taken, node, GENERAL_RULES[proto.op_type](node))
+        made = _fast(node)
+    except NotTaken as why_not_fast:
+        _keep(taken, node, _general(node, why_not_fast))
+        return
+    taken.nodes.append(made)
+    taken.shapes[made.output] = output_shape(made, [taken.shapes[name] for name in made.inputs])
+    taken.kinds[made.output] = "f32"
+
+
+def _general(node: OnnxNode, why_not_fast: NotTaken) -> Sequence[str]:
+    """Build the node by its general rule; where that fails too, both reasons are told."""
+    kind = node.proto.op_type
+    if kind not in GENERAL_RULES:
+        raise why_not_fast
+    try:
+        return GENERAL_RULES[kind](node)
+    except NotTaken as why:
+        reasons = dict.fromkeys([str(why_not_fast), str(why)] if kind in FAST_RULES else [str(why)])
+        raise NotTaken("; ".join(reasons)) from None
 
 
 def _fast(node: OnnxNode) -> Node:
@@ -159,9 +170,7 @@ def _fast(node: OnnxNode) -> Node:
 
 def _keep(taken: _Taken, node: OnnxNode, results: Sequence[str]) -> None:
     """Add what a rule has built; its results get the names that the model gives them."""
-    wanted = {
-        result: name for result, name in reversed(list(zip(results, node.proto.output, strict=False))) if name
-    }
+    wanted = {result: name for result, name in reversed(list(zip(results, node.proto.output, strict=False))) if name}
     built = {each.output for each in node.build.nodes}
     renamed = {result: name for result, name in wanted.items() if result in built}
     for each in node.build.nodes:
@@ -169,6 +178,8 @@ def _keep(taken: _Taken, node: OnnxNode, results: Sequence[str]) -> None:
         taken.nodes.append(replace(each, inputs=inputs, output=renamed.get(each.output, each.output)))
     for result, name in zip(results, node.proto.output, strict=False):
         if name and renamed.get(result) != name:
-            taken.nodes.append(Node(f"{node_name(node.proto)}={name}", Identity(), (renamed.get(result, result),), name))
+            taken.nodes.append(
+                Node(f"{node_name(node.proto)}={name}", Identity(), (renamed.get(result, result),), name)
+            )
         if name:
             taken.shapes[name], taken.kinds[name] = taken.shapes[result], taken.kinds[result]

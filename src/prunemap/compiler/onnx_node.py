@@ -174,6 +174,5 @@ Taken = tuple[Op, tuple[int, ...]]
 FastRule = Callable[[OnnxNode], Taken]
 """Says which op on maps or vectors a node is."""
 GeneralRule = Callable[[OnnxNode], Sequence[str]]
-"""Builds a node's outputs with ``node.build``; returns their names, in order, those that nobody asks for left out at the
-end."""
+"""Builds a node's outputs with ``node.build``; returns their names, in order; the last ones may be left out."""
 X = (0,)

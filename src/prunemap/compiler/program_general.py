@@ -1,8 +1,9 @@
-"""Steps of the general ops: they walk over tensors of any rank and layout by strides. They mirror structs of kernels/."""
+"""Steps of the general ops: they walk over tensors of any rank and layout by strides. They mirror C structs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 from prunemap.compiler.program import Step, Symbol, Tensor
 
 AXES = 8

@@ -46,7 +46,8 @@ def _log_sum_exp(x: AnyArray) -> AnyArray:
 def _normalize(x: AnyArray, epsilon: float) -> AnyArray:
     wide = x.astype(np.float64)
     centred = wide - wide.mean(-1, keepdims=True)
-    return (centred / np.sqrt((centred**2).mean(-1, keepdims=True) + epsilon)).astype(np.float32)
+    result: AnyArray = (centred / np.sqrt((centred**2).mean(-1, keepdims=True) + epsilon)).astype(np.float32)
+    return result
 
 
 def _arg_best(x: AnyArray, last: float, best: Callable[..., AnyArray]) -> AnyArray:

@@ -28,7 +28,9 @@ def strides_of(layout: Layout, shape: Shape) -> Strides:
 def broadcast_strides(strides: Strides, shape: Shape, to: Shape) -> Strides:
     """Return the strides of a tensor that is broadcast: 0 where its only element serves for all."""
     missing = len(to) - len(shape)
-    kept = (0 if size == 1 and of != 1 else stride for stride, size, of in zip(strides, shape, to[missing:], strict=True))
+    kept = (
+        0 if size == 1 and of != 1 else stride for stride, size, of in zip(strides, shape, to[missing:], strict=True)
+    )
     return (*(0,) * missing, *kept)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from prunemap.compiler.select import TileChoice
 from prunemap.core.cache import cache_folder
 from prunemap.core.files import write_text
-from prunemap.runtime import Engine, Program, check_thread_count
+from prunemap.runtime import Engine, Program, check_thread_count, random_inputs
 from prunemap.targets.cpu import cpu_name
 
 MARGIN = 0.03
@@ -46,8 +46,7 @@ Timer = Callable[[Sequence[Program]], NDArray[np.float64]]
 def time_locally(programs: Sequence[Program], threads: int = 1) -> NDArray[np.float64]:
     """Time the programs on this machine."""
     engines = [Engine(program, threads) for program in programs]
-    rng = np.random.default_rng(0)
-    inputs = {info.name: rng.standard_normal(info.shape, dtype=np.float32) for info in engines[0].inputs}
+    inputs = random_inputs(engines[0].inputs)
     try:
         once = sum(float(engine.time_runs(inputs, 2).min()) for engine in engines)
         runs = int(np.clip(SECONDS_PER_ROUND / ROUNDS_PER_HALF / once, 1, 20))

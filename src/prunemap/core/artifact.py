@@ -9,14 +9,21 @@ from typing import Any
 from prunemap.errors import UserError
 
 SCHEMA_VERSION = 1
+DTYPES = ("float32", "int32", "int64", "bool")
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A network input or output; fp32."""
+    """A network input or output."""
 
     name: str
     shape: tuple[int, ...]
+    dtype: str = "float32"
+    """float32, int32, int64 or bool. A program holds all in four bytes: of an int64, 32 bits."""
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ValueError(f"tensor {self.name!r} is {self.dtype}")
 
 
 @dataclass(frozen=True)
@@ -84,10 +91,14 @@ class Manifest:
             known = {each.name for each in fields(cls)}
             values: dict[str, Any] = {name: value for name, value in raw.items() if name in known}
             for name in ("inputs", "outputs"):
-                values[name] = tuple(TensorInfo(str(t["name"]), tuple(map(int, t["shape"]))) for t in values[name])
+                values[name] = tuple(map(_tensor_info, values[name]))
             values["layers"] = tuple(KernelChoice(**each) for each in values["layers"])
             values["parts"] = tuple(Part(**each) for each in values["parts"])
             values["slots"] = tuple(map(str, values["slots"]))
             return cls(**values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"artifact: its manifest is damaged ({type(error).__name__}: {error})") from None
+
+
+def _tensor_info(raw: dict[str, Any]) -> TensorInfo:
+    return TensorInfo(str(raw["name"]), tuple(map(int, raw["shape"])), str(raw.get("dtype", "float32")))

@@ -13,7 +13,7 @@ from prunemap.compiler import LayerCase, compile_layers, tile_variants
 from prunemap.devices import pinned
 from prunemap.errors import InternalError
 from prunemap.latency.reference import compute_layer
-from prunemap.runtime import Engine
+from prunemap.runtime import Engine, random_inputs
 from prunemap.targets import NATIVE
 
 MIN_RUNS, MAX_RUNS = 16, 200
@@ -54,8 +54,7 @@ def time_cases(
     variants = tile_variants(cases, target)
     flat = [case for of_case in variants for case in of_case]
     program = compile_layers(flat, target=target, cc=cc)
-    rng = np.random.default_rng(seed)
-    inputs = {info.name: rng.standard_normal(info.shape, dtype=np.float32) for info in program.manifest.inputs}
+    inputs = random_inputs(program.manifest.inputs, seed)
     sizes = [len(of_case) for of_case in variants]
     with pinned(threads), Engine(program, threads) as engine:
         check_outputs(cases, list(inputs.values()), _by_case(engine.run(inputs), sizes))

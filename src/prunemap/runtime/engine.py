@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -17,11 +17,23 @@ from prunemap.errors import InternalError, Problems, UserError
 from prunemap.runtime.pmap_file import Program, read_program
 from prunemap.targets import resolve_target, why_not_here
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 Inputs = NDArray[Any] | Mapping[str, NDArray[Any]]
 ABI = 1
 MAX_THREADS = 256
+_INT32 = np.iinfo(np.int32)
 _POINTER = ctypes.POINTER(ctypes.c_float)
+
+
+def random_inputs(infos: Iterable[TensorInfo], seed: int = 0) -> dict[str, Array]:
+    """Return values for inputs: normal random numbers; 0 or 1 for integers, which are mostly places in something."""
+    rng = np.random.default_rng(seed)
+    return {
+        info.name: rng.standard_normal(info.shape, dtype=np.float32)
+        if info.dtype == "float32"
+        else rng.integers(0, 2, info.shape).astype(info.dtype)
+        for info in infos
+    }
 
 
 def check_thread_count(threads: int) -> None:
@@ -80,7 +92,7 @@ class Engine:
         """Run once.
 
         Args:
-            x: fp32 array of the input's shape, or a dict of them by input name.
+            x: array of the input's shape and dtype, or a dict of them by input name.
 
         Returns:
             The outputs in graph order.
@@ -90,7 +102,7 @@ class Engine:
         """
         with _Call(self, x) as call:
             self._library.pmap_run(self._handle, call.inputs, call.outputs)
-            return call.results
+            return call.results()
 
     def time_runs(self, x: Inputs, runs: int) -> NDArray[np.float64]:
         """Return the seconds of each of ``runs`` runs, timed inside the program."""
@@ -129,10 +141,15 @@ class _Call:
 
     def __init__(self, engine: Engine, x: Inputs) -> None:
         self._engine = engine
-        self._arrays = _checked(engine.inputs, x)
-        self.results = [np.empty(info.shape, np.float32) for info in engine.outputs]
+        self._arrays = [_in_four_bytes(array) for array in _checked(engine.inputs, x)]
+        self._results = [np.empty(info.shape, _held_as(info.dtype)) for info in engine.outputs]
         self.inputs = _pointers(self._arrays)
-        self.outputs = _pointers(self.results)
+        self.outputs = _pointers(self._results)
+
+    def results(self) -> list[Array]:
+        """The outputs in the types that the network promises."""
+        infos = self._engine.outputs
+        return [array.astype(info.dtype, copy=False) for array, info in zip(self._results, infos, strict=True)]
 
     def __enter__(self) -> _Call:
         self._engine._lock.acquire()
@@ -143,6 +160,15 @@ class _Call:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self._engine._lock.release()
+
+
+def _held_as(dtype: str) -> type[np.float32] | type[np.int32]:
+    """How a program holds elements of a type."""
+    return np.float32 if dtype == "float32" else np.int32
+
+
+def _in_four_bytes(array: Array) -> Array:
+    return np.ascontiguousarray(array, _held_as(str(array.dtype)))
 
 
 def _pointers(arrays: list[Array]) -> Any:
@@ -157,7 +183,7 @@ def _checked(infos: tuple[TensorInfo, ...], x: Inputs) -> list[Array]:
             raise UserError(f"input: got one array, the network has {len(infos)}: {', '.join(i.name for i in infos)}")
         x = {infos[0].name: x}
     if not isinstance(x, Mapping):
-        raise UserError(f"input: got {type(x).__name__}, allowed is a float32 array, or a dict of them by input name")
+        raise UserError(f"input: got {type(x).__name__}, allowed is an array, or a dict of them by input name")
     for name in x.keys() - {info.name for info in infos}:
         problems.add(f"{name!r} is not an input, allowed are {', '.join(info.name for info in infos)}")
     arrays = []
@@ -165,12 +191,14 @@ def _checked(infos: tuple[TensorInfo, ...], x: Inputs) -> list[Array]:
         value = x.get(info.name)
         if value is None:
             problems.add(f"{info.name!r} is missing")
-        elif not isinstance(value, np.ndarray) or value.dtype != np.float32:
-            problems.add(f"{info.name!r} is {getattr(value, 'dtype', type(value).__name__)}, allowed is float32")
+        elif not isinstance(value, np.ndarray) or value.dtype != info.dtype:
+            problems.add(f"{info.name!r} is {getattr(value, 'dtype', type(value).__name__)}, allowed is {info.dtype}")
         elif value.shape != info.shape:
             problems.add(f"{info.name!r} has shape {list(value.shape)}, allowed is {list(info.shape)}")
+        elif value.dtype == np.int64 and value.size and not _INT32.min <= value.min() <= value.max() <= _INT32.max:
+            problems.add(f"{info.name!r} has values that need more than 32 bits")
         else:
-            arrays.append(np.ascontiguousarray(value))
+            arrays.append(value)
     problems.raise_if_any()
     return arrays
 

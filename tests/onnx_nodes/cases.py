@@ -4,12 +4,12 @@ A test is in if all of this holds; what is computed is computed from the test's 
 
 - Its model is of the standard domain, its operators are those of opset 9 or newer (unchanged since, if its opset is
   older), without subgraphs, sequences, optionals or strings.
-- Its inputs, outputs and initializers are float32, int32, int64 or bool; integers and booleans only where the operator's
-  schema does not let them be float32: indices, shapes, conditions. A test of a function's body (``…_expanded``) is
-  judged by the schema of the function.
+- Its inputs, outputs and initializers are float32, int32, int64 or bool; integers and booleans only where the schema of
+  the operator does not let them be float32: indices, shapes, conditions. A test of a function's body (``…_expanded``)
+  is judged by the schema of the function.
 - It runs no training mode.
-- Every node's operator is claimed: in ONNX_OPS, or its value is known before the network runs (its inputs are constants,
-  the first float32 input of the test not being one; or it is in FOLDED).
+- Every node's operator is claimed: in ONNX_OPS, or its value is known before the network runs (it is in FOLDED, or its
+  inputs are constants, the first float32 input of the test not being one).
 - Neither its outputs nor its float32 inputs are empty.
 """
 

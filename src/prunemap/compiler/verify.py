@@ -16,6 +16,7 @@ from prunemap.compiler.ir import (
     Flatten,
     GlobalAveragePool,
     Graph,
+    Identity,
     Linear,
     MaxPool,
     Node,
@@ -64,7 +65,7 @@ _MAP_OPS = (Conv, MaxPool, AveragePool, GlobalAveragePool, Flatten)
 def misfit(node: Node, inputs: Sequence[Shape]) -> str | None:
     """Return why a node cannot have inputs of these shapes, None if it can."""
     kind = type(node.op)
-    if isinstance(node.op, GENERAL_OPS):
+    if isinstance(node.op, (*GENERAL_OPS, Identity)):
         return None  # the import checks them; a wrong one has no shape
     if isinstance(node.op, Concat):
         return _check_concat(inputs)
@@ -94,7 +95,7 @@ def _problem(graph: Graph, node: Node, known: set[str]) -> str | None:
 
 def _not_for_maps(graph: Graph, node: Node) -> str | None:
     """An op on maps reads computed fp32 tensors: constants lie elsewhere."""
-    if isinstance(node.op, GENERAL_OPS):
+    if isinstance(node.op, (*GENERAL_OPS, Identity)):
         return None
     wrong = [name for name in node.inputs if graph.kinds.get(name, "f32") != "f32"]
     made = [graph.producers.get(name) for name in node.inputs]

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import onnx
 
 from prunemap.compiler.general_shapes import output_kind
-from prunemap.compiler.ir import AnyArray, Array, Constant, Elementwise, Kind, Node, Op, Reshape, Shape
+from prunemap.compiler.ir import (
+    AnyArray,
+    Array,
+    Constant,
+    Conv,
+    Elementwise,
+    Kind,
+    Linear,
+    Node,
+    Op,
+    Reshape,
+    Shape,
+)
 from prunemap.compiler.onnx_file import attributes_of, node_name
 from prunemap.compiler.shapes import output_shape
+from prunemap.compiler.verify import misfit
 
 KINDS: Mapping[int, Kind] = {
     onnx.TensorProto.FLOAT: "f32",
@@ -54,13 +67,27 @@ class Builder:
     nodes: list[Node] = field(default_factory=list)
 
     def add(self, op: Op, *inputs: str) -> str:
-        """Add a node; return the name of its result."""
+        """Add a node; return the name of its result.
+
+        Raises:
+            NotTaken: the op is one on maps, and its inputs do not fit it.
+        """
         count = len(self.nodes)
         output = f"{self.name}\0{count}"  # no tensor of a model has such a name
         node = Node(f"{self.name}#{count}" if count else self.name, op, inputs, output)
+        why = misfit(node, [self.shapes[each] for each in inputs])
+        if why is not None:
+            raise NotTaken(why)
         self.shapes[output] = output_shape(node, [self.shapes[each] for each in inputs])
         self.kinds[output] = output_kind(op, [self.kinds[each] for each in inputs])
         self.nodes.append(node)
+        return output
+
+    def add_layer(self, op: Conv | Linear, *inputs: str) -> str:
+        """Add the node that plans and reports mean by the ONNX node's name; return the name of its result."""
+        self.nodes = [replace(each, name=f"{self.name}#{place}") for place, each in enumerate(self.nodes)]
+        output = self.add(op, *inputs)
+        self.nodes[-1] = replace(self.nodes[-1], name=self.name)
         return output
 
     def constant(self, value: AnyArray, what: str = "constant") -> str:

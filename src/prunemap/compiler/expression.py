@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from prunemap.compiler.functions import FUNCTIONS, Function
+from prunemap.compiler.functions import FUNCTIONS, result_kind
 from prunemap.compiler.functions import expression as expression_code
 from prunemap.compiler.ir import AnyArray, Expression, Kind
 
@@ -21,13 +21,7 @@ def kind_of(expression: Expression, kinds: Sequence[Kind]) -> Kind:
     if isinstance(expression, float):
         return "f32"
     name, *arguments = expression
-    return _result(FUNCTIONS[name], [kind_of(each, kinds) for each in arguments])
-
-
-def _result(function: Function, kinds: Sequence[Kind]) -> Kind:
-    if function.result != "same":
-        return function.result
-    return kinds[1] if function.name == "where" else kinds[0]
+    return result_kind(name, [kind_of(each, kinds) for each in arguments])
 
 
 def evaluate(expression: Expression, operands: Sequence[AnyArray]) -> AnyArray:

@@ -22,7 +22,7 @@ from prunemap.compiler.onnx_file import (
     read_onnx,
 )
 from prunemap.compiler.onnx_import import find_unsupported, import_graph
-from prunemap.compiler.onnx_rules.windows import read_window
+from prunemap.compiler.onnx_rules.windows import four, pair, read_window
 from prunemap.compiler.passes import fold_affine
 from prunemap.compiler.structure import structure_of
 from prunemap.core.inspection import InspectedLayer, Inspection
@@ -158,10 +158,10 @@ def _setting(kind: LayerKind, attributes: dict[str, Any], weight: Array, x: Shap
         kind="depthwise" if groups == x[1] and groups > 1 else "conv",
         in_channels=x[1],
         out_channels=weight.shape[0],
-        kernel=window.kernel,
-        stride=window.stride,
-        pads=window.pads,
-        dilation=window.dilation,
+        kernel=pair(window.kernel),
+        stride=pair(window.stride),
+        pads=four(window.pads),
+        dilation=pair(window.dilation),
         groups=groups,
         size=(x[2], x[3]),
     )

@@ -24,7 +24,7 @@ from prunemap.compiler.ir import (
     Shape,
 )
 from prunemap.compiler.onnx_node import FastRule, NotTaken, OnnxNode, Taken, X
-from prunemap.compiler.onnx_rules.windows import read_window, with_ceil
+from prunemap.compiler.onnx_rules.windows import four, pair, read_window, with_ceil
 
 
 def _conv(node: OnnxNode) -> Taken:
@@ -34,7 +34,7 @@ def _conv(node: OnnxNode) -> Taken:
     window = read_window(node.attributes, weight.shape[2:], node.map_size())
     bias = node.floats(2, "bias") if node.has(2) else np.zeros(len(weight), np.float32)
     groups = node.attributes.get("group", 1)
-    return Conv(weight, bias, window.stride, window.pads, window.dilation, groups), X
+    return Conv(weight, bias, pair(window.stride), four(window.pads), pair(window.dilation), groups), X
 
 
 def _gemm(node: OnnxNode) -> Taken:
@@ -140,9 +140,10 @@ def _pool(node: OnnxNode, kind: type[MaxPool] | type[AveragePool]) -> Taken:
         if with_ceil(window, size) != window and node.attributes.get("count_include_pad", 0):
             raise NotTaken("ceil_mode together with count_include_pad is not supported")
         window = with_ceil(window, size)
+    shape = (pair(window.kernel), pair(window.stride), four(window.pads))
     if kind is MaxPool:
-        return MaxPool(window.kernel, window.stride, window.pads), X
-    return AveragePool(window.kernel, window.stride, window.pads, bool(node.attributes.get("count_include_pad", 0))), X
+        return MaxPool(*shape), X
+    return AveragePool(*shape, bool(node.attributes.get("count_include_pad", 0))), X
 
 
 def _reduce_mean(node: OnnxNode) -> Taken:

@@ -1,9 +1,9 @@
-"""Window attributes (kernel, stride, pads, dilation) of ONNX conv and pool nodes as this project writes them."""
+"""Window attributes (kernel, stride, pads, dilation) of ONNX conv and pool nodes, of any number of axes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prunemap.core.layer import Pads, Pair
@@ -12,35 +12,35 @@ from prunemap.errors import UserError
 
 @dataclass(frozen=True)
 class Window:
-    """A 2-D window; ``pads`` is (top, left, bottom, right) with auto_pad resolved."""
+    """A window with auto_pad resolved; ``pads`` has all begins, then all ends: in 2-D (top, left, bottom, right)."""
 
-    kernel: Pair
-    stride: Pair
-    pads: Pads
-    dilation: Pair
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilation: tuple[int, ...]
 
 
 def read_window(attributes: Mapping[str, Any], kernel: Sequence[int], size: Sequence[int]) -> Window:
     """Return the window of a node.
 
     Args:
-        kernel: (Kh, Kw).
-        size: (H, W) of the input.
+        kernel: one size per axis, (Kh, Kw) in 2-D.
+        size: the same axes of the input, (H, W) in 2-D.
 
     Raises:
+        ValueError: not one value per axis.
         UserError: a stride or dilation below 1, or a negative pad.
     """
-    stride = _pair(attributes.get("strides", (1, 1)))
-    dilation = _pair(attributes.get("dilations", (1, 1)))
-    kernel = _pair(kernel)
+    count = len(size)
+    stride = tuple(attributes.get("strides", (1,) * count))
+    dilation = tuple(attributes.get("dilations", (1,) * count))
+    kernel = tuple(int(each) for each in kernel)
     auto = attributes.get("auto_pad", b"NOTSET").decode()
+    pads = (0,) * (2 * count) if auto == "VALID" else tuple(attributes.get("pads", (0,) * (2 * count)))
+    if {len(kernel), len(stride), len(dilation), len(pads) / 2} != {count}:
+        raise ValueError(f"kernel {kernel}, strides {stride}, dilations {dilation} and pads {pads} for {count} axes")
     if auto.startswith("SAME") and min(stride) > 0:
         pads = _same_pads(auto, kernel, stride, dilation, size)
-    elif auto == "VALID":
-        pads = (0, 0, 0, 0)
-    else:
-        top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
-        pads = (top, left, bottom, right)
     if min(*stride, *dilation, *kernel) < 1 or min(pads) < 0:
         given = f"kernel {kernel}, strides {stride}, dilations {dilation} and pads {pads}"
         raise UserError(f"model: a node has {given}; allowed are 1 or more, pads 0 or more")
@@ -48,28 +48,37 @@ def read_window(attributes: Mapping[str, Any], kernel: Sequence[int], size: Sequ
 
 
 def with_ceil(window: Window, size: Sequence[int]) -> Window:
-    """Return the window padded at the bottom and right so that flooring gives ONNX's ceil_mode size."""
-    pads = list(window.pads)
-    for axis in (0, 1):
+    """Return the window padded at the ends so that flooring gives ONNX's ceil_mode size."""
+    pads, count = list(window.pads), len(size)
+    for axis in range(count):
         reach = window.dilation[axis] * (window.kernel[axis] - 1) + 1
-        span = size[axis] + pads[axis] + pads[axis + 2] - reach
+        span = size[axis] + pads[axis] + pads[axis + count] - reach
         missing = -span % window.stride[axis]
         starts_inside = span + missing < size[axis] + pads[axis]
-        pads[axis + 2] += missing if starts_inside else 0
-    return Window(window.kernel, window.stride, (pads[0], pads[1], pads[2], pads[3]), window.dilation)
+        pads[axis + count] += missing if starts_inside else 0
+    return replace(window, pads=tuple(pads))
 
 
-def _same_pads(auto: str, kernel: Pair, stride: Pair, dilation: Pair, size: Sequence[int]) -> Pads:
+def _same_pads(
+    auto: str, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], size: Sequence[int]
+) -> tuple[int, ...]:
     before, after = [], []
-    for axis in (0, 1):
+    for axis in range(len(size)):
         reach = dilation[axis] * (kernel[axis] - 1) + 1
         total = max(0, (-(-size[axis] // stride[axis]) - 1) * stride[axis] + reach - size[axis])
         small, large = total // 2, total - total // 2
         before.append(large if auto == "SAME_LOWER" else small)
         after.append(small if auto == "SAME_LOWER" else large)
-    return (before[0], before[1], after[0], after[1])
+    return (*before, *after)
 
 
-def _pair(values: Sequence[int]) -> Pair:
+def pair(values: Sequence[int]) -> Pair:
+    """Return the two values of a 2-D window."""
     first, second = values
-    return (int(first), int(second))
+    return (first, second)
+
+
+def four(values: Sequence[int]) -> Pads:
+    """Return the pads of a 2-D window."""
+    top, left, bottom, right = values
+    return (top, left, bottom, right)

@@ -1,9 +1,241 @@
-"""ROW_RULES."""
+"""ROW_RULES: reductions, softmax, normalisations, sorting: functions of rows along some axes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
 
-from prunemap.compiler.onnx_node import GeneralRule
+import numpy as np
 
-ROW_RULES: Mapping[str, GeneralRule] = {}
+from prunemap.compiler.ir import Elementwise, Expression, GatherElements, RowOp, WindowPool
+from prunemap.compiler.onnx_node import GeneralRule, NotTaken, OnnxNode
+from prunemap.compiler.onnx_rules.elementwise import as_floats, check_kinds, per_channel
+
+_LEAST_DEVIATION = 1e-9
+"""What MeanVarianceNormalization adds to the standard deviation, by its function body."""
+
+
+@dataclass(frozen=True)
+class _Reduction:
+    """A row function that gives one value, and what it is of a row of one element."""
+
+    function: str
+    of_one: Expression = 0
+
+
+_REDUCTIONS: Mapping[str, _Reduction] = {
+    "ReduceL1": _Reduction("l1", ("abs", 0)),
+    "ReduceL2": _Reduction("l2", ("abs", 0)),
+    "ReduceLogSum": _Reduction("log_sum", ("log", 0)),
+    "ReduceLogSumExp": _Reduction("log_sum_exp"),
+    "ReduceMax": _Reduction("max"),
+    "ReduceMean": _Reduction("mean"),
+    "ReduceMin": _Reduction("min"),
+    "ReduceProd": _Reduction("prod"),
+    "ReduceSum": _Reduction("sum"),
+    "ReduceSumSquare": _Reduction("sum_square", ("mul", 0, 0)),
+}
+
+
+def _row(node: OnnxNode, function: str, axes: Sequence[int], x: str, *parameters: float) -> str:
+    return node.build.add(RowOp(function, tuple(axes), tuple(map(float, parameters))), x)
+
+
+def _floats(node: OnnxNode) -> str:
+    check_kinds(node, of=[0])
+    return node.tensor()
+
+
+def _from_axis(node: OnnxNode, default: int) -> tuple[int, ...]:
+    """Return the axes from attribute ``axis`` to the last."""
+    return tuple(range(node.axis(node.attributes.get("axis", default)), len(node.shape())))
+
+
+def _axes(node: OnnxNode) -> tuple[int, ...] | None:
+    """Return the axes to reduce: an input since some opset, an attribute before; None = none are given."""
+    given = node.constant(1, "axes") if node.has(1) else node.attributes.get("axes", ())
+    axes = sorted({node.axis(int(axis)) for axis in np.asarray(given).reshape(-1)})
+    if axes:
+        return tuple(axes)
+    return None if node.attributes.get("noop_with_empty_axes", 0) else tuple(range(len(node.shape())))
+
+
+def _kept(node: OnnxNode, reduced: str, axes: Sequence[int]) -> str:
+    """Drop the reduced axes where the node asks for it."""
+    if node.attributes.get("keepdims", 1):
+        return reduced
+    shape = node.build.shapes[reduced]
+    return node.build.reshape(reduced, [size for axis, size in enumerate(shape) if axis not in axes])
+
+
+def _reduce(node: OnnxNode, reduction: _Reduction) -> Sequence[str]:
+    kind = check_kinds(node, ("f32", "bool"), of=[0])
+    x, axes = as_floats(node, node.tensor()), _axes(node)
+    if not axes:  # noop_with_empty_axes, or a tensor without axes
+        return [node.build.add(Elementwise(reduction.of_one), x)]
+    y = _kept(node, _row(node, reduction.function, axes, x), axes)
+    return [node.build.apply("cast_to_bool", y) if kind == "bool" else y]
+
+
+def _arg(node: OnnxNode, function: str) -> Sequence[str]:
+    axis = node.axis(node.attributes.get("axis", 0))
+    last = bool(node.attributes.get("select_last_index", 0))
+    return [_kept(node, _row(node, function, [axis], _floats(node), last), [axis])]
+
+
+def _softmax_axes(node: OnnxNode) -> tuple[int, ...]:
+    """Before opset 13 all axes from ``axis`` on are one."""
+    if node.opset < 13:
+        return _from_axis(node, 1)
+    return (node.axis(node.attributes.get("axis", -1)),)
+
+
+def _softmax(node: OnnxNode, function: str) -> Sequence[str]:
+    return [_row(node, function, _softmax_axes(node), _floats(node))]
+
+
+def _hardmax(node: OnnxNode) -> Sequence[str]:
+    """1 where the largest value is first, 0 elsewhere."""
+    axes, shape = _softmax_axes(node), node.shape()
+    best = _row(node, "argmax", axes, _floats(node), 0)
+    sizes = [size if axis in axes else 1 for axis, size in enumerate(shape)]
+    places = node.build.constant(np.arange(prod(sizes), dtype=np.int32).reshape(sizes))
+    return [node.build.add(Elementwise(("where", ("equal", 0, 1), 1.0, 0.0)), places, best)]
+
+
+def _scaled(node: OnnxNode, normal: str, scale: str, bias: str | None) -> str:
+    """normal · scale + bias."""
+    if bias is None:
+        return node.build.apply("mul", normal, scale)
+    return node.build.add(Elementwise(("add", ("mul", 0, 1), 2)), normal, scale, bias)
+
+
+def _epsilon(node: OnnxNode) -> float:
+    return float(node.attributes.get("epsilon", 1e-5))
+
+
+def _check_channels(node: OnnxNode, wanted: int) -> None:
+    for index in (1, 2):
+        if node.shape(index) != (wanted,):
+            raise NotTaken(f"its scale or bias has shape {list(node.shape(index))}, [{wanted}] is supported")
+
+
+def _instance_norm(node: OnnxNode) -> Sequence[str]:
+    check_kinds(node)
+    shape = node.shape()
+    _check_channels(node, shape[1])
+    normal = _row(node, "normalize", range(2, len(shape)), node.tensor(), _epsilon(node))
+    scale, bias = (per_channel(node, index, len(shape) - 2) for index in (1, 2))
+    return [_scaled(node, normal, scale, bias)]
+
+
+def _group_norm(node: OnnxNode) -> Sequence[str]:
+    """Scale and bias are per group in opset 18, per channel from 21 on."""
+    check_kinds(node)
+    shape, groups = node.shape(), int(node.attributes["num_groups"])
+    if shape[1] % groups:
+        raise NotTaken(f"{shape[1]} channels do not divide into {groups} groups")
+    per_group = node.opset < 21
+    _check_channels(node, groups if per_group else shape[1])
+    rows = node.build.reshape(node.tensor(), (shape[0], groups, prod(shape[1:]) // groups))
+    normal = _row(node, "normalize", [2], rows, _epsilon(node))
+    if per_group:
+        scaled = _scaled(node, normal, *(per_channel(node, index, 1) for index in (1, 2)))
+        return [node.build.reshape(scaled, shape)]
+    normal = node.build.reshape(normal, shape)
+    return [_scaled(node, normal, *(per_channel(node, index, len(shape) - 2) for index in (1, 2)))]
+
+
+def _layer_norm(node: OnnxNode) -> Sequence[str]:
+    check_kinds(node)
+    x, axes = node.tensor(), _from_axis(node, -1)
+    normal = _row(node, "normalize", axes, x, _epsilon(node))
+    y = _scaled(node, normal, node.tensor(1), node.tensor(2) if node.has(2) else None)
+    if not any(node.proto.output[1:]):
+        return [y]
+    mean = _row(node, "mean", axes, x)
+    variance = _variance(node, x, mean, axes)
+    return [y, mean, node.build.add(Elementwise(("reciprocal", ("sqrt", ("add", 0, _epsilon(node))))), variance)]
+
+
+def _variance(node: OnnxNode, x: str, mean: str, axes: Sequence[int]) -> str:
+    centred = node.build.apply("sub", x, mean)
+    return _row(node, "mean", axes, node.build.apply("mul", centred, centred))
+
+
+def _rms_norm(node: OnnxNode) -> Sequence[str]:
+    check_kinds(node)
+    x = node.tensor()
+    square = _row(node, "mean", _from_axis(node, -1), node.build.apply("mul", x, x))
+    expression = ("mul", ("div", 0, ("sqrt", ("add", 1, _epsilon(node)))), 2)
+    return [node.build.add(Elementwise(expression), x, square, node.tensor(1))]
+
+
+def _mean_variance_norm(node: OnnxNode) -> Sequence[str]:
+    x = _floats(node)
+    axes = sorted({node.axis(axis) for axis in node.attributes.get("axes", (0, 2, 3))})
+    mean = _row(node, "mean", axes, x)
+    normal = ("div", ("sub", 0, 1), ("add", ("sqrt", 2), _LEAST_DEVIATION))
+    return [node.build.add(Elementwise(normal), x, mean, _variance(node, x, mean, axes))]
+
+
+def _lp_norm(node: OnnxNode) -> Sequence[str]:
+    """x / |x|, 0 where the norm is 0."""
+    p = node.attributes.get("p", 2)
+    if p not in (1, 2):
+        raise NotTaken(f"p is {p}, allowed are 1 and 2")
+    x, axis = _floats(node), node.axis(node.attributes.get("axis", -1))
+    norm = _row(node, f"l{p}", [axis], x)
+    return [node.build.add(Elementwise(("where", ("equal", 1, 0.0), 0.0, ("div", 0, 1))), x, norm)]
+
+
+def _lrn(node: OnnxNode) -> Sequence[str]:
+    """x / (bias + alpha · mean of the squares of ``size`` channels around, those outside being 0) ^ beta."""
+    x, shape = _floats(node), node.shape()
+    size = int(node.attributes["size"])
+    before = (size - 1) // 2
+    pads = (before, 0, size - 1 - before, 0)
+    planes = node.build.reshape(node.build.apply("mul", x, x), (shape[0], 1, shape[1], prod(shape[2:])))
+    pool = WindowPool("average", (size, 1), (1, 1), pads, (1, 1), count_pads=pads)
+    mean = node.build.reshape(node.build.add(pool, planes), shape)
+    bias, alpha, beta = (
+        float(node.attributes.get(name, default)) for name, default in (("bias", 1.0), ("alpha", 1e-4), ("beta", 0.75))
+    )
+    return [node.build.add(Elementwise(("div", 0, ("pow", ("add", bias, ("mul", 1, alpha)), beta))), x, mean)]
+
+
+def _top_k(node: OnnxNode) -> Sequence[str]:
+    """k is an attribute before opset 10; sorted=0 allows any order, the sorted one too."""
+    k = node.constant(1, "k").reshape(-1) if node.has(1) else [node.attributes["k"]]
+    axis, x = node.axis(node.attributes.get("axis", -1)), _floats(node)
+    if not 1 <= int(k[0]) <= node.shape()[axis]:
+        raise NotTaken(f"k is {int(k[0])}, allowed is 1 to {node.shape()[axis]}")
+    places = _row(node, "top", [axis], x, int(k[0]), node.attributes.get("largest", 1))
+    return [node.build.add(GatherElements(axis), x, places), places]
+
+
+def _cumulative_sum(node: OnnxNode) -> Sequence[str]:
+    axis = node.axis(int(node.constant(1, "axis").reshape(-1)[0]))
+    exclusive, reverse = (node.attributes.get(name, 0) for name in ("exclusive", "reverse"))
+    return [_row(node, "cumulative_sum", [axis], _floats(node), exclusive, reverse)]
+
+
+ROW_RULES: Mapping[str, GeneralRule] = {
+    **{name: partial(_reduce, reduction=reduction) for name, reduction in _REDUCTIONS.items()},
+    "ArgMax": partial(_arg, function="argmax"),
+    "ArgMin": partial(_arg, function="argmin"),
+    "CumSum": _cumulative_sum,
+    "GroupNormalization": _group_norm,
+    "Hardmax": _hardmax,
+    "InstanceNormalization": _instance_norm,
+    "LRN": _lrn,
+    "LayerNormalization": _layer_norm,
+    "LogSoftmax": partial(_softmax, function="log_softmax"),
+    "LpNormalization": _lp_norm,
+    "MeanVarianceNormalization": _mean_variance_norm,
+    "RMSNormalization": _rms_norm,
+    "Softmax": partial(_softmax, function="softmax"),
+    "TopK": _top_k,
+}

@@ -170,16 +170,15 @@ def _fast(node: OnnxNode) -> Node:
 
 def _keep(taken: _Taken, node: OnnxNode, results: Sequence[str]) -> None:
     """Add what a rule has built; its results get the names that the model gives them."""
-    wanted = {result: name for result, name in reversed(list(zip(results, node.proto.output, strict=False))) if name}
+    wanted = [each for each in zip(results, node.proto.output, strict=False) if all(each)]
     built = {each.output for each in node.build.nodes}
-    renamed = {result: name for result, name in wanted.items() if result in built}
+    renamed = {result: name for result, name in reversed(wanted) if result in built}
     for each in node.build.nodes:
         inputs = tuple(renamed.get(name, name) for name in each.inputs)
         taken.nodes.append(replace(each, inputs=inputs, output=renamed.get(each.output, each.output)))
-    for result, name in zip(results, node.proto.output, strict=False):
-        if name and renamed.get(result) != name:
+    for result, name in wanted:
+        if renamed.get(result) != name:
             taken.nodes.append(
                 Node(f"{node_name(node.proto)}={name}", Identity(), (renamed.get(result, result),), name)
             )
-        if name:
-            taken.shapes[name], taken.kinds[name] = taken.shapes[result], taken.kinds[result]
+        taken.shapes[name], taken.kinds[name] = taken.shapes[result], taken.kinds[result]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from prunemap.compiler.expression import DTYPES
 from prunemap.compiler.general_shapes import output_kind
 from prunemap.compiler.ir import (
     AnyArray,
@@ -188,6 +189,12 @@ class OnnxNode:
         if name in self.constants:
             return self.build.constant(self.constants[name], f"input {index}")
         return str(name)
+
+    def empty(self, shape: Shape, output: int = 0) -> str:
+        """Say that an output has no elements: it is a constant; return what stands for it in a rule's results."""
+        dtype = self.constants[self.proto.input[0]].dtype if self.is_constant(0) else DTYPES[self.kind()]
+        self.constants[self.proto.output[output]] = np.zeros(shape, dtype)
+        return ""
 
     def map_size(self) -> Shape:
         """Return (H, W) of the first input."""

@@ -26,14 +26,18 @@ Places = NDArray[np.int64]
 """Where along one axis of the input each element of the output lies; -1 = nowhere."""
 
 
-def taken_at(node: OnnxNode, tensor: str, places: Mapping[int, Places], fill: float = 0.0) -> str:
-    """Read some axes of a tensor at known places, the others as they are; return the name of the result."""
+def taken_at(node: OnnxNode, tensor: str, places: Mapping[int, Places], fill: float = 0.0, output: int = 0) -> str:
+    """Read some axes of a tensor at known places, the others as they are; return the name of the result.
+
+    Args:
+        output: which of the node's outputs this is, in case that it is empty.
+    """
     shape = node.build.shapes[tensor]
     tables = tuple(places.get(axis, np.arange(size)) for axis, size in enumerate(shape))
     if all(np.array_equal(table, np.arange(size)) for table, size in zip(tables, shape, strict=True)):
         return tensor
     if not all(map(len, tables)):
-        raise NotTaken(f"its result of shape {[len(table) for table in tables]} is empty")
+        return node.empty(tuple(map(len, tables)), output)
     return node.build.add(Remap(tuple(range(len(shape))), tables, fill), tensor)
 
 
@@ -67,13 +71,11 @@ def _split(node: OnnxNode) -> Sequence[str]:
     if sizes is None:
         each = -(-size // count)
         sizes = [each] * (count - 1) + [size - each * (count - 1)]
-    if len(sizes) != count or sum(sizes) != size or min(sizes) < 1:
+    if len(sizes) != count or sum(sizes) != size or min(sizes) < 0:
         raise NotTaken(f"parts of {sizes} along an axis of {size}")
-    x, ends = node.tensor(), np.cumsum(sizes)
-    return [
-        taken_at(node, x, {axis: np.arange(end - part, end)}) if name else ""
-        for name, part, end in zip(node.proto.output, sizes, ends, strict=True)
-    ]
+    x = node.tensor()
+    parts = [np.arange(end - part, end) for part, end in zip(sizes, np.cumsum(sizes), strict=True)]
+    return [taken_at(node, x, {axis: part}, output=i) if node.proto.output[i] else "" for i, part in enumerate(parts)]
 
 
 def _slice(node: OnnxNode) -> Sequence[str]:
@@ -174,8 +176,9 @@ def _gather(node: OnnxNode) -> Sequence[str]:
         return [node.build.add(Gather(axis), node.tensor(), node.tensor(1))]
     indices = node.constant(1, "indices")
     places = _counted_from_start(indices.reshape(-1), shape[axis])
-    picked = taken_at(node, node.tensor(), {axis: places})
-    return [node.build.reshape(picked, (*shape[:axis], *indices.shape, *shape[axis + 1 :]))]
+    result = (*shape[:axis], *indices.shape, *shape[axis + 1 :])
+    picked = taken_at(node, node.tensor(), {axis: places}) if prod(result) else ""
+    return [node.build.reshape(picked, result) if picked else node.empty(result)]
 
 
 def _counted_from_start(indices: NDArray[Any], size: int) -> Places:

@@ -55,7 +55,8 @@ def _fold_constants(graph: Graph) -> Graph:
             continue
         node = _folded(old, known[old.inputs[0]]) if isinstance(old.op, Conv | Linear) else old
         values = _VALUES[type(node.op)](node.op, *(known[name] for name in node.inputs))
-        known[node.output] = np.repeat(values, graph.shapes[node.output][1] // len(values))  # flatten: per pixel
+        pixels = _channels(graph.shapes[node.output]) // len(values)  # 1 but behind a flatten
+        known[node.output] = np.repeat(values, pixels)
         nodes.append(node)
     return with_nodes(graph, nodes)
 

@@ -77,10 +77,19 @@ def cut_loops(
     done, seen = list[ImageLoop](), set[str]()
     for loop, names in named:
         new = names - seen
-        done.append(replace(loop, steps=(*_naming(new, ins), *loop.steps, *_naming(new, outs))))
+        before, after = _naming(new, ins), _naming(new, outs)
+        if any(graph.shapes[names_of(copy.step)[0]][0] != loop.images for copy in (*before, *after)):
+            done += [*_one_by_one(graph, before), loop, *_one_by_one(graph, after)]
+        else:
+            done.append(replace(loop, steps=(*before, *loop.steps, *after)))
         seen |= names
     first, last = (ImageLoop(tuple(steps), 1, 1) for steps in (row_ins, row_outs))
     return tuple(loop for loop in (first, *done, last) if loop.steps)
+
+
+def _one_by_one(graph: Graph, copies: Iterable[TimedStep]) -> list[ImageLoop]:
+    """Return a loop for every copy: the step beside it sees another number of images."""
+    return [ImageLoop((copy,), graph.shapes[names_of(copy.step)[0]][0], 1) for copy in copies]
 
 
 def _split(copies: Iterable[TimedStep], rows: Container[str]) -> tuple[list[TimedStep], list[TimedStep]]:

@@ -149,7 +149,7 @@ def _mod(node: OnnxNode) -> Sequence[str]:
 
 def _relu(node: OnnxNode) -> Sequence[str]:
     if check_kinds(node, _NUMBERS) == "i32":
-        return [node.build.apply("max", node.tensor(), node.build.constant(np.int32(0)))]
+        return [node.build.apply("max", node.tensor(), node.build.constant(np.asarray(0, np.int32)))]
     return [node.build.apply("relu", node.tensor())]
 
 

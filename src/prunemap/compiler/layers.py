@@ -22,7 +22,8 @@ from prunemap.compiler.onnx_file import (
     read_onnx,
 )
 from prunemap.compiler.onnx_import import find_unsupported, import_graph
-from prunemap.compiler.onnx_rules.windows import four, pair, read_window
+from prunemap.compiler.onnx_rules.conv_transpose import as_conv_weight
+from prunemap.compiler.onnx_rules.windows import four, of_one_row, pair, read_window
 from prunemap.compiler.passes import fold_affine
 from prunemap.compiler.structure import structure_of
 from prunemap.core.inspection import InspectedLayer, Inspection
@@ -56,7 +57,14 @@ def read_layers(model: str | Path, shapes: Mapping[str, Shape] | None = None) ->
     loaded = read_onnx(model, shapes)
     graph = fold_affine.run(import_graph(loaded))
     folded = {node.name: node.op.weight for node in graph.nodes if isinstance(node.op, Conv | Linear)}
-    return [ModelLayer(layer.spec, folded[layer.spec.name]) for layer in list_layers(loaded)]
+    return [_with_weight(layer, folded.get(layer.spec.name)) for layer in list_layers(loaded)]
+
+
+def _with_weight(layer: ModelLayer, folded: Array | None) -> ModelLayer:
+    """Return the layer with the weight that the graph has, unless that one has another order or shape."""
+    if folded is None or layer.spec.kind not in ("conv", "depthwise", "linear"):
+        return layer
+    return ModelLayer(layer.spec, folded.reshape(layer.spec.weight_shape))
 
 
 def read_specs(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> list[LayerSpec]:
@@ -101,7 +109,7 @@ def list_layers(model: onnx.ModelProto) -> list[ModelLayer]:
         if kind is None or len(node.input) < 2 or node.input[1] not in constants:
             continue
         weight = constants[node.input[1]]
-        if not np.issubdtype(weight.dtype, np.floating):
+        if not np.issubdtype(weight.dtype, np.floating) or weight.ndim < 2:
             continue
         layers.append(_layer(node, kind, weight.astype(np.float32, copy=False), shapes))
     return layers
@@ -120,7 +128,9 @@ def _layer(node: onnx.NodeProto, kind: LayerKind, weight: Array, shapes: dict[st
         weight = weight.swapaxes(-1, -2)
     if kind in ("lstm", "gru"):  # (directions, gates·hidden, inputs)
         weight = weight.reshape(-1, weight.shape[-1])
-    setting = _setting(kind, attributes, weight, x)
+    if kind == "conv_transpose":
+        weight = as_conv_weight(weight, attributes.get("group", 1))
+    setting = _setting(kind, attributes, weight, (x, y))
     if setting is not None and setting.kind == "depthwise":
         kind = "depthwise"
     spec = LayerSpec(
@@ -146,13 +156,21 @@ def _macs(kind: LayerKind, weight: Array, x: Shape | None, y: Shape | None) -> i
     return int(weight.size) * prod(y[2:]) if y is not None else 0
 
 
-def _setting(kind: LayerKind, attributes: dict[str, Any], weight: Array, x: Shape | None) -> LayerSetting | None:
-    """What the latency depends on; None for layers that are not measured yet."""
-    if kind == "linear" and weight.ndim == 2:
+def _setting(
+    kind: LayerKind, attributes: dict[str, Any], weight: Array, shapes: tuple[Shape | None, Shape | None]
+) -> LayerSetting | None:
+    """What the latency depends on; None for layers that are not measured yet, such as linear ones on several tokens.
+
+    Args:
+        shapes: of the input and of the output.
+    """
+    x, y = shapes
+    if kind == "linear" and weight.ndim == 2 and (y is None or prod(y[1:-1]) == 1):
         return LayerSetting(kind="linear", in_channels=weight.shape[1], out_channels=weight.shape[0])
-    if kind != "conv" or x is None or len(x) != 4 or weight.ndim != 4:
+    if kind != "conv" or x is None or len(x) not in (3, 4) or weight.ndim != len(x):
         return None
     window = read_window(attributes, weight.shape[2:], x[2:])
+    window, size = (window, pair(x[2:])) if len(x) == 4 else (of_one_row(window), (1, x[2]))
     groups = attributes.get("group", 1)
     return LayerSetting(
         kind="depthwise" if groups == x[1] and groups > 1 else "conv",
@@ -163,5 +181,5 @@ def _setting(kind: LayerKind, attributes: dict[str, Any], weight: Array, x: Shap
         pads=four(window.pads),
         dilation=pair(window.dilation),
         groups=groups,
-        size=(x[2], x[3]),
+        size=size,
     )

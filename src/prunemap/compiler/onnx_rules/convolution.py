@@ -11,7 +11,7 @@ from prunemap.compiler.ir import Array, Conv
 from prunemap.compiler.onnx_node import NotTaken, OnnxNode
 from prunemap.compiler.onnx_rules.elementwise import check_kinds, per_channel
 from prunemap.compiler.onnx_rules.movement import taken_at, transposed
-from prunemap.compiler.onnx_rules.windows import Window, four, pair, read_window
+from prunemap.compiler.onnx_rules.windows import Window, four, of_one_row, pair, read_window
 
 
 def conv(node: OnnxNode) -> Sequence[str]:
@@ -56,8 +56,7 @@ def convolved(node: OnnxNode, weight: Array, bias: Array, window: Window, groups
         return _in_three_axes(node, weight, bias, window, groups)
     if count == 1:  # of maps of one row
         x = node.build.reshape(x, (*shape[:2], 1, shape[2]))
-        (begin, end), weight = window.pads, weight[:, :, None]
-        window = Window((1, *window.kernel), (1, *window.stride), (0, begin, 0, end), (1, *window.dilation))
+        weight, window = weight[:, :, None], of_one_row(window)
     y = node.build.add_layer(_op(weight, bias, window, groups), x)
     sizes = node.build.shapes[y]
     return y if count == 2 else node.build.reshape(y, (*sizes[:2], sizes[3]))

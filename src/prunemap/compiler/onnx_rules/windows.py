@@ -72,6 +72,12 @@ def _same_pads(
     return (*before, *after)
 
 
+def of_one_row(window: Window) -> Window:
+    """Return a 1-D window as that of maps of one row."""
+    begin, end = window.pads
+    return Window((1, *window.kernel), (1, *window.stride), (0, begin, 0, end), (1, *window.dilation))
+
+
 def pair(values: Sequence[int]) -> Pair:
     """Return the two values of a 2-D window."""
     first, second = values

@@ -28,6 +28,7 @@ from prunemap.compiler.ir import (
     Node,
     Op,
     Range,
+    Recurrent,
     Remap,
     Reshape,
     RowOp,
@@ -220,8 +221,21 @@ def resizing(b: GraphBuilder) -> None:
     b.conv(b.add(Interpolate(3, where, weights), b.conv(b.input(1, 3, 3, 3), 3)), 3)
 
 
+def recurrence(b: GraphBuilder) -> None:
+    for hidden, batch, density in ((5, 1, 1.0), (16, 2, 0.3), (37, 3, 0.5), (64, 1, 0.1)):
+        for kind, gates in (("lstm", 4), ("gru", 3)):
+            for reverse, other in ((False, True), (True, False)):
+                weight = b.rng.standard_normal((gates * hidden, hidden), np.float32) / np.sqrt(hidden).astype(np.float32)
+                weight *= b.rng.random(weight.shape) < density
+                peepholes = b.rng.standard_normal(3 * hidden, np.float32) if other and kind == "lstm" else None
+                bias = b.rng.standard_normal(gates * hidden, np.float32)
+                op = Recurrent(kind, weight, bias, peepholes, reverse, other and kind == "gru")
+                states = [b.input(batch, hidden) for _ in range(2 if kind == "lstm" else 1)]
+                b.add(op, b.input(6, batch, gates * hidden), *states)
+
+
 @pytest.mark.parametrize("target", RUNNABLE)
-@pytest.mark.parametrize("make", [elementwise, movement, rows, products, indexing, windows, resizing])
+@pytest.mark.parametrize("make", [elementwise, movement, rows, products, indexing, windows, resizing, recurrence])
 def test_general_kernels_agree_with_the_interpreter(make: Callable[[GraphBuilder], None], target: str) -> None:
     b = GraphBuilder()
     make(b)

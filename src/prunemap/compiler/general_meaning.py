@@ -20,6 +20,7 @@ from prunemap.compiler.ir import (
     Interpolate,
     Join,
     MatMul,
+    Recurrent,
     Remap,
     Reshape,
     RowOp,
@@ -148,6 +149,40 @@ def _interpolate(op: Interpolate, x: AnyArray) -> AnyArray:
     return y
 
 
+def _sigmoid(x: AnyArray) -> AnyArray:
+    result: AnyArray = 1 / (1 + np.exp(-x))
+    return result
+
+
+def _recurrent(op: Recurrent, x: AnyArray, h: AnyArray, c: AnyArray | None = None) -> AnyArray:
+    steps = range(len(x))[::-1] if op.reverse else range(len(x))
+    found: dict[int, AnyArray] = {}
+    for t in steps:
+        if c is None:
+            found[t] = h = _gru_step(op, x[t], h)
+        else:
+            h, c = _lstm_step(op, x[t], h, c)
+            found[t] = np.concatenate([h, c], -1)
+    return np.stack([found[t] for t in range(len(x))]).astype(np.float32)
+
+
+def _lstm_step(op: Recurrent, x: AnyArray, h: AnyArray, c: AnyArray) -> tuple[AnyArray, AnyArray]:
+    i, o, f, new = np.split(x + h @ op.weight.T + op.bias, 4, -1)
+    zeros = np.zeros(3 * c.shape[-1], np.float32)
+    of_i, of_o, of_f = np.split(zeros if op.peepholes is None else op.peepholes, 3)
+    c = _sigmoid(f + of_f * c) * c + _sigmoid(i + of_i * c) * np.tanh(new)
+    return _sigmoid(o + of_o * c) * np.tanh(c), c
+
+
+def _gru_step(op: Recurrent, x: AnyArray, h: AnyArray) -> AnyArray:
+    n = 2 * h.shape[-1]
+    product = h @ op.weight.T + op.bias
+    z, r = np.split(_sigmoid(x[..., :n] + product[..., :n]), 2, -1)
+    after = r * product[..., n:] if op.reset_after else (r * h) @ op.weight[n:].T + op.bias[n:]
+    result: AnyArray = (1 - z) * np.tanh(x[..., n:] + after) + z * h
+    return result
+
+
 GENERAL_MEANING: dict[type[Any], Callable[..., AnyArray]] = {
     Constant: lambda op: op.value,
     Elementwise: _elementwise,
@@ -163,4 +198,5 @@ GENERAL_MEANING: dict[type[Any], Callable[..., AnyArray]] = {
     ScatterElements: _scatter_elements,
     WindowPool: _window_pool,
     Interpolate: _interpolate,
+    Recurrent: _recurrent,
 }

@@ -20,6 +20,7 @@ from prunemap.compiler.ir import (
     Kind,
     MatMul,
     Op,
+    Recurrent,
     Remap,
     Reshape,
     RowOp,
@@ -80,6 +81,7 @@ GENERAL_SHAPES: dict[type[Any], Callable[..., Shape]] = {
     ScatterElements: lambda op, x, i, u: x,
     WindowPool: _window_pool,
     Interpolate: _interpolate,
+    Recurrent: lambda op, x, *_: (*x[:2], op.weight.shape[1] * (2 if op.kind == "lstm" else 1)),
 }
 GENERAL_OPS = tuple(GENERAL_SHAPES)
 

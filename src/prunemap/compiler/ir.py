@@ -250,6 +250,26 @@ class Interpolate:
     """(K, size of the axis in y)"""
 
 
+@dataclass(frozen=True, eq=False)
+class Recurrent:
+    """An LSTM or GRU layer in one direction; inputs (x, h0) or (x, h0, c0), result all h, or all h and c side by side.
+
+    x is (T, B, G·H): the gates' sums of the inputs, biases included; h0 and c0 are (B, H); the result is (T, B, H) for a
+    GRU and (T, B, 2·H) for an LSTM. Gates are in ONNX's order: i o f c, or z r h.
+    """
+
+    kind: Literal["lstm", "gru"]
+    weight: Array
+    """(G·H, H)"""
+    bias: Array
+    """(G·H,), of the product with h"""
+    peepholes: Array | None = None
+    """(3·H,): of c in the gates i, o, f"""
+    reverse: bool = False
+    reset_after: bool = False
+    """gru: the reset gate multiplies the product with h (ONNX: linear_before_reset), not h itself."""
+
+
 Op = (
     Conv
     | Linear
@@ -276,6 +296,7 @@ Op = (
     | ScatterElements
     | WindowPool
     | Interpolate
+    | Recurrent
 )
 MAP_OPS = (Conv, Linear, Affine, Clamp, Add, Concat, MaxPool, AveragePool, GlobalAveragePool, Flatten)
 """The ops of the first family."""

@@ -23,6 +23,7 @@ from prunemap.compiler.ir import (
     Kind,
     MatMul,
     Node,
+    Recurrent,
     Remap,
     Reshape,
     RowOp,
@@ -31,6 +32,7 @@ from prunemap.compiler.ir import (
     Shape,
     WindowPool,
 )
+from prunemap.compiler.lower_recurrent import recurrent_steps
 from prunemap.compiler.lowering import Lowering
 from prunemap.compiler.program import Step, Symbol, Tensor, Tile
 from prunemap.compiler.program_general import (
@@ -383,4 +385,5 @@ _RULES: dict[type[Any], Callable[..., list[Step]]] = {
     ScatterElements: _scatter,
     WindowPool: _window_pool,
     Interpolate: _interpolate,
+    Recurrent: recurrent_steps,
 }

@@ -16,10 +16,21 @@ from prunemap.compiler.select_linear import linear_candidates, tile_items
 
 def linear_steps(low: Lowering, node: Node, source: Tensor, residual: Tensor | None = None) -> list[Step]:
     """Return the step of a linear layer."""
-    op = node.op
+    op, items = node.op, low.graph.shapes[node.output][0]
     assert isinstance(op, Linear)
-    items = low.graph.shapes[node.output][0]
-    must, pitch = low.kept(node, op.weight), low.layout(source.name).plane
+    fields, kernel, stored = product_fields(low, node, op, items, low.layout(source.name).plane)
+    low.choose(node, kernel, op.weight, stored)
+    return [LinearStep(in_=source, out=Tensor(node.output), residual=residual, **fields)]
+
+
+def product_fields(low: Lowering, node: Node, op: Linear, items: int, pitch: int) -> tuple[dict[str, Any], str, int]:
+    """Return the fields of a step that multiplies with packed weights, its kernel, and how many weights it stores.
+
+    Args:
+        items: how many vectors are multiplied.
+        pitch: floats from one element of a vector to the next.
+    """
+    must = low.kept(node, op.weight)
     choice, grouping, kept = low.pick(node, must, lambda: linear_candidates(must, items, low.target))
     fields, index = (_masked_fields if choice.masked else _group_fields)(low, op, kept, grouping, pitch)
     tile = tile_items(choice, items, low.target)
@@ -28,12 +39,8 @@ def linear_steps(low: Lowering, node: Node, source: Tensor, residual: Tensor | N
         return low.tile(linear_tile(choice.filters, size, index.dtype, choice.masked))
 
     full, tail = make(tile), make(items % tile) if items % tile else None
-    low.choose(node, full.name, op.weight, fields.pop("stored"))
-    return [
-        LinearStep(
-            in_=source, out=Tensor(node.output), residual=residual, full=full, tail=tail, tile_items=tile, **fields
-        )
-    ]
+    stored = fields.pop("stored")
+    return {"full": full, "tail": tail, "tile_items": tile, **fields}, full.name, stored
 
 
 def _group_fields(

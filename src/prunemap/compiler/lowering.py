@@ -44,6 +44,8 @@ class Lowering:
     """Where the tensors that are constant lie in the blob, in bytes."""
     views: dict[str, str] = field(default_factory=dict)
     """Tensors that are another name and shape of one that lies in memory."""
+    state: dict[str, int] = field(default_factory=dict)
+    """Tensors beside those of the graph, and how many items they hold."""
     scratch: int = 0
     """Floats of scratch per thread that some step needs."""
 
@@ -68,7 +70,9 @@ class Lowering:
 
     def images(self, tensor: str) -> int:
         """How many images a tensor holds; one that is a row counts as one."""
-        return 1 if self.layout(tensor).is_row or tensor not in self.graph.shapes else self.graph.shapes[tensor][0]
+        if self.layout(tensor).is_row or tensor not in self.graph.shapes:
+            return self.state.get(tensor, 1)
+        return self.graph.shapes[tensor][0]
 
     def ask_scratch(self, floats: int) -> None:
         """Ask for so much scratch per thread, and slack for whole vectors."""

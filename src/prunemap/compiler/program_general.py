@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prunemap.compiler.program import Step, Symbol, Tensor
+from prunemap.compiler.program import NONE, LinearStep, Step, Symbol, Tensor
 
 AXES = 8
 """Axes that a step can walk over, those joined that lie alike."""
@@ -166,6 +166,30 @@ class InterpolateStep(GeneralStep):
     taps: int
     places: int
     weights: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentStep(Step):
+    """recurrent.h"""
+
+    symbol = "f32_recurrent"
+    struct = "recurrent_step"
+    header = "recurrent.h"
+    product: LinearStep
+    candidate: LinearStep
+    given: Tensor
+    first_h: Tensor
+    first_c: Tensor | None
+    h: Tensor
+    c: Tensor | None
+    gates: Tensor
+    out: Tensor
+    kind: int
+    steps: int
+    items: int
+    hidden: int
+    reverse: bool
+    peepholes: int = NONE
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ static void advance(pmap_engine *e, atomic_uint *counter) {
 }
 
 /* Wait until all threads are here. */
-static void barrier(pmap_engine *e) {
+static void barrier(void *engine) {
+  pmap_engine *e = engine;
   if (e->threads == 1) return;
   unsigned phase = atomic_load(&e->phase);
   if (atomic_fetch_add(&e->arrived, 1) + 1 == e->threads) {
@@ -142,6 +143,8 @@ pmap_engine *pmap_create(const void *weights, int32_t threads) {
   if (!e) return 0;
   e->threads = threads;
   e->context.blob = weights;
+  e->context.wait = barrier;
+  e->context.engine = e;
   pthread_mutex_init(&e->lock, 0);
   pthread_cond_init(&e->changed, 0);
   size_t bytes = ((size_t)ARENA_FLOATS * 4 + 63) / 64 * 64;

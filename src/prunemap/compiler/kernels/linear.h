@@ -36,19 +36,24 @@ INLINE void linear_store(const linear_step *s, const conv_pointers *p, int group
   }
 }
 
+/* A thread's share of the rows of some items; the pointers of p that depend on the items are set. */
+INLINE void linear_share(const context *c, const linear_step *s, conv_pointers p, range items, int thread, int threads) {
+  p.rows = in_blob(c, s->rows), p.starts = in_blob(c, s->starts), p.weight_starts = in_blob(c, s->weight_starts);
+  p.indices = in_blob(c, s->indices), p.weights = in_blob(c, s->weights), p.bias = in_blob(c, s->bias);
+  range groups = groups_of(p.weight_starts ? p.weight_starts : p.starts, s->groups, thread, threads);
+  for (int g = groups.begin; g < groups.end; g++) {
+    int n = items.begin;
+    for (; n + s->tile_items <= items.end; n += s->tile_items) s->full(s, &p, g, n);
+    if (n < items.end) s->tail(s, &p, g, n);
+  }
+}
+
 static void f32_linear(const context *c, const void *step, int thread, int threads) {
   const linear_step *s = step;
   zero_around_interior(c, s->out, thread, threads);
   conv_pointers p = {.in = row_of(c, s->in, 0, 0, 0), .out = row_of(c, s->out, 0, 0, 0),
-                     .residual = s->residual ? row_of(c, s->residual, 0, 0, 0) : 0, .rows = in_blob(c, s->rows),
-                     .starts = in_blob(c, s->starts), .weight_starts = in_blob(c, s->weight_starts),
-                     .indices = in_blob(c, s->indices), .weights = in_blob(c, s->weights), .bias = in_blob(c, s->bias)};
-  range groups = groups_of(p.weight_starts ? p.weight_starts : p.starts, s->groups, thread, threads);
-  for (int g = groups.begin; g < groups.end; g++) {
-    int n = c->images.begin;
-    for (; n + s->tile_items <= c->images.end; n += s->tile_items) s->full(s, &p, g, n);
-    if (n < c->images.end) s->tail(s, &p, g, n);
-  }
+                     .residual = s->residual ? row_of(c, s->residual, 0, 0, 0) : 0};
+  linear_share(c, s, p, c->images, thread, threads);
 }
 
 #endif

@@ -21,6 +21,8 @@ typedef struct {
 } range;
 
 typedef struct {
+  void (*wait)(void *engine); /* until all threads are here */
+  void *engine;
   range images; /* that the steps are to run for */
   float *arena, *scratch; /* scratch: scratch_floats for each thread */
   int64_t scratch_floats;

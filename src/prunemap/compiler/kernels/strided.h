@@ -18,10 +18,10 @@ typedef struct {
   int64_t offset, strides[AXES];
 } operand;
 
-INLINE float *start_of(const context *c, const operand *o) {
-  const tensor *t = o->tensor;
-  return (t->constant ? (float *)c->blob : c->arena) + t->at + t->origin + o->offset;
+INLINE float *start_of_row(const context *c, const tensor *t) {
+  return (t->constant ? (float *)c->blob : c->arena) + t->at + t->origin;
 }
+INLINE float *start_of(const context *c, const operand *o) { return start_of_row(c, o->tensor) + o->offset; }
 
 INLINE int64_t rows_of(const space *s) { /* all but the last axis */
   int64_t rows = 1;

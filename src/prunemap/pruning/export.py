@@ -1,4 +1,4 @@
-"""ONNX export that keeps the zeros in place and tells which torch module every layer is.
+"""ONNX export that keeps the zeros in place and tells which torch module every layer is, and the same for any network.
 
 The exporter's own optimiser is left off: it folds batch norm into the weights, so that the file would no longer hold
 the masked weights. Only constants are folded; the compiler folds batch norm itself.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import ast
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
+from inspect import signature
 from io import StringIO
 from itertools import chain, count
 from pathlib import Path
@@ -21,16 +22,20 @@ import torch
 from numpy.typing import NDArray
 from onnxscript import ir, optimizer
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from prunemap.compiler.onnx_file import MAX_FILE_BYTES, MODULE_KEY
-from prunemap.core.files import replacing
+from prunemap.core.files import existing_file, replacing
 from prunemap.errors import InternalError, UnsupportedError, UserError
-from prunemap.pruning.layers import Prunable, evaluation_mode, list_layers, prunable_modules
+from prunemap.pruning.layers import evaluation_mode, list_layers, prunable_modules
 
 OPSET = 20
-WEIGHT_OPS = frozenset({"Conv", "Gemm", "MatMul"})
+WEIGHT_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 UNLIMITED = 2**40
+
+Examples = Tensor | Sequence[Any] | Mapping[str, Any]
+"""What a module is called with: one tensor, its arguments in order, or its arguments by name."""
 
 
 def export_onnx(module: nn.Module, example_input: Tensor, path: str | Path, *, symbolic_batch: bool = False) -> None:
@@ -47,33 +52,93 @@ def export_onnx(module: nn.Module, example_input: Tensor, path: str | Path, *, s
         UserError: torch cannot export the module, or the file cannot be written.
         InternalError: the weight of a layer changed on the way.
     """
+    batch = example_input[:1]  # which torch.export would take as a constant, so an open batch is traced with 2
     with evaluation_mode(module), _quiet():
-        model = _to_onnx(module, example_input, symbolic_batch)
-    _identify_layers(model, module)
-    _check_complete(model, [layer.module for layer in list_layers(module, example_input)])
-    size_bytes = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
-    beside = f"{Path(path).name}.data" if size_bytes > MAX_FILE_BYTES else None
-    with replacing(path) as temporary:
-        ir.save(model, temporary, external_data=beside)
-
-
-def _to_onnx(module: nn.Module, example_input: Tensor, symbolic_batch: bool) -> ir.Model:
-    """Return the graph with folded constants.
-
-    A batch of 1 would be taken as a constant by torch.export, so an open batch is traced with 2.
-    """
-    batch = example_input[:1]
-    try:
-        program = torch.onnx.export(
+        model = _to_onnx(
             module,
             (torch.cat([batch, batch]) if symbolic_batch else batch,),
             input_names=["input"],
             output_names=["output"],
             dynamic_shapes=({0: torch.export.Dim("N")},) if symbolic_batch else None,
-            opset_version=OPSET,
-            dynamo=True,
-            optimize=False,
-            verbose=False,
+        )
+    weights = {name: layer.weight for name, layer in prunable_modules(module).items()}
+    changed = _identify_layers(model, dict(module.named_modules()), weights)
+    if changed:
+        raise InternalError(f"export changed the weight of layer {changed[0]!r}")
+    _check_complete(model, [layer.module for layer in list_layers(module, example_input)])
+    _save(model, path)
+
+
+def convert_module(module: nn.Module | ExportedProgram, example_inputs: Examples | None, path: str | Path) -> None:
+    """Write any network as ONNX, to be compiled: at the sizes of the examples, layers named where they can be.
+
+    A single input is called ``input`` and a single output ``output``; several have the names that torch gives them:
+    those of the arguments of ``forward``.
+
+    Args:
+        module: a module, which is exported in evaluation mode, or what ``torch.export.export`` has made of one.
+        example_inputs: None for an exported program, which knows its own.
+
+    Raises:
+        UserError: torch cannot export it, it was exported in training mode, or the file cannot be written.
+    """
+    if isinstance(module, ExportedProgram):
+        _check_evaluates(module)
+        with _quiet():
+            model = _to_onnx(module, ())
+    elif not isinstance(module, nn.Module):
+        raise UserError(f"model: got {type(module).__name__}, allowed are a path, a torch module, an ExportedProgram")
+    elif example_inputs is None:
+        raise UserError("example_inputs: a torch module needs one: a tensor, or the arguments of its forward")
+    else:
+        with evaluation_mode(module), _quiet():
+            examples, named = _arguments(module, example_inputs)
+            model = _to_onnx(module, examples, kwargs=named)
+    state = module.state_dict if isinstance(module, ExportedProgram) else module.state_dict()
+    weights = {name.removesuffix(".weight"): value for name, value in state.items() if name.endswith(".weight")}
+    _identify_layers(model, _modules_of(state), weights)
+    _name_ends(model)
+    _save(model, path)
+
+
+def _arguments(module: nn.Module, examples: Examples) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the examples in the order in which ``forward`` takes them, and those that it takes by name alone."""
+    if isinstance(examples, Tensor):
+        return (examples,), {}
+    if not isinstance(examples, Mapping):
+        return tuple(examples), {}
+    try:
+        bound = signature(module.forward).bind(**examples)
+        return bound.args, bound.kwargs
+    except TypeError as error:
+        raise UserError(
+            f"example_inputs: {', '.join(examples) or 'none'} do not fit the module's forward: {error}"
+        ) from None
+
+
+def convert_exported(source: str | Path, path: str | Path) -> None:
+    """Write the network of a file of ``torch.export.save`` (``.pt2``) as ONNX; see :func:`convert_module`.
+
+    Raises:
+        UserError: the file cannot be read by the torch that is installed, or as for a module.
+    """
+    file = existing_file(source, "model")
+    try:
+        with _quiet():
+            program = torch.export.load(file)
+    except Exception as error:  # of many kinds, by what the file holds
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(
+            f"model: {source} is not a file of torch.export.save that torch {torch.__version__} reads ({reason[:160]})"
+        ) from None
+    convert_module(program, None, path)
+
+
+def _to_onnx(module: nn.Module | ExportedProgram, examples: tuple[Any, ...], **options: Any) -> ir.Model:
+    """Return the graph with folded constants."""
+    try:
+        program = torch.onnx.export(
+            module, examples, opset_version=OPSET, dynamo=True, optimize=False, verbose=False, **options
         )
     except torch.onnx.OnnxExporterError as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
@@ -86,32 +151,64 @@ def _to_onnx(module: nn.Module, example_input: Tensor, symbolic_batch: bool) -> 
     return model
 
 
-def _identify_layers(model: ir.Model, module: nn.Module) -> None:
+def _identify_layers(model: ir.Model, modules: Container[str], weights: Mapping[str, Tensor]) -> list[str]:
     """Name every node by its module, mark those that carry a layer's weight, and drop the exporter's notes (paths).
 
-    Raises:
-        InternalError: a node does not have the weight of its module.
+    Args:
+        modules: qualified names.
+        weights: by the qualified name of the layer.
+
+    Returns:
+        The layers whose weight in the graph is another one: they are not marked.
     """
-    modules, layers = dict(module.named_modules()), prunable_modules(module)
     used: set[str] = set()
+    changed = []
     for node in model.graph:
         scopes: list[str] = ast.literal_eval(node.metadata_props.get(SCOPES_KEY, "[]"))
         scope = ["", "", *scopes][-2]
         name = f"{scope}/{node.op_type}" if scope and scope in modules else node.op_type
         node.metadata_props.clear()
         weight = node.inputs[1] if node.op_type in WEIGHT_OPS else None
-        if scope in layers and weight is not None and weight.const_value is not None:
-            node.metadata_props[MODULE_KEY] = scope
-            name = scope or name
-            _check_weight(scope, weight.const_value.numpy(), layers[scope])
+        if scope in weights and weight is not None and weight.const_value is not None:
+            if _is_same(weight.const_value.numpy(), weights[scope]):
+                node.metadata_props[MODULE_KEY] = scope
+                name = scope or name
+            else:
+                changed.append(scope)
         node.name = next(n for n in chain([name], (f"{name}_{i}" for i in count(2))) if n not in used)
         used.add(node.name)
+    return changed
 
 
-def _check_weight(name: str, exported: NDArray[Any], layer: Prunable) -> None:
-    weight = layer.weight.detach().cpu().numpy()
-    if not np.array_equal(exported, weight) and not np.array_equal(exported.T, weight):
-        raise InternalError(f"export changed the weight of layer {name!r}")
+def _modules_of(state: Mapping[str, Tensor]) -> set[str]:
+    """Return the qualified names of the modules that own something, and of those around them."""
+    return {".".join(parts[:i]) for parts in (name.split(".") for name in state) for i in range(1, len(parts))}
+
+
+def _is_same(exported: NDArray[Any], weight: Tensor) -> bool:
+    values = weight.detach().cpu().numpy()
+    return np.array_equal(exported, values) or np.array_equal(exported.T, values)
+
+
+def _name_ends(model: ir.Model) -> None:
+    """Call a single input ``input``, a single output ``output``, where nothing else is called so."""
+    graph = model.graph
+    taken = {value.name for node in graph for value in node.outputs} | {value.name for value in graph.inputs}
+    for values, name in ((graph.inputs, "input"), (graph.outputs, "output")):
+        if len(values) == 1 and name not in taken | set(graph.initializers):
+            values[0].name = name
+
+
+def _check_evaluates(program: ExportedProgram) -> None:
+    """Raise UserError for a program that was exported in training mode: its batch norm and dropout still train."""
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        for argument, value in zip(schema.arguments if schema else (), node.args, strict=False):
+            if argument.name in ("train", "training") and value is True:
+                raise UserError(
+                    f"model: it was exported in training mode ({node.target} trains); "
+                    "call module.eval() before torch.export.export"
+                )
 
 
 def _check_complete(model: ir.Model, names: list[str]) -> None:
@@ -122,6 +219,14 @@ def _check_complete(model: ir.Model, names: list[str]) -> None:
             f"export: layers without a node of their own with a constant weight: {', '.join(sorted(lost))}; "
             "remove parametrizations (such as weight norm) from them first"
         )
+
+
+def _save(model: ir.Model, path: str | Path) -> None:
+    """Write the model whole or not at all; weights of more than 2 GiB go to a file ``.data`` beside it."""
+    size_bytes = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    beside = f"{Path(path).name}.data" if size_bytes > MAX_FILE_BYTES else None
+    with replacing(path) as temporary:
+        ir.save(model, temporary, external_data=beside)
 
 
 @contextmanager

@@ -187,8 +187,8 @@ def test_a_weight_that_changes_on_the_way_is_a_defect(
 ) -> None:
     to_onnx = export._to_onnx
 
-    def change_after(module: nn.Module, *args: object) -> object:
-        model = to_onnx(module, *args)  # type: ignore[arg-type]
+    def change_after(module: nn.Module, examples: tuple[object, ...], **options: object) -> object:
+        model = to_onnx(module, examples, **options)
         module.conv2.weight = nn.Parameter(module.conv2.weight + 1)  # type: ignore[union-attr, operator]
         return model
 
@@ -196,3 +196,78 @@ def test_a_weight_that_changes_on_the_way_is_a_defect(
     with pytest.raises(InternalError, match="export changed the weight of layer 'conv2'"):
         export_onnx(net, EXAMPLE, tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+class TwoInputs(nn.Module):
+    """A residual sum of two inputs, two outputs, layers of several kinds, dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.up = nn.ConvTranspose2d(8, 4, 2, stride=2)
+        self.body = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 5))
+
+    def forward(self, image: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y = self.up(self.conv(image) * scale)
+        return self.body(y.mean((2, 3))), y
+
+
+def two_inputs() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, 3, 6, 6, generator=generator), torch.randn(2, 1, 6, 6, generator=generator)
+
+
+def check_two(path: Path, module: nn.Module) -> None:
+    """The file computes what the module does at the batch of the examples, and its layers are marked."""
+    image, scale = two_inputs()
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [(each.name, each.shape[0]) for each in session.get_inputs()] == [("image", 2), ("scale", 2)]
+    found = session.run(None, {"image": image.numpy(), "scale": scale.numpy()})
+    with torch.no_grad():
+        for one, wanted in zip(found, module.eval()(image, scale), strict=True):
+            np.testing.assert_allclose(one, wanted.numpy(), atol=1e-5)
+    assert [name for _, name, _ in weight_nodes(onnx.load(path))] == ["conv", "up", "body.1"]
+
+
+def test_any_module_and_its_exported_file_convert(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    module = TwoInputs()
+    image, scale = two_inputs()
+    export.convert_module(module, (image, scale), tmp_path / "tuple.onnx")
+    export.convert_module(module, {"scale": scale, "image": image}, tmp_path / "dict.onnx")
+    assert module.training
+    program = torch.export.export(module.eval(), two_inputs())
+    torch.export.save(program, tmp_path / "m.pt2")
+    export.convert_exported(tmp_path / "m.pt2", tmp_path / "file.onnx")
+    for name in ("tuple", "dict", "file"):
+        check_two(tmp_path / f"{name}.onnx", module)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_single_input_and_output_are_called_so(net: nn.Module, tmp_path: Path) -> None:
+    export.convert_module(net, torch.ones(3, 1, 8, 8), tmp_path / "m.onnx")
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    assert ([each.name for each in graph.input], [each.name for each in graph.output]) == (["input"], ["output"])
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_value == 3
+
+
+def test_a_layer_without_a_constant_weight_converts_unmarked(tmp_path: Path) -> None:
+    export.convert_module(Scaled(), torch.ones(1, 4), tmp_path / "m.onnx")
+    assert not any(node.metadata_props for node in onnx.load(tmp_path / "m.onnx").graph.node)
+
+
+def test_what_cannot_be_converted(net: nn.Module, tmp_path: Path) -> None:
+    def refused(model: object, examples: object, message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            export.convert_module(model, examples, tmp_path / "m.onnx")  # type: ignore[arg-type]
+
+    refused(3, None, "model: got int, allowed are a path, a torch module, an ExportedProgram")
+    refused(net, None, "example_inputs: a torch module needs one")
+    refused(net, {"y": EXAMPLE}, "example_inputs: y do not fit the module's forward: missing")
+    refused(Branching(), torch.ones(1, 4), "export: torch cannot export Branching: ")
+    refused(torch.export.export(TwoInputs(), two_inputs()), None, r"exported in training mode \(aten\.dropout")
+    norm = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
+    refused(torch.export.export(norm, (EXAMPLE,)), None, r"exported in training mode \(aten\.batch_norm")
+    (tmp_path / "m.pt2").write_text("hello")
+    with pytest.raises(UserError, match=r"m\.pt2 is not a file of torch\.export\.save"):
+        export.convert_exported(tmp_path / "m.pt2", tmp_path / "m.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]

@@ -50,11 +50,10 @@ def _coordinates(axis: _Axis, transformation: str) -> Wide:
         return start * last + y * (end - start) * last / (exact - 1)
     if transformation == "pytorch_half_pixel" and exact == 1:
         return np.full_like(y, -0.5)
-    half_pixel = (y + 0.5) / scale - 0.5
     if transformation in ("half_pixel", "pytorch_half_pixel"):
-        return half_pixel
+        return (y + 0.5) / scale - 0.5
     if transformation == "half_pixel_symmetric":
-        return half_pixel + axis.size / 2 * (1 - axis.result / exact)
+        return axis.size / 2 * (1 - axis.result / exact) + (y + 0.5) / scale - 0.5
     raise NotTaken(f"coordinate_transformation_mode {transformation!r} is not supported")
 
 

@@ -25,10 +25,12 @@ static void f32_copy_in(const context *c, const void *step, int thread, int thre
 static void f32_copy_out(const context *c, const void *step, int thread, int threads) {
   const copy_step *s = step;
   const tensor *t = s->map;
+  context from = *c;
+  if (t->constant) from.arena = (float *)c->blob;
   FOR_PLANES(c, t) {
     float *to = c->outputs[s->index] + ((int64_t)n * t->channels + ch) * t->height * t->width;
     for (int y = 0; y < t->height; y++)
-      memcpy(to + y * t->width, row_of(c, t, n, ch, y), sizeof(float) * (size_t)t->width);
+      memcpy(to + y * t->width, row_of(&from, t, n, ch, y), sizeof(float) * (size_t)t->width);
   }
 }
 

@@ -119,9 +119,7 @@ _FUNCTIONS: Sequence[Function] = (
         _f32(lambda x, a: _below(x, a * np.expm1(np.minimum(x / a, 0)))),
         "v_select({0} < v_zero, v_elu({0} / {1}, {1}, v_splat(1)), {0})",
     ),
-    Function(
-        "selu", 3, _f32(lambda x, a, g: g * _below(x, a * np.expm1(np.minimum(x, 0)))), "v_elu({0}, {1}, {2})"
-    ),
+    Function("selu", 3, _f32(lambda x, a, g: g * _below(x, a * np.expm1(np.minimum(x, 0)))), "v_elu({0}, {1}, {2})"),
     Function("thresholded_relu", 2, lambda x, a: np.where(x > a, x, 0), "v_select({0} > {1}, {0}, v_zero)"),
     Function(
         "clip",

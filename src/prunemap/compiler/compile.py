@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
+
+import onnx
 
 from prunemap.compiler.build import Compiler, build_library, find_compiler, kernel_sources
 from prunemap.compiler.emit import emit_program
@@ -20,7 +22,7 @@ from prunemap.compiler.select import TileChoice
 from prunemap.compiler.tune import DEFAULT_TUNING, Tuning
 from prunemap.core.artifact import Manifest, TensorInfo
 from prunemap.core.files import sha256_of
-from prunemap.core.layer import LayerSpec, Pads
+from prunemap.core.layer import Pads
 from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.target import Target
@@ -56,16 +58,31 @@ def compile_model(
     """
     machine, compiler = resolve_target(target), find_compiler(cc)
     loaded = read_onnx(model, shapes)
-    schemes = _pinned(plan, [layer.spec for layer in list_layers(loaded)]) if plan else {}
-    graph = optimise(import_graph(loaded))
-    wide = dict.fromkeys(int64_tensors(loaded), "int64")
-    build = partial(
-        build_graph, graph, machine, compiler, schemes=schemes, detect=detect, source=Path(model), dtypes=wide
-    )
-    if tune is None or why_not_here(machine):
+    return compile_loaded(loaded, Path(model), machine, compiler, pinned_schemes(plan, loaded), detect, tune)
+
+
+def compile_loaded(
+    model: onnx.ModelProto,
+    source: Path,
+    target: Target,
+    compiler: Compiler,
+    schemes: Mapping[str, SchemeSpec],
+    detect: bool,
+    tune: Tuning | None,
+) -> Program:
+    """Compile a model that was read, or a part of it.
+
+    Args:
+        source: the file that it was read from.
+        schemes: structure pinned by a plan, by node name.
+    """
+    graph = optimise(import_graph(model))
+    wide = dict.fromkeys(int64_tensors(model), "int64")
+    build = partial(build_graph, graph, target, compiler, schemes=schemes, detect=detect, source=source, dtypes=wide)
+    if tune is None or why_not_here(target):
         return build()
-    key = (graph.shapes, sha256_of(model), schemes, detect, machine.name, compiler.version, kernel_sources())
-    return build(tiles=tune.choose(key, lambda: lower(graph, machine, schemes, detect).candidates, build))
+    key = (graph.shapes, sha256_of(source), schemes, detect, target.name, compiler.version, kernel_sources())
+    return build(tiles=tune.choose(key, lambda: lower(graph, target, schemes, detect).candidates, build))
 
 
 def build_graph(
@@ -113,8 +130,15 @@ def build_graph(
     return Program(manifest, library, lowered.blob, 0, len(lowered.blob))
 
 
-def _pinned(plan: Plan, layers: Sequence[LayerSpec]) -> dict[str, SchemeSpec]:
-    """Return the scheme of every layer that the plan names."""
+def pinned_schemes(plan: Plan | None, model: onnx.ModelProto) -> dict[str, SchemeSpec]:
+    """Return the scheme of every layer that the plan names.
+
+    Raises:
+        UserError: the plan does not fit the model; all layers are listed.
+    """
+    if plan is None:
+        return {}
+    layers = [layer.spec for layer in list_layers(model)]
     problems = Problems("plan: it does not fit this model")
     pinned = {}
     for layer, entry in zip(layers, plan.resolve(layers), strict=True):

@@ -16,7 +16,7 @@ from prunemap.errors import UnsupportedError
 
 @dataclass(frozen=True)
 class Function:
-    """A function of elements. In the code ``{0}``, ``{1}``, … are the operands: vfloat for f32, vint for i32 and bool."""
+    """A function of elements; ``{0}``, ``{1}``, … in its code are the operands: vfloat for f32, vint for others."""
 
     name: str
     arity: int
@@ -139,7 +139,7 @@ _FUNCTIONS: Sequence[Function] = (
     Function("not", 1, np.logical_not, result="bool", booleans="({0} ^ v_splat_int(1))"),
     Function("isnan", 1, np.isnan, "(({0} != {0}) & v_splat_int(1))", "bool"),
     Function("isinf", 1, np.isinf, "((v_abs({0}) == v_infinity()) & v_splat_int(1))", "bool"),
-    Function("cast_f32_to_i32", 1, lambda x: np.trunc(x), "v_to_int({0})", "i32"),
+    Function("cast_f32_to_i32", 1, np.trunc, "v_to_int({0})", "i32"),
     Function("cast_i32_to_f32", 1, lambda x: x, result="f32", integers="v_to_float({0})", booleans="v_to_float({0})"),
     Function(
         "cast_to_bool",

@@ -254,8 +254,8 @@ class Interpolate:
 class Recurrent:
     """An LSTM or GRU layer in one direction; inputs (x, h0) or (x, h0, c0), result all h, or all h and c side by side.
 
-    x is (T, B, G·H): the gates' sums of the inputs, biases included; h0 and c0 are (B, H); the result is (T, B, H) for a
-    GRU and (T, B, 2·H) for an LSTM. Gates are in ONNX's order: i o f c, or z r h.
+    x is (T, B, G·H): the gates' sums of the inputs, biases included; h0 and c0 are (B, H); the result is (T, B, H) for
+    a GRU and (T, B, 2·H) for an LSTM. Gates are in ONNX's order: i o f c, or z r h.
     """
 
     kind: Literal["lstm", "gru"]

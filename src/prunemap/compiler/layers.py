@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from prunemap.compiler.ir import Array, Conv, Linear, Shape
+from prunemap.compiler.ir import Array, Conv, Linear, Recurrent, Shape
 from prunemap.compiler.onnx_file import (
     attributes_of,
     constants_of,
@@ -22,6 +22,7 @@ from prunemap.compiler.onnx_file import (
     read_onnx,
 )
 from prunemap.compiler.onnx_import import find_unsupported, import_graph
+from prunemap.compiler.onnx_node import recurrent_names
 from prunemap.compiler.onnx_rules.conv_transpose import as_conv_weight
 from prunemap.compiler.onnx_rules.windows import four, of_one_row, pair, read_window
 from prunemap.compiler.passes import fold_affine
@@ -56,7 +57,7 @@ def read_layers(model: str | Path, shapes: Mapping[str, Shape] | None = None) ->
     """
     loaded = read_onnx(model, shapes)
     graph = fold_affine.run(import_graph(loaded))
-    folded = {node.name: node.op.weight for node in graph.nodes if isinstance(node.op, Conv | Linear)}
+    folded = {node.name: node.op.weight for node in graph.nodes if isinstance(node.op, Conv | Linear | Recurrent)}
     return [_with_weight(layer, folded.get(layer.spec.name)) for layer in list_layers(loaded)]
 
 
@@ -111,7 +112,34 @@ def list_layers(model: onnx.ModelProto) -> list[ModelLayer]:
         weight = constants[node.input[1]]
         if not np.issubdtype(weight.dtype, np.floating) or weight.ndim < 2:
             continue
-        layers.append(_layer(node, kind, weight.astype(np.float32, copy=False), shapes))
+        if kind in ("lstm", "gru"):
+            layers += _recurrent_layers(node, kind, constants, shapes)
+        else:
+            layers.append(_layer(node, kind, weight.astype(np.float32, copy=False), shapes))
+    return layers
+
+
+def _recurrent_layers(
+    node: onnx.NodeProto, kind: LayerKind, constants: Mapping[str, Any], shapes: Mapping[str, Shape]
+) -> list[ModelLayer]:
+    """Return two layers per direction: (gates·hidden, inputs) on the inputs, (gates·hidden, hidden) on the state."""
+    x, layers = shapes.get(node.input[0]), []
+    for direction in range(len(constants[node.input[1]])):
+        for name, given in zip(recurrent_names(node_name(node), direction), node.input[1:3], strict=True):
+            if given not in constants:
+                continue
+            weight = np.ascontiguousarray(constants[given][direction], np.float32)
+            steps = x[1 if attributes_of(node).get("layout", 0) else 0] if x else 0
+            spec = LayerSpec(
+                name=name,
+                module=module_name(node),
+                kind=kind,
+                weight_shape=weight.shape,
+                macs=int(weight.size) * steps,
+                params=int(weight.size),
+                setting=None,
+            )
+            layers.append(ModelLayer(spec, weight))
     return layers
 
 
@@ -126,8 +154,6 @@ def _layer(node: onnx.NodeProto, kind: LayerKind, weight: Array, shapes: dict[st
     x, y = shapes.get(node.input[0]), shapes.get(node.output[0])
     if kind == "linear" and not (node.op_type == "Gemm" and attributes.get("transB", 0)):
         weight = weight.swapaxes(-1, -2)
-    if kind in ("lstm", "gru"):  # (directions, gates·hidden, inputs)
-        weight = weight.reshape(-1, weight.shape[-1])
     if kind == "conv_transpose":
         weight = as_conv_weight(weight, attributes.get("group", 1))
     setting = _setting(kind, attributes, weight, (x, y))
@@ -149,8 +175,6 @@ def _macs(kind: LayerKind, weight: Array, x: Shape | None, y: Shape | None) -> i
     """Multiply-accumulates of one image, 0 where the shapes are not known."""
     if kind == "conv_transpose" and x is not None:
         return int(weight.size) * prod(x[2:])
-    if kind in ("lstm", "gru") and x is not None:
-        return int(weight.size) * x[0]
     if kind == "linear" and y is not None:
         return int(weight.size) * prod(y[1:-1])
     return int(weight.size) * prod(y[2:]) if y is not None else 0

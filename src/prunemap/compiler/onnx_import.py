@@ -43,6 +43,12 @@ def find_unsupported(model: onnx.ModelProto) -> list[UnsupportedNode]:
     return _take_nodes(model).unsupported
 
 
+def known_tensors(model: onnx.ModelProto) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Shape], dict[str, Kind]]:
+    """Return what is known before a network runs: values that are stored or folded; shapes; kinds of elements."""
+    taken = _take_nodes(model)
+    return taken.constants, taken.shapes, taken.kinds
+
+
 @dataclass
 class _Taken:
     """What is known so far."""

@@ -57,6 +57,16 @@ def as_kind(value: AnyArray, what: str) -> AnyArray:
     return value.astype(np.int32)
 
 
+def recurrent_names(name: str, direction: int) -> tuple[str, str]:
+    """Return what the two layers of a direction are called: on the inputs, and on the state.
+
+    Args:
+        name: of the ONNX node.
+    """
+    base = f"{name}/reverse" if direction else name
+    return base, f"{base}/recurrent"
+
+
 @dataclass
 class Builder:
     """Gathers the nodes that stand for one ONNX node."""
@@ -89,6 +99,12 @@ class Builder:
         self.nodes = [replace(each, name=f"{self.name}#{place}") for place, each in enumerate(self.nodes)]
         output = self.add(op, *inputs)
         self.nodes[-1] = replace(self.nodes[-1], name=self.name)
+        return output
+
+    def add_named(self, name: str, op: Op, *inputs: str) -> str:
+        """Add a node with a name of its own; return the name of its result."""
+        output = self.add(op, *inputs)
+        self.nodes[-1] = replace(self.nodes[-1], name=name)
         return output
 
     def constant(self, value: AnyArray, what: str = "constant") -> str:

@@ -10,6 +10,7 @@ from prunemap.compiler.onnx_rules.fast import FAST_RULES
 from prunemap.compiler.onnx_rules.layers import LAYER_RULES
 from prunemap.compiler.onnx_rules.movement import MOVEMENT_RULES
 from prunemap.compiler.onnx_rules.pools import POOL_RULES
+from prunemap.compiler.onnx_rules.recurrent import RECURRENT_RULES
 from prunemap.compiler.onnx_rules.resize import RESIZE_RULES
 from prunemap.compiler.onnx_rules.rows import ROW_RULES
 from prunemap.errors import InternalError
@@ -19,13 +20,14 @@ GENERAL_RULES: Mapping[str, GeneralRule] = {
     **LAYER_RULES,
     **MOVEMENT_RULES,
     **POOL_RULES,
+    **RECURRENT_RULES,
     **RESIZE_RULES,
     **ROW_RULES,
 }
 ONNX_OPS = frozenset({*FAST_RULES, *GENERAL_RULES})
 """Every operator that can be taken in."""
 
-_TABLES = (ELEMENTWISE_RULES, LAYER_RULES, MOVEMENT_RULES, POOL_RULES, RESIZE_RULES, ROW_RULES)
+_TABLES = (ELEMENTWISE_RULES, LAYER_RULES, MOVEMENT_RULES, POOL_RULES, RECURRENT_RULES, RESIZE_RULES, ROW_RULES)
 if sum(map(len, _TABLES)) != len(GENERAL_RULES):
     raise InternalError("two general rules for one operator")
 

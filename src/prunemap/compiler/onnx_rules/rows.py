@@ -132,19 +132,13 @@ def _instance_norm(node: OnnxNode) -> Sequence[str]:
 
 
 def _group_norm(node: OnnxNode) -> Sequence[str]:
-    """Scale and bias are per group in opset 18, per channel from 21 on."""
     check_kinds(node)
     shape, groups = node.shape(), int(node.attributes["num_groups"])
     if shape[1] % groups:
         raise NotTaken(f"{shape[1]} channels do not divide into {groups} groups")
-    per_group = node.opset < 21
-    _check_channels(node, groups if per_group else shape[1])
+    _check_channels(node, shape[1])
     rows = node.build.reshape(node.tensor(), (shape[0], groups, prod(shape[1:]) // groups))
-    normal = _row(node, "normalize", [2], rows, _epsilon(node))
-    if per_group:
-        scaled = _scaled(node, normal, *(per_channel(node, index, 1) for index in (1, 2)))
-        return [node.build.reshape(scaled, shape)]
-    normal = node.build.reshape(normal, shape)
+    normal = node.build.reshape(_row(node, "normalize", [2], rows, _epsilon(node)), shape)
     return [_scaled(node, normal, *(per_channel(node, index, len(shape) - 2) for index in (1, 2)))]
 
 
@@ -188,7 +182,7 @@ def _lp_norm(node: OnnxNode) -> Sequence[str]:
         raise NotTaken(f"p is {p}, allowed are 1 and 2")
     x, axis = _floats(node), node.axis(node.attributes.get("axis", -1))
     norm = _row(node, f"l{p}", [axis], x)
-    return [node.build.add(Elementwise(("where", ("equal", 1, 0.0), 0.0, ("div", 0, 1))), x, norm)]
+    return [node.build.add(Elementwise(("div", 0, ("where", ("equal", 1, 0.0), 1.0, 1))), x, norm)]
 
 
 def _lrn(node: OnnxNode) -> Sequence[str]:

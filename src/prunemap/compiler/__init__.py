@@ -3,22 +3,26 @@
 from prunemap.compiler.build import kernel_sources
 from prunemap.compiler.compile import compile_model
 from prunemap.compiler.coupling import coupled_layers
+from prunemap.compiler.fallback import FALLBACKS, compile_with_fallback, read_segment_costs
 from prunemap.compiler.layer_cases import LayerCase, compile_layers, tile_variants
 from prunemap.compiler.layers import ModelLayer, identity_of, inspect_model, read_layers, read_specs
 from prunemap.compiler.structure import structure_of
 from prunemap.compiler.tune import Tuning
 
 __all__ = [
+    "FALLBACKS",
     "LayerCase",
     "ModelLayer",
     "Tuning",
     "compile_layers",
     "compile_model",
+    "compile_with_fallback",
     "coupled_layers",
     "identity_of",
     "inspect_model",
     "kernel_sources",
     "read_layers",
+    "read_segment_costs",
     "read_specs",
     "structure_of",
     "tile_variants",

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
+from math import prod
 from typing import Any
 
 from prunemap.errors import UserError
 
 SCHEMA_VERSION = 1
-DTYPES = ("float32", "int32", "int64", "bool")
+DTYPES = {"float32": 4, "int32": 4, "int64": 8, "bool": 1}
+"""What a program takes and returns, with its bytes."""
+OTHER_DTYPES = {"float64": 8, "float16": 2, "uint64": 8, "uint32": 4, "uint16": 2, "int16": 2, "uint8": 1, "int8": 1}
+"""What only ONNX Runtime takes and returns."""
+_ITEM_BYTES = {**DTYPES, **OTHER_DTYPES}
+OURS, ONNX_RUNTIME = "prunemap", "onnxruntime"
+"""What runs a segment."""
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A network input or output."""
+    """A network input or output, or a tensor between two segments."""
 
     name: str
     shape: tuple[int, ...]
+    """-1 = known only after a run, of what ONNX Runtime computes."""
     dtype: str = "float32"
     """float32, int32, int64 or bool. A program holds all in four bytes: of an int64, 32 bits."""
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
+        if self.dtype not in _ITEM_BYTES:
             raise ValueError(f"tensor {self.name!r} is {self.dtype}")
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Bytes of its elements; None where the shape is not known."""
+        return None if -1 in self.shape else prod(self.shape) * _ITEM_BYTES[self.dtype]
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,24 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A stretch of a network that one engine runs, where some nodes are not compiled."""
+
+    engine: str
+    """``prunemap`` or ``onnxruntime``."""
+    nodes: tuple[str, ...]
+    """Its ONNX nodes."""
+    inputs: tuple[TensorInfo, ...]
+    """What it reads of the network's inputs and of the segments before it."""
+    outputs: tuple[TensorInfo, ...]
+    """What it makes for the segments after it, and of the network's outputs."""
+    slots: tuple[str, ...]
+    """Its share of the manifest's slots."""
+    why: tuple[str, ...] = ()
+    """The nodes that are not compiled, each with the reason."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """manifest.json of a ``.pmap``."""
 
@@ -70,6 +101,8 @@ class Manifest:
     tuned: bool = False
     """Whether tiles were chosen by measuring."""
     parts: tuple[Part, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    """In the order in which they run; empty where all of the network is one compiled program."""
     schema: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
@@ -94,6 +127,7 @@ class Manifest:
                 values[name] = tuple(map(_tensor_info, values[name]))
             values["layers"] = tuple(KernelChoice(**each) for each in values["layers"])
             values["parts"] = tuple(Part(**each) for each in values["parts"])
+            values["segments"] = tuple(map(_segment, values.get("segments", ())))
             values["slots"] = tuple(map(str, values["slots"]))
             return cls(**values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -102,3 +136,16 @@ class Manifest:
 
 def _tensor_info(raw: dict[str, Any]) -> TensorInfo:
     return TensorInfo(str(raw["name"]), tuple(map(int, raw["shape"])), str(raw.get("dtype", "float32")))
+
+
+def _segment(raw: dict[str, Any]) -> Segment:
+    if raw["engine"] not in (OURS, ONNX_RUNTIME):
+        raise ValueError(f"a segment runs in {raw['engine']!r}")
+    return Segment(
+        engine=raw["engine"],
+        nodes=tuple(map(str, raw["nodes"])),
+        inputs=tuple(map(_tensor_info, raw["inputs"])),
+        outputs=tuple(map(_tensor_info, raw["outputs"])),
+        slots=tuple(map(str, raw["slots"])),
+        why=tuple(map(str, raw["why"])),
+    )

@@ -66,12 +66,15 @@ class Engine:
 
     @classmethod
     def load(cls, path: str | Path, threads: int = 1) -> Engine:
-        """Load a ``.pmap``. This executes the code in it: load only files that you trust.
+        """Load a ``.pmap`` of one program. This executes the code in it: load only files that you trust.
 
         Raises:
             UserError: the file cannot be used here, or threads is not allowed.
         """
-        return cls(read_program(path), threads)
+        program = read_program(path)
+        if not isinstance(program, Program):
+            raise UserError(f"artifact: {path} has segments for ONNX Runtime; load it with prunemap.load")
+        return cls(program, threads)
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -141,7 +144,7 @@ class _Call:
 
     def __init__(self, engine: Engine, x: Inputs) -> None:
         self._engine = engine
-        self._arrays = [_in_four_bytes(array) for array in _checked(engine.inputs, x)]
+        self._arrays = [_in_four_bytes(array) for array in checked_inputs(engine.inputs, x)]
         self._results = [np.empty(info.shape, _held_as(info.dtype)) for info in engine.outputs]
         self.inputs = _pointers(self._arrays)
         self.outputs = _pointers(self._results)
@@ -175,8 +178,12 @@ def _pointers(arrays: list[Array]) -> Any:
     return (_POINTER * len(arrays))(*(array.ctypes.data_as(_POINTER) for array in arrays))
 
 
-def _checked(infos: tuple[TensorInfo, ...], x: Inputs) -> list[Array]:
-    """Return the input arrays in order, contiguous."""
+def checked_inputs(infos: tuple[TensorInfo, ...], x: Inputs) -> list[Array]:
+    """Return the input arrays in order.
+
+    Raises:
+        UserError: a name, shape or dtype does not fit; all problems are listed.
+    """
     problems = Problems("input")
     if isinstance(x, np.ndarray):
         if len(infos) != 1:

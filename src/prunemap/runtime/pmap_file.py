@@ -1,23 +1,27 @@
 """The ``.pmap`` file: an uncompressed zip of a manifest, a native library and the packed weights.
 
-Loading one executes the code in it; load only files that you trust.
+Where some nodes are left to ONNX Runtime, the network is a row of segments, and segment k has its members in a folder
+``k/``: those of a program, or ``model.onnx``. Loading a file executes the code in it; load only files that you trust.
 """
 
 from __future__ import annotations
 
 import hashlib
 import mmap
+import re
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prunemap.core.artifact import Manifest, Part
+from prunemap.core.artifact import OURS, Manifest, Part
 from prunemap.core.cache import cache_folder
 from prunemap.core.files import existing_file, replacing
 from prunemap.errors import UserError
 
-MANIFEST, LIBRARY, WEIGHTS = "manifest.json", "program.so", "weights.bin"
-MAX_PART_BYTES = {MANIFEST: 16 << 20, LIBRARY: 256 << 20, WEIGHTS: 16 << 30}
+MANIFEST, LIBRARY, WEIGHTS, ONNX = "manifest.json", "program.so", "weights.bin", "model.onnx"
+MAX_PART_BYTES = {MANIFEST: 16 << 20, LIBRARY: 256 << 20, WEIGHTS: 16 << 30, ONNX: 2 << 30}
+_FOLDER = re.compile(r"(0|[1-9]\d{0,3})/")
 _ALIGNMENT = 64
 _LOCAL_HEADER_BYTES = 30
 _EXTRA_HEADER_BYTES = 4
@@ -42,16 +46,12 @@ class Program:
         Raises:
             UserError: ``path`` cannot be written.
         """
+        _write(path, self.manifest, self.contents())
+
+    def contents(self) -> dict[str, bytes]:
+        """Return the members of its file but for the manifest."""
         weights = bytes(self.weights[self.weights_at : self.weights_at + self.weights_size])
-        contents = {LIBRARY: self.library, WEIGHTS: weights}
-        parts = tuple(Part(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in contents.items())
-        manifest = replace(self.manifest, parts=parts).to_json().encode()
-        with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for name, data in {MANIFEST: manifest, **contents}.items():
-                info = zipfile.ZipInfo(name)
-                assert archive.fp is not None
-                info.extra = _padding(archive.fp.tell() + _LOCAL_HEADER_BYTES + len(name))
-                archive.writestr(info, data)
+        return {LIBRARY: self.library, WEIGHTS: weights}
 
     def library_file(self) -> Path:
         """Return the library as a file in the user's private cache, named by its hash."""
@@ -64,13 +64,54 @@ class Program:
         return file
 
 
+@dataclass(frozen=True)
+class Pipeline:
+    """A network whose segments are compiled or left to ONNX Runtime, in memory."""
+
+    manifest: Manifest
+    """Of the whole network."""
+    segments: tuple[Program | bytes, ...]
+    """In the order of ``manifest.segments``: a program, or an ONNX model as it is in a file."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the network as a ``.pmap``, whole or not at all.
+
+        Raises:
+            UserError: ``path`` cannot be written.
+        """
+        contents: dict[str, bytes] = {}
+        for k, segment in enumerate(self.segments):
+            members = {ONNX: segment} if isinstance(segment, bytes) else _with_manifest(segment)
+            contents |= {f"{k}/{name}": data for name, data in members.items()}
+        _write(path, self.manifest, contents)
+
+
+Compiled = Program | Pipeline
+"""What :func:`read_program` returns and an engine runs."""
+
+
+def _with_manifest(program: Program) -> dict[str, bytes]:
+    return {MANIFEST: program.manifest.to_json().encode(), **program.contents()}
+
+
+def _write(path: str | Path, manifest: Manifest, contents: Mapping[str, bytes]) -> None:
+    parts = tuple(Part(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in contents.items())
+    first = {MANIFEST: replace(manifest, parts=parts).to_json().encode()}
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in {**first, **contents}.items():
+            info = zipfile.ZipInfo(name)
+            assert archive.fp is not None
+            info.extra = _padding(archive.fp.tell() + _LOCAL_HEADER_BYTES + len(name))
+            archive.writestr(info, data)
+
+
 def _padding(position: int) -> bytes:
     """Return the zip extra field that aligns the data after it."""
     size = -(position + _EXTRA_HEADER_BYTES) % _ALIGNMENT
     return _EXTRA_ID.to_bytes(2, "little") + size.to_bytes(2, "little") + bytes(size)
 
 
-def read_program(path: str | Path) -> Program:
+def read_program(path: str | Path) -> Compiled:
     """Read a ``.pmap``; the weights are mapped, not read.
 
     Raises:
@@ -82,36 +123,69 @@ def read_program(path: str | Path) -> Program:
             infos = {info.filename: info for info in archive.infolist()}
             _check_names(path, infos)
             manifest = Manifest.from_json(archive.read(MANIFEST))
-            library = archive.read(LIBRARY)
-        weights, at = _map_weights(file, infos[WEIGHTS])
+            _check_members(path, manifest, infos)
+            members = {name: archive.read(name) for name in infos if _base(name) != WEIGHTS}
+        mapped = _map(file)
+        at = {name: _start_of(info, mapped) for name, info in infos.items() if _base(name) == WEIGHTS}
     except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
         raise UserError(f"artifact: {path} is not a .pmap file, or it is damaged ({error})") from None
-    size = infos[WEIGHTS].file_size
-    found = {LIBRARY: memoryview(library), WEIGHTS: memoryview(weights)[at : at + size]}
+    found = {name: memoryview(data) for name, data in members.items() if name != MANIFEST}
+    for name, start in at.items():
+        found[name] = memoryview(mapped)[start : start + infos[name].file_size]
     for part in manifest.parts:
         if part.name not in found or hashlib.sha256(found[part.name]).hexdigest() != part.sha256:
             raise UserError(f"artifact: {path} is damaged: {part.name} is not what the manifest says")
     if {part.name for part in manifest.parts} != set(found):
         raise UserError(f"artifact: {path} is damaged: the manifest does not vouch for every part")
-    return Program(manifest, library, weights, at, size)
+
+    def program(folder: str, manifest: Manifest) -> Program:
+        weights = folder + WEIGHTS
+        return Program(manifest, members[folder + LIBRARY], mapped, at[weights], infos[weights].file_size)
+
+    if not manifest.segments:
+        return program("", manifest)
+    segments = (
+        program(f"{k}/", Manifest.from_json(members[f"{k}/{MANIFEST}"]))
+        if segment.engine == OURS
+        else members[f"{k}/{ONNX}"]
+        for k, segment in enumerate(manifest.segments)
+    )
+    return Pipeline(manifest, tuple(segments))
+
+
+def _base(name: str) -> str:
+    """Return a member's name inside the folder of its segment."""
+    return _FOLDER.sub("", name, count=1) if _FOLDER.match(name) else name
 
 
 def _check_names(path: str | Path, infos: dict[str, zipfile.ZipInfo]) -> None:
-    """Only the three known names, stored uncompressed, of bounded size: nothing is ever unpacked by another name."""
-    if set(infos) != set(MAX_PART_BYTES):
+    """Only known names, stored uncompressed, of bounded size: nothing is ever unpacked by another name."""
+    if MANIFEST not in infos or {_base(name) for name in infos} - set(MAX_PART_BYTES):
         raise UserError(f"artifact: {path} is not a .pmap file: it holds {', '.join(sorted(infos)[:6]) or 'nothing'}")
     for name, info in infos.items():
-        if info.file_size > MAX_PART_BYTES[name] or info.compress_type != zipfile.ZIP_STORED:
-            raise UserError(f"artifact: {path}: {name} is compressed or larger than {MAX_PART_BYTES[name]} bytes")
+        limit = MAX_PART_BYTES[_base(name)]
+        if info.file_size > limit or info.compress_type != zipfile.ZIP_STORED:
+            raise UserError(f"artifact: {path}: {name} is compressed or larger than {limit} bytes")
 
 
-def _map_weights(file: Path, info: zipfile.ZipInfo) -> tuple[mmap.mmap | bytes, int]:
-    """Return (map, offset of the weights in it); an empty blob has nothing to map."""
-    if info.file_size == 0:
-        return b"", 0
+def _check_members(path: str | Path, manifest: Manifest, infos: dict[str, zipfile.ZipInfo]) -> None:
+    """The members are those of the segments that the manifest names, no more and no fewer."""
+    wanted = {MANIFEST} if manifest.segments else {MANIFEST, LIBRARY, WEIGHTS}
+    for k, segment in enumerate(manifest.segments):
+        names = (MANIFEST, LIBRARY, WEIGHTS) if segment.engine == OURS else (ONNX,)
+        wanted |= {f"{k}/{name}" for name in names}
+    if set(infos) != wanted:
+        differ = ", ".join(sorted(set(infos) ^ wanted)[:6])
+        raise UserError(f"artifact: {path} is damaged: its parts are not those that the manifest names ({differ})")
+
+
+def _map(file: Path) -> mmap.mmap:
     with open(file, "rb") as opened:
-        opened.seek(info.header_offset + 26)
-        sizes = opened.read(4)
-        name, extra = int.from_bytes(sizes[:2], "little"), int.from_bytes(sizes[2:], "little")
-        at = info.header_offset + _LOCAL_HEADER_BYTES + name + extra
-        return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ), at
+        return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _start_of(info: zipfile.ZipInfo, mapped: mmap.mmap) -> int:
+    """Return where the data of a member starts; 0 for one without any."""
+    sizes = mapped[info.header_offset + 26 : info.header_offset + _LOCAL_HEADER_BYTES]
+    name, extra = int.from_bytes(sizes[:2], "little"), int.from_bytes(sizes[2:], "little")
+    return info.header_offset + _LOCAL_HEADER_BYTES + name + extra if info.file_size else 0

@@ -4,13 +4,13 @@ A test is in if all of this holds; what is computed is computed from the test's 
 
 - Its model is of the standard domain, its operators are those of opset 9 or newer (unchanged since, if its opset is
   older), without subgraphs, sequences, optionals or strings.
-- Its inputs, outputs and initializers are float32, int32, int64 or bool; integers and booleans only where the schema of
-  the operator does not let them be float32: indices, shapes, conditions. A test of a function's body (``…_expanded``)
-  is judged by the schema of the function.
+- Its inputs, outputs and initializers are float32, int32, int64 or bool. Where the schema of the operator (of the
+  function, for a test of its body, ``…_expanded``) lets a tensor be float32 and it is not, it is data, not places,
+  shapes or conditions: such a test is in if the import takes it.
 - It runs no training mode.
-- Every node's operator is claimed: in ONNX_OPS, or its value is known before the network runs (it is in FOLDED, or its
-  inputs are constants, the first float32 input of the test not being one).
-- Neither its outputs nor its float32 inputs are empty.
+- Every node's operator is claimed: in ONNX_OPS, or its value is known before the network runs, although one input of
+  the test is not: the first float32 one, or the first where none is (but in tests of FOLDED operators alone).
+- Neither its outputs, nor that input, nor its float32 inputs are empty.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -54,10 +55,11 @@ class Case:
 
     @property
     def kept(self) -> str | None:
-        """The input that must be computed: the first float32 one; None if there is none, or only FOLDED operators."""
+        """The input that must be computed: the first float32 one, or the first; none for FOLDED operators alone."""
         if all(node.op_type in FOLDED for node in self.model.graph.node):
             return None
-        return next((name for name, value in self.inputs.items() if value.dtype == np.float32), None)
+        floats = (name for name, value in self.inputs.items() if value.dtype == np.float32)
+        return next(iter((*floats, *self.inputs)), None)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _why_not(test: Any, base: Any) -> str | None:
         for node in model.graph.node
     ):
         return "opset"
-    why = _why_not_types(model) or _why_not_values(base.model)
+    why = _why_not_types(model)
     if why is not None:
         return why
     case = _case(test)
@@ -112,8 +114,19 @@ def _why_not(test: Any, base: Any) -> str | None:
         return f"operator {operator}"
     if _trains(case):
         return "training"
-    floats = (value for value in case.inputs.values() if value.dtype == np.float32)
-    return "empty tensor" if any(value.size == 0 for value in (*floats, *case.outputs)) else None
+    computed = (value for name, value in case.inputs.items() if name == case.kept or value.dtype == np.float32)
+    if any(value.size == 0 for value in (*computed, *case.outputs)):
+        return "empty tensor"
+    return "integer or boolean data" if _has_other_data(base.model) and not _is_taken(case) else None
+
+
+def _is_taken(case: Case) -> bool:
+    try:
+        with TemporaryDirectory() as folder:
+            import_case(case, Path(folder))
+    except UnsupportedError:
+        return False
+    return True
 
 
 def _schema(model: onnx.ModelProto, node: onnx.NodeProto, oldest: int = 1) -> onnx.defs.OpSchema:
@@ -134,8 +147,8 @@ def _why_not_types(model: onnx.ModelProto) -> str | None:
     return f"type {odd[0]}" if odd else None
 
 
-def _why_not_values(model: onnx.ModelProto) -> str | None:
-    """Integers and booleans may only be where float32 may not."""
+def _has_other_data(model: onnx.ModelProto) -> bool:
+    """Whether integers or booleans are where float32 may be."""
     types = {value.name: value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
     for node in model.graph.node:
         schema = _schema(model, node)
@@ -143,15 +156,16 @@ def _why_not_values(model: onnx.ModelProto) -> str | None:
             for i, name in enumerate(names):
                 allowed = parameters[min(i, len(parameters) - 1)].types
                 if "tensor(float)" in allowed and types.get(name, TensorProto.FLOAT) != TensorProto.FLOAT:
-                    return "integer or boolean data"
-    return None
+                    return True
+    return False
 
 
 def _unclaimed(case: Case) -> str | None:
     """Return an operator that is not claimed, None if all are."""
     known = {name for name in case.inputs if name != case.kept} | {each.name for each in case.model.graph.initializer}
     for node in case.model.graph.node:
-        if node.op_type in FOLDED or all(name in known for name in node.input if name):
+        inputs = [name for name in node.input if name]
+        if node.op_type in ("Constant", "Shape", "Size") or (inputs and known.issuperset(inputs)):
             known |= {*node.output}
         elif node.op_type not in ONNX_OPS:
             return str(node.op_type)

@@ -22,7 +22,7 @@ ORDER = (
     ("mapping",),
     ("benchmarking", "pruning", "models", "datasets"),
     ("report",),
-    ("pipeline",),
+    ("pipeline", "sources"),
     ("cli",),
     ("__main__",),
 )

@@ -12,10 +12,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prunemap.benchmarking import bench_model as bench
-    from prunemap.benchmarking import verify
-    from prunemap.compiler import compile_model as compile
-    from prunemap.compiler import inspect_model as inspect
     from prunemap.core.latency_table import LatencyTable
     from prunemap.core.plan import Plan
     from prunemap.core.scheme_spec import SchemeSpec
@@ -26,9 +22,8 @@ if TYPE_CHECKING:
     from prunemap.mapping import map_model as map
     from prunemap.pruning import TrainConfig, prune, train
     from prunemap.pruning import export_onnx as export
-    from prunemap.runtime import Engine
-
-    load = Engine.load
+    from prunemap.runtime import Engine, load
+    from prunemap.sources import bench, compile, inspect, verify
 
 _HOMES = {
     "Budget": "prunemap.mapping:Budget",
@@ -38,17 +33,17 @@ _HOMES = {
     "SchemeSpec": "prunemap.core.scheme_spec:SchemeSpec",
     "TrainConfig": "prunemap.pruning:TrainConfig",
     "UserError": "prunemap.errors:UserError",
-    "bench": "prunemap.benchmarking:bench_model",
-    "compile": "prunemap.compiler:compile_model",
+    "bench": "prunemap.sources:bench",
+    "compile": "prunemap.sources:compile",
     "export": "prunemap.pruning:export_onnx",
-    "inspect": "prunemap.compiler:inspect_model",
-    "load": "prunemap.runtime:Engine.load",
+    "inspect": "prunemap.sources:inspect",
+    "load": "prunemap.runtime:load",
     "load_dataset": "prunemap.datasets:load_dataset",
     "map": "prunemap.mapping:map_model",
     "profile": "prunemap.latency:profile_models",
     "prune": "prunemap.pruning:prune",
     "train": "prunemap.pruning:train",
-    "verify": "prunemap.benchmarking:verify",
+    "verify": "prunemap.sources:verify",
 }
 __all__ = [
     "Budget",

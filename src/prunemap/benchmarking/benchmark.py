@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +14,7 @@ from prunemap.benchmarking.compare import Effort, Samples, interleave, ratio
 from prunemap.benchmarking.engines import ENGINES, Subject
 from prunemap.benchmarking.layers import LayerResult, SlotTimer, explain_layers
 from prunemap.benchmarking.verify import Input, named_batch, verify
-from prunemap.compiler import Tuning, compile_model
+from prunemap.compiler import Tuning, compile_model, compile_with_fallback
 from prunemap.compiler.fake_sparsity import FakedLayer, parse_sparsity, with_fake_sparsity
 from prunemap.core.files import existing_file, sha256_of
 from prunemap.core.latency_table import Machine
@@ -22,7 +23,7 @@ from prunemap.core.table import look_up
 from prunemap.core.value import Value
 from prunemap.devices import Limits, check_threads, float_mode_kept, pinned, read_machine
 from prunemap.errors import UserError
-from prunemap.runtime import Engine, Program, random_inputs, read_program
+from prunemap.runtime import Compiled, random_inputs, read_program, start
 
 OURS = "prunemap"
 SLOTS = "prunemap by layer"
@@ -77,12 +78,14 @@ def open_subject(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     cc: str | None = None,
     tune: bool = True,
+    fallback: str | None = None,
 ) -> Subject:
     """Return what to bench: an ONNX model, which is compiled here, or a ``.pmap`` with the ONNX it came from.
 
     Args:
         reference: ONNX file of a ``.pmap``; None = the one that its manifest names.
         tune: choose tiles by measuring when compiling here.
+        fallback: what runs the nodes that cannot be compiled here; None = such nodes are an error.
 
     Raises:
         UserError: a file cannot be used, the source of the ``.pmap`` is gone or changed, or threads is not allowed.
@@ -91,7 +94,8 @@ def open_subject(
     path = existing_file(model, "model")
     if path.suffix != ".pmap":
         tuning = Tuning(threads) if tune else None
-        program = compile_model(path, plan=plan, target=target, shapes=shapes, cc=cc, tune=tuning)
+        compile_ = compile_model if fallback is None else partial(compile_with_fallback, fallback=fallback)
+        program = compile_(path, plan=plan, target=target, shapes=shapes, cc=cc, tune=tuning)
         return Subject(path, program, threads, shapes, cc)
     program = read_program(path)
     shapes = {info.name: info.shape for info in program.manifest.inputs}
@@ -110,6 +114,7 @@ def opened_subject(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     cc: str | None = None,
     tune: bool = True,
+    fallback: str | None = None,
 ) -> Iterator[Subject]:
     """Yield what :func:`open_subject` returns, or a dense model with fake sparsity, kept as long as it is benched.
 
@@ -122,7 +127,15 @@ def opened_subject(
     """
     if sparsity is None:
         yield open_subject(
-            model, threads, reference=reference, plan=plan, target=target, shapes=shapes, cc=cc, tune=tune
+            model,
+            threads,
+            reference=reference,
+            plan=plan,
+            target=target,
+            shapes=shapes,
+            cc=cc,
+            tune=tune,
+            fallback=fallback,
         )
         return
     (spec, density), path = parse_sparsity(sparsity), existing_file(model, "model")
@@ -131,11 +144,11 @@ def opened_subject(
     with TemporaryDirectory(prefix="prunemap-") as folder:
         sparse = Path(folder) / path.name
         faked = with_fake_sparsity(path, spec, density, sparse, shapes)
-        subject = open_subject(sparse, threads, target=target, shapes=shapes, cc=cc, tune=tune)
+        subject = open_subject(sparse, threads, target=target, shapes=shapes, cc=cc, tune=tune, fallback=fallback)
         yield replace(subject, dense=path, faked=faked)
 
 
-def find_source(program: Program, path: Path, reference: str | Path | None = None) -> Path:
+def find_source(program: Compiled, path: Path, reference: str | Path | None = None) -> Path:
     """Return the ONNX file that a program was compiled from.
 
     Raises:
@@ -178,7 +191,7 @@ def bench(
     rows = [look_up(ENGINES, name, "--vs") for name in dict.fromkeys((OURS, *vs))]
     manifest = subject.program.manifest
     batch = random_inputs(manifest.inputs, seed) if inputs is None else named_batch(manifest.inputs, inputs)
-    with Engine(subject.program, subject.threads) as engine:
+    with start(subject.program, subject.threads) as engine:
         checked = verify(engine, subject.onnx, [batch])
     with pinned(subject.threads) as cpus, ExitStack() as stack:
         engines = {row.name: stack.enter_context(row.load(subject)) for row in rows}
@@ -219,11 +232,19 @@ def bench_model(
     effort: Effort | None = None,
     seed: int = 0,
     tune: bool = True,
+    fallback: str | None = None,
     per_layer: bool = False,
 ) -> BenchResult:
     """Verify and time an ONNX model or a ``.pmap``: :func:`opened_subject`, then :func:`bench`."""
     with opened_subject(
-        model, threads, sparsity=sparsity, reference=reference, plan=plan, shapes=shapes, tune=tune
+        model,
+        threads,
+        sparsity=sparsity,
+        reference=reference,
+        plan=plan,
+        shapes=shapes,
+        tune=tune,
+        fallback=fallback,
     ) as subject:
         return bench(subject, vs, effort=effort, seed=seed, per_layer=per_layer)
 

@@ -14,11 +14,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler import Tuning, compile_model
+from prunemap.compiler import Tuning, compile_model, compile_with_fallback
 from prunemap.compiler.fake_sparsity import FakedLayer
 from prunemap.core.table import by_name
 from prunemap.errors import UserError
-from prunemap.runtime import Engine, Program
+from prunemap.runtime import AnyEngine, Compiled, start
 
 Batch = Mapping[str, NDArray[np.float32]]
 """The network's inputs by name."""
@@ -29,7 +29,7 @@ class Subject:
     """The network under test and how it is run."""
 
     onnx: Path
-    program: Program
+    program: Compiled
     """The compiled network: what the engine ``prunemap`` runs."""
     threads: int
     shapes: Mapping[str, tuple[int, ...]] | None = None
@@ -85,12 +85,12 @@ class BenchEngine(ABC):
 
 
 class OurEngine(BenchEngine):
-    """The compiled program; timed inside C."""
+    """The compiled network; timed inside C, one with segments around them."""
 
     name = "prunemap"
 
     def load(self, subject: Subject) -> LoadedEngine:
-        return _LoadedOurs(Engine(subject.program, subject.threads))
+        return _LoadedOurs(start(subject.program, subject.threads))
 
 
 class OurDense(BenchEngine):
@@ -99,11 +99,17 @@ class OurDense(BenchEngine):
     name = "dense"
 
     def load(self, subject: Subject) -> LoadedEngine:
-        target = subject.program.manifest.target
-        program = compile_model(
-            subject.given, target=target, shapes=subject.shapes, cc=subject.cc, detect=False, tune=subject.tuning
+        manifest = subject.program.manifest
+        compile_ = compile_with_fallback if manifest.segments else compile_model
+        program = compile_(
+            subject.given,
+            target=manifest.target,
+            shapes=subject.shapes,
+            cc=subject.cc,
+            detect=False,
+            tune=subject.tuning,
         )
-        return _LoadedOurs(Engine(program, subject.threads))
+        return _LoadedOurs(start(program, subject.threads))
 
 
 class OnnxRuntime(BenchEngine):
@@ -142,7 +148,7 @@ def import_engine(package: str) -> Any:
 
 
 class _LoadedOurs(LoadedEngine):
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: AnyEngine) -> None:
         self.version = f"prunemap {engine.manifest.prunemap}"
         self._engine = engine
 

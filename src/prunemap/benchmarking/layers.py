@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunemap.benchmarking.engines import Batch, LoadedEngine, Subject
+from prunemap.compiler import read_segment_costs
 from prunemap.compiler.cost import NodeCost, read_costs
-from prunemap.core.artifact import Manifest
+from prunemap.core.artifact import ONNX_RUNTIME, OURS, Manifest
 from prunemap.core.value import Value
 from prunemap.devices import Limits, measure_limits
-from prunemap.runtime import Engine
+from prunemap.runtime import start
 from prunemap.targets import resolve_target
 
 
@@ -30,13 +31,15 @@ class LayerResult(Value):
     """Least time that the machine allows / time taken; None where its cost is not known."""
     reason: str = ""
     """Why the layer runs as it does; never empty for a layer that runs dense."""
+    segment: int | None = None
+    """Number of its segment, of a network that has some."""
 
 
 class SlotTimer(LoadedEngine):
     """The compiled program, timed slot by slot in the rounds of the others."""
 
     def __init__(self, subject: Subject) -> None:
-        self._engine = Engine(subject.program, subject.threads)
+        self._engine = start(subject.program, subject.threads)
         self.version = f"prunemap {self._engine.manifest.prunemap}"
         self._medians: list[NDArray[np.float64]] = []
 
@@ -62,7 +65,8 @@ def explain_layers(subject: Subject, median_us: dict[str, float]) -> tuple[tuple
     """
     manifest = subject.program.manifest
     limits = measure_limits(resolve_target(manifest.target), subject.threads, subject.cc)
-    costs = read_costs(subject.onnx, {info.name: info.shape for info in manifest.inputs})
+    read = read_segment_costs if manifest.segments else read_costs
+    costs = read(subject.onnx, {info.name: info.shape for info in manifest.inputs})
     return layer_results(manifest, costs, limits, median_us), limits
 
 
@@ -71,6 +75,8 @@ def layer_results(
 ) -> tuple[LayerResult, ...]:
     """Return one result for every slot, in the order of the program."""
     choices = {choice.node: choice for choice in manifest.layers}
+    numbers = {slot: k for k, segment in enumerate(manifest.segments) for slot in segment.slots}
+    whole = {slot for each in manifest.segments if each.engine != OURS for slot in each.slots}
     results = []
     for slot in manifest.slots:
         cost, choice = costs.get(slot), choices.get(slot)
@@ -78,13 +84,14 @@ def layer_results(
         results.append(
             LayerResult(
                 name=slot,
-                kernel=choice.kernel if choice else cost.operation if cost else "",
+                kernel=choice.kernel if choice else cost.operation if cost else ONNX_RUNTIME if slot in whole else "",
                 structure=choice.scheme if choice else "",
                 density=choice.density if choice else None,
                 macs_kept=cost.macs if cost else 0,
                 median_us=median_us[slot],
                 limit_share=None if least_us is None else least_us / max(median_us[slot], 1e-3),
                 reason=choice.reason if choice else "",
+                segment=numbers.get(slot),
             )
         )
     return tuple(results)

@@ -19,7 +19,7 @@ from prunemap.core.files import existing_file
 from prunemap.core.value import Value
 from prunemap.devices import float_mode_kept
 from prunemap.errors import UserError
-from prunemap.runtime import Engine, random_inputs
+from prunemap.runtime import load, random_inputs
 
 TOLERANCE = 1e-4
 Input = NDArray[Any] | Mapping[str, NDArray[Any]]
@@ -91,7 +91,7 @@ def verify(
             not fit.
     """
     if isinstance(program, str | Path):
-        with Engine.load(program) as engine:
+        with load(program) as engine:
             return verify(engine, model, inputs, tolerance, seed)
     reference, run_reference = _load_reference(existing_file(model, "reference"), program)
     batches = (

@@ -13,6 +13,7 @@ from prunemap.cli.app import EXIT_FAILED_CHECK
 from prunemap.cli.inputs import load_inputs
 from prunemap.cli.options import (
     Cc,
+    Fallback,
     Given,
     Json,
     NoTune,
@@ -43,14 +44,14 @@ PerLayer = Annotated[
 
 def bench(
     model: Annotated[
-        Path, typer.Argument(help="A model or a compiled network.", metavar="MODEL.onnx|.pmap", show_default=False)
+        Path, typer.Argument(help="A model or a compiled network.", metavar="MODEL.onnx|.pt2|.pmap", show_default=False)
     ],
     vs: Annotated[
         str, typer.Option("--vs", help="Engines to compare with: onnxruntime, openvino, dense.")
     ] = "onnxruntime,dense",
     reference: Annotated[
         Path | None,
-        typer.Option("--reference", help="The ONNX file of a .pmap; default: as it says.", show_default=False),
+        typer.Option("--reference", help="The model of a .pmap; default: as it says.", show_default=False),
     ] = None,
     plan: PlanFile = None,
     target: TargetName = "native",
@@ -58,6 +59,7 @@ def bench(
     cc: Cc = None,
     no_tune: NoTune = False,
     sparsity: Sparsity = None,
+    fallback: Fallback = None,
     per_layer: PerLayer = False,
     inputs: Given = None,
     quick: Annotated[bool, typer.Option("--quick", help="10 rounds in half a second; the result says so.")] = False,
@@ -77,18 +79,20 @@ def bench(
     from prunemap.benchmarking import ENGINES, QUICK, TOLERANCE, Effort, opened_subject
     from prunemap.benchmarking import bench as bench_subject
     from prunemap.report import bench_tables
+    from prunemap.sources import onnx_file
 
     engines = [look_up(ENGINES, name.strip(), "--vs").name for name in vs.split(",") if name.strip()]
     with opened_subject(
-        model,
+        onnx_file(model),
         threads,
         sparsity=sparsity,
-        reference=reference,
+        reference=onnx_file(reference) if reference else None,
         plan=read_plan(plan),
         target=target,
         shapes=parse_shapes(shape),
         cc=cc,
         tune=not no_tune,
+        fallback=fallback,
     ) as subject:
         batch = None if inputs is None else load_inputs(inputs, subject.program.manifest.inputs)
         command = shlex.join(["prunemap", *sys.argv[1:]])

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from prunemap.cli.options import (
+    AnyModel,
     Cc,
+    Fallback,
     Json,
-    Model,
     NoTune,
     Output,
     PlanFile,
@@ -23,7 +24,7 @@ from prunemap.cli.options import (
 
 
 def compile_(
-    model: Model,
+    model: AnyModel,
     output: Output,
     plan: PlanFile = None,
     target: TargetName = "native",
@@ -32,6 +33,7 @@ def compile_(
     threads: Threads = 1,
     no_tune: NoTune = False,
     retune: Annotated[bool, typer.Option("--retune", help="Measure again, even if the choices are known.")] = False,
+    fallback: Fallback = None,
     json: Json = False,
 ) -> None:
     """Compile a model, pruned or dense, to a native program (.pmap).
@@ -39,18 +41,23 @@ def compile_(
     The structure of each layer is found from its zeros; a plan pins it. The tile that runs each layer is chosen by
     measuring here, for --threads; the choices are kept for the next time. A .pmap holds native code that runs when it
     is loaded: load only files that you trust.
+
+    With --fallback onnxruntime, nodes that cannot be compiled run in ONNX Runtime, which must be installed, and
+    everything else in ours; what crosses between the two is listed.
     """
-    from prunemap.compiler import Tuning, compile_model
+    from prunemap.compiler import Tuning
     from prunemap.report import compiled_tables
+    from prunemap.sources import compile
 
     tuning = Tuning(threads, again=retune)
-    program = compile_model(
+    program = compile(
         model,
         plan=read_plan(plan),
         target=target,
         shapes=parse_shapes(shape),
         cc=cc,
         tune=None if no_tune else tuning,
+        fallback=fallback,
     )
     program.save(output)
     show(program.manifest, *compiled_tables(program.manifest, output), as_json=json)

@@ -14,6 +14,22 @@ from prunemap.core.value import read_json
 from prunemap.errors import Problems
 
 Model = Annotated[Path, typer.Argument(help="An ONNX file.", metavar="MODEL.onnx", show_default=False)]
+AnyModel = Annotated[
+    Path,
+    typer.Argument(
+        help="An ONNX file, or one of torch.export.save: it is converted once, by torch.",
+        metavar="MODEL.onnx|.pt2",
+        show_default=False,
+    ),
+]
+Fallback = Annotated[
+    str | None,
+    typer.Option(
+        "--fallback",
+        help="What runs the nodes that cannot be compiled: onnxruntime; default: they are an error.",
+        show_default=False,
+    ),
+]
 Artifact = Annotated[Path, typer.Argument(help="A compiled network.", metavar="MODEL.pmap", show_default=False)]
 Given = Annotated[
     Path | None, typer.Option("--inputs", help="Inputs: .npy, .npz or a picture; default: random.", show_default=False)

@@ -32,9 +32,9 @@ def run(
     from rich.console import Console
 
     from prunemap.core.files import replacing
-    from prunemap.runtime import Engine
+    from prunemap.runtime import load
 
-    with Engine.load(artifact, threads) as engine:
+    with load(artifact, threads) as engine:
         outputs = engine.run(load_inputs(given, engine.inputs, mean, std))
         named = {info.name: value for info, value in zip(engine.outputs, outputs, strict=True)}
     with replacing(output) as temporary, zipfile.ZipFile(temporary, "w") as archive:

@@ -8,12 +8,12 @@ import typer
 
 from prunemap.cli.app import EXIT_FAILED_CHECK
 from prunemap.cli.inputs import load_inputs
-from prunemap.cli.options import Artifact, Given, Json, Model, Seed, Threads, show
+from prunemap.cli.options import AnyModel, Artifact, Given, Json, Seed, Threads, show
 
 
 def verify(
     artifact: Artifact,
-    model: Model,
+    model: AnyModel,
     tolerance: Annotated[float, typer.Option("--tolerance", help="Largest allowed relative error.")] = 1e-4,
     inputs: Given = None,
     seed: Seed = 0,
@@ -26,11 +26,11 @@ def verify(
     by the output's largest magnitude. Loading a .pmap
     executes the code in it: verify only files that you trust.
     """
-    from prunemap.benchmarking import verify as verify_program
     from prunemap.report import verify_table
-    from prunemap.runtime import Engine
+    from prunemap.runtime import load
+    from prunemap.sources import verify as verify_program
 
-    with Engine.load(artifact, threads) as engine:
+    with load(artifact, threads) as engine:
         batches = None if inputs is None else [load_inputs(inputs, engine.inputs)]
         result = verify_program(engine, model, batches, tolerance, seed)
     show(result, verify_table(result), as_json=json)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import logging
 import warnings
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from inspect import signature
 from io import StringIO
@@ -99,6 +99,11 @@ def convert_module(module: nn.Module | ExportedProgram, example_inputs: Examples
     _identify_layers(model, _modules_of(state), weights)
     _name_ends(model)
     _save(model, path)
+
+
+def as_tensors(arrays: Iterable[NDArray[Any]]) -> tuple[Tensor, ...]:
+    """Return arrays as example inputs."""
+    return tuple(map(torch.from_numpy, arrays))
 
 
 def _arguments(module: nn.Module, examples: Examples) -> tuple[tuple[Any, ...], dict[str, Any]]:

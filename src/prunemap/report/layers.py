@@ -6,6 +6,7 @@ from rich.table import Table
 
 from prunemap.benchmarking import BenchResult, LayerResult
 from prunemap.devices import Limits
+from prunemap.report.segments import segment_times
 from prunemap.report.text import count, milliseconds, new_table, percent, size
 
 SHOWN_NAMES = 4
@@ -24,7 +25,7 @@ def layer_tables(result: BenchResult) -> list[Table]:
         style = "dim" if layer.density is None else None
         kernel = layer.kernel.removeprefix("f32_").removesuffix("_i16").removesuffix("_i32")  # 80 columns are few
         table.add_row(layer.name, kernel, layer.structure, density, macs, f"{layer.median_us:.1f}", share, style=style)
-    return [table, *_reasons(result.layers)]
+    return [table, *segment_times(result.layers), *_reasons(result.layers)]
 
 
 def _layers_caption(result: BenchResult, limits: Limits) -> str:

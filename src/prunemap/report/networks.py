@@ -11,6 +11,7 @@ from prunemap.core.artifact import Manifest
 from prunemap.core.inspection import Inspection
 from prunemap.core.scheme_spec import DENSE
 from prunemap.mapping import MapResult
+from prunemap.report.segments import segment_tables
 from prunemap.report.text import count, milliseconds, new_table, percent, shape, size, times
 
 if TYPE_CHECKING:  # importing pruning imports torch, which inspecting and compiling must not need
@@ -60,7 +61,7 @@ def compiled_tables(manifest: Manifest, output: str | Path) -> list[Table]:
     file.add_row("working memory", size(manifest.arena_bytes))
     file.add_row("target", manifest.target)
     file.add_row("compiler", manifest.compiler)
-    return [layers, *([reasons] if reasons.row_count else []), file]
+    return [layers, *([reasons] if reasons.row_count else []), *segment_tables(manifest), file]
 
 
 def plan_tables(result: MapResult) -> list[Table]:

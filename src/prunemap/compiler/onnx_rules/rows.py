@@ -9,9 +9,10 @@ from math import prod
 
 import numpy as np
 
-from prunemap.compiler.ir import Elementwise, Expression, GatherElements, RowOp, WindowPool
+from prunemap.compiler.ir import Elementwise, Expression, GatherElements, WindowPool
 from prunemap.compiler.onnx_node import GeneralRule, NotTaken, OnnxNode
 from prunemap.compiler.onnx_rules.elementwise import as_floats, check_kinds, per_channel
+from prunemap.compiler.onnx_rules.integer_rows import integer_best, integer_sum, row
 
 _LEAST_DEVIATION = 1e-9
 """What MeanVarianceNormalization adds to the standard deviation, by its function body."""
@@ -37,10 +38,6 @@ _REDUCTIONS: Mapping[str, _Reduction] = {
     "ReduceSum": _Reduction("sum"),
     "ReduceSumSquare": _Reduction("sum_square", ("mul", 0, 0)),
 }
-
-
-def _row(node: OnnxNode, function: str, axes: Sequence[int], x: str, *parameters: float) -> str:
-    return node.build.add(RowOp(function, tuple(axes), tuple(map(float, parameters))), x)
 
 
 def _floats(node: OnnxNode) -> str:
@@ -71,18 +68,32 @@ def _kept(node: OnnxNode, reduced: str, axes: Sequence[int]) -> str:
 
 
 def _reduce(node: OnnxNode, reduction: _Reduction) -> Sequence[str]:
-    kind = check_kinds(node, ("f32", "bool"), of=[0])
-    x, axes = as_floats(node, node.tensor()), _axes(node)
+    kind, axes = check_kinds(node, ("f32", "i32", "bool"), of=[0]), _axes(node)
+    if kind == "i32":
+        return [_reduced_integers(node, reduction, axes)]
+    x = as_floats(node, node.tensor())
     if not axes:  # noop_with_empty_axes, or a tensor without axes
         return [node.build.add(Elementwise(reduction.of_one), x)]
-    y = _kept(node, _row(node, reduction.function, axes, x), axes)
+    y = _kept(node, row(node, reduction.function, axes, x), axes)
     return [node.build.apply("cast_to_bool", y) if kind == "bool" else y]
 
 
+def _reduced_integers(node: OnnxNode, reduction: _Reduction, axes: Sequence[int] | None) -> str:
+    function = reduction.function
+    if function not in ("max", "min", "sum", "l1", "sum_square"):
+        raise NotTaken(f"{function} of integers is not supported")
+    x = node.build.add(Elementwise(reduction.of_one), node.tensor())
+    if not axes:
+        return x
+    best = function in ("max", "min")
+    return _kept(node, integer_best(node, function, axes, x) if best else integer_sum(node, "sum", axes, x), axes)
+
+
 def _arg(node: OnnxNode, function: str) -> Sequence[str]:
-    axis = node.axis(node.attributes.get("axis", 0))
+    kind, axis = check_kinds(node, ("f32", "i32"), of=[0]), node.axis(node.attributes.get("axis", 0))
+    find = integer_best if kind == "i32" else row
     last = bool(node.attributes.get("select_last_index", 0))
-    return [_kept(node, _row(node, function, [axis], _floats(node), last), [axis])]
+    return [_kept(node, find(node, function, [axis], node.tensor(), last), [axis])]
 
 
 def _softmax_axes(node: OnnxNode) -> tuple[int, ...]:
@@ -93,13 +104,13 @@ def _softmax_axes(node: OnnxNode) -> tuple[int, ...]:
 
 
 def _softmax(node: OnnxNode, function: str) -> Sequence[str]:
-    return [_row(node, function, _softmax_axes(node), _floats(node))]
+    return [row(node, function, _softmax_axes(node), _floats(node))]
 
 
 def _hardmax(node: OnnxNode) -> Sequence[str]:
     """1 where the largest value is first, 0 elsewhere."""
     axes, shape = _softmax_axes(node), node.shape()
-    best = _row(node, "argmax", axes, _floats(node), 0)
+    best = row(node, "argmax", axes, _floats(node), 0)
     sizes = [size if axis in axes else 1 for axis, size in enumerate(shape)]
     places = node.build.constant(np.arange(prod(sizes), dtype=np.int32).reshape(sizes))
     return [node.build.add(Elementwise(("where", ("equal", 0, 1), 1.0, 0.0)), places, best)]
@@ -126,7 +137,7 @@ def _instance_norm(node: OnnxNode) -> Sequence[str]:
     check_kinds(node)
     shape = node.shape()
     _check_channels(node, shape[1])
-    normal = _row(node, "normalize", range(2, len(shape)), node.tensor(), _epsilon(node))
+    normal = row(node, "normalize", range(2, len(shape)), node.tensor(), _epsilon(node))
     scale, bias = (per_channel(node, index, len(shape) - 2) for index in (1, 2))
     return [_scaled(node, normal, scale, bias)]
 
@@ -138,31 +149,31 @@ def _group_norm(node: OnnxNode) -> Sequence[str]:
         raise NotTaken(f"{shape[1]} channels do not divide into {groups} groups")
     _check_channels(node, shape[1])
     rows = node.build.reshape(node.tensor(), (shape[0], groups, prod(shape[1:]) // groups))
-    normal = node.build.reshape(_row(node, "normalize", [2], rows, _epsilon(node)), shape)
+    normal = node.build.reshape(row(node, "normalize", [2], rows, _epsilon(node)), shape)
     return [_scaled(node, normal, *(per_channel(node, index, len(shape) - 2) for index in (1, 2)))]
 
 
 def _layer_norm(node: OnnxNode) -> Sequence[str]:
     check_kinds(node)
     x, axes = node.tensor(), _from_axis(node, -1)
-    normal = _row(node, "normalize", axes, x, _epsilon(node))
+    normal = row(node, "normalize", axes, x, _epsilon(node))
     y = _scaled(node, normal, node.tensor(1), node.tensor(2) if node.has(2) else None)
     if not any(node.proto.output[1:]):
         return [y]
-    mean = _row(node, "mean", axes, x)
+    mean = row(node, "mean", axes, x)
     variance = _variance(node, x, mean, axes)
     return [y, mean, node.build.add(Elementwise(("reciprocal", ("sqrt", ("add", 0, _epsilon(node))))), variance)]
 
 
 def _variance(node: OnnxNode, x: str, mean: str, axes: Sequence[int]) -> str:
     centred = node.build.apply("sub", x, mean)
-    return _row(node, "mean", axes, node.build.apply("mul", centred, centred))
+    return row(node, "mean", axes, node.build.apply("mul", centred, centred))
 
 
 def _rms_norm(node: OnnxNode) -> Sequence[str]:
     check_kinds(node)
     x = node.tensor()
-    square = _row(node, "mean", _from_axis(node, -1), node.build.apply("mul", x, x))
+    square = row(node, "mean", _from_axis(node, -1), node.build.apply("mul", x, x))
     expression = ("mul", ("div", 0, ("sqrt", ("add", 1, _epsilon(node)))), 2)
     return [node.build.add(Elementwise(expression), x, square, node.tensor(1))]
 
@@ -170,7 +181,7 @@ def _rms_norm(node: OnnxNode) -> Sequence[str]:
 def _mean_variance_norm(node: OnnxNode) -> Sequence[str]:
     x = _floats(node)
     axes = sorted({node.axis(axis) for axis in node.attributes.get("axes", (0, 2, 3))})
-    mean = _row(node, "mean", axes, x)
+    mean = row(node, "mean", axes, x)
     normal = ("div", ("sub", 0, 1), ("add", ("sqrt", 2), _LEAST_DEVIATION))
     return [node.build.add(Elementwise(normal), x, mean, _variance(node, x, mean, axes))]
 
@@ -181,7 +192,7 @@ def _lp_norm(node: OnnxNode) -> Sequence[str]:
     if p not in (1, 2):
         raise NotTaken(f"p is {p}, allowed are 1 and 2")
     x, axis = _floats(node), node.axis(node.attributes.get("axis", -1))
-    norm = _row(node, f"l{p}", [axis], x)
+    norm = row(node, f"l{p}", [axis], x)
     return [node.build.add(Elementwise(("div", 0, ("where", ("equal", 1, 0.0), 1.0, 1))), x, norm)]
 
 
@@ -206,14 +217,15 @@ def _top_k(node: OnnxNode) -> Sequence[str]:
     axis, x = node.axis(node.attributes.get("axis", -1)), _floats(node)
     if not 1 <= int(k[0]) <= node.shape()[axis]:
         raise NotTaken(f"k is {int(k[0])}, allowed is 1 to {node.shape()[axis]}")
-    places = _row(node, "top", [axis], x, int(k[0]), node.attributes.get("largest", 1))
+    places = row(node, "top", [axis], x, int(k[0]), node.attributes.get("largest", 1))
     return [node.build.add(GatherElements(axis), x, places), places]
 
 
 def _cumulative_sum(node: OnnxNode) -> Sequence[str]:
+    add = integer_sum if check_kinds(node, ("f32", "i32"), of=[0]) == "i32" else row
     axis = node.axis(int(node.constant(1, "axis").reshape(-1)[0]))
     exclusive, reverse = (node.attributes.get(name, 0) for name in ("exclusive", "reverse"))
-    return [_row(node, "cumulative_sum", [axis], _floats(node), exclusive, reverse)]
+    return [add(node, "cumulative_sum", [axis], node.tensor(), exclusive, reverse)]
 
 
 ROW_RULES: Mapping[str, GeneralRule] = {

@@ -88,6 +88,29 @@ def test_cumulative_sums(axis: int, how: dict[str, int]) -> None:
     check_node("CumSum", X, np.int64(axis), **how)
 
 
+LARGE = RNG.integers(-(2**31), 2**31, (3, 4, 50)).astype(np.int32)
+"""Most are not fp32 numbers; some differ only in their last bits."""
+LARGE[:, :, 10:] = LARGE[:, :, :1] // 9 * 9 + RNG.integers(0, 9, (3, 4, 40), np.int32)
+
+
+@pytest.mark.parametrize("x", [LARGE, LARGE % 3, np.full_like(LARGE, -(2**31))], ids=["any", "small", "least"])
+@pytest.mark.parametrize("op", ["ArgMax", "ArgMin", "ReduceMax", "ReduceMin"])
+def test_integers_are_compared_exactly(op: str, x: AnyArray) -> None:
+    for last in (0, 1):
+        how = {"axis": 2, "select_last_index": last} if op.startswith("Arg") else {"axes": [2]}
+        check_node(op, x, opset=13, keepdims=0, **how)
+
+
+@pytest.mark.parametrize("x", [LARGE // 50, LARGE // 2**16], ids=["large", "small"])
+def test_integers_are_added_exactly(x: AnyArray) -> None:
+    small = x // 2**9
+    check_node("ReduceSum", x, np.int64([2]))
+    check_node("ReduceL1", x, np.int64([2]))
+    check_node("ReduceSumSquare", small // 2**8, np.int64([0, 2]))
+    check_node("CumSum", x, np.int64(2), exclusive=1)
+    check_node("CumSum", x, np.int64(2), reverse=1)
+
+
 SQUARE = floats(6, 6, 4, 3)
 """As many images as channels: of others the reference evaluator does not normalise all channels."""
 NORMS: list[tuple[str, list[AnyArray], dict[str, Any]]] = [
@@ -124,6 +147,9 @@ def test_the_norm_of_zeros() -> None:
 REFUSED: list[tuple[str, list[AnyArray], dict[str, Any], str]] = [
     ("ReduceSum", [X, np.int64([4])], {}, "axis 4 of 4"),
     ("ReduceSum", [X, np.int64([1])], {"computed": (0, 1)}, "its axes is computed"),
+    ("ReduceSum", [np.ones(9000, np.int32)], {}, "a sum of 9000 integers"),
+    ("ReduceMean", [LARGE], {}, "mean of integers"),
+    ("Softmax", [LARGE], {}, "are i32; f32 is supported"),
     ("TopK", [X, np.int64([9])], {"outputs": 2}, "k is 9, allowed is 1 to 3"),
     ("LpNormalization", [X], {"p": 3}, "p is 3"),
     ("InstanceNormalization", [X, floats(5), floats(5)], {}, r"shape \[5\], \[6\] is supported"),

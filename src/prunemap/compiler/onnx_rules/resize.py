@@ -1,6 +1,7 @@
 """RESIZE_RULES: Resize and Upsample. Nearest is a Remap, linear and cubic are one Interpolate per axis that changes.
 
-The places and weights are computed in double precision, as the ONNX operator documentation defines them.
+Weights are computed in double precision. Which element is the nearest is found in single precision as in ONNX Runtime:
+a scale of 0.6, just above that in fp32, then still hits an element where 0.6 would.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from prunemap.compiler.ir import Interpolate
 from prunemap.compiler.onnx_node import GeneralRule, NotTaken, OnnxNode
 from prunemap.compiler.onnx_rules.movement import Places, taken_at
 
-Wide = NDArray[np.float64]
+Coordinates = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,15 @@ class _Axis:
     """Which part of the input is resized, by tf_crop_and_resize only."""
 
 
-def _coordinates(axis: _Axis, transformation: str) -> Wide:
+def _coordinates(axis: _Axis, transformation: str, dtype: type[np.floating[Any]]) -> Coordinates:
     """Return where each element of the output lies on the axis of the input."""
-    y, scale = np.arange(axis.result, dtype=np.float64), axis.scale
+    y, scale = np.arange(axis.result, dtype=dtype), axis.scale
     exact = scale * axis.size  # the size of the output before it is rounded
     last = axis.size - 1
     if transformation == "asymmetric":
         return y / scale
     if transformation == "align_corners":
-        return y * (0.0 if exact == 1 else last / (exact - 1))
+        return np.zeros_like(y) if exact == 1 else y * last / (exact - 1)
     if transformation == "tf_crop_and_resize":
         start, end = axis.region
         if exact == 1:
@@ -57,7 +58,7 @@ def _coordinates(axis: _Axis, transformation: str) -> Wide:
     raise NotTaken(f"coordinate_transformation_mode {transformation!r} is not supported")
 
 
-_ROUNDING: Mapping[str, Callable[[Wide], NDArray[np.bool_]]] = {
+_ROUNDING: Mapping[str, Callable[[Coordinates], NDArray[np.bool_]]] = {
     "round_prefer_floor": lambda ratio: ratio > 0.5,
     "round_prefer_ceil": lambda ratio: ratio >= 0.5,
     "floor": lambda ratio: np.zeros_like(ratio, np.bool_),
@@ -66,7 +67,7 @@ _ROUNDING: Mapping[str, Callable[[Wide], NDArray[np.bool_]]] = {
 """Whether a place between two elements, by its distance from the left one, takes the right one."""
 
 
-def _nearest(x: Wide, size: int, mode: str) -> Places:
+def _nearest(x: Coordinates, size: int, mode: str) -> Places:
     """Return the nearest place to each coordinate."""
     if mode not in _ROUNDING:
         raise NotTaken(f"nearest_mode {mode!r} is not supported")
@@ -75,18 +76,18 @@ def _nearest(x: Wide, size: int, mode: str) -> Places:
     return places
 
 
-def _linear(t: Wide) -> Wide:
+def _linear(t: Coordinates) -> Coordinates:
     return np.asarray(np.maximum(1 - np.abs(t), 0))
 
 
-def _cubic(t: Wide, a: float) -> Wide:
+def _cubic(t: Coordinates, a: float) -> Coordinates:
     t = np.abs(t)
     near = ((a + 2) * t - (a + 3)) * t * t + 1
     far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
     return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
 
 
-def _interpolated(node: OnnxNode, axis: _Axis, x: Wide) -> Interpolate:
+def _interpolated(node: OnnxNode, axis: _Axis, x: Coordinates) -> Interpolate:
     """Return the op that reads an axis at coordinates ``x``: sums of the elements around, by their distance."""
     attributes = node.attributes
     cubic = attributes["mode"] == b"cubic"
@@ -106,13 +107,18 @@ def _interpolated(node: OnnxNode, axis: _Axis, x: Wide) -> Interpolate:
 
 
 def _resized(node: OnnxNode, axes: Sequence[_Axis], transformation: str, rounding: str) -> str:
-    """Resize all axes, one after the other, those that shrink first; return the name of the result."""
+    """Resize all axes, one after the other, those that shrink first; return the name of the result.
+
+    Args:
+        rounding: the nearest_mode, "" before there was one.
+    """
     tensor = node.tensor()
     places = {}
+    nearest = node.attributes.get("mode", b"nearest") == b"nearest"
     for axis in sorted(axes, key=lambda axis: axis.scale):
-        x = _coordinates(axis, transformation)
-        if node.attributes.get("mode", b"nearest") == b"nearest":
-            places[axis.axis] = _nearest(x, axis.size, rounding)
+        x = _coordinates(axis, transformation, np.float32 if nearest else np.float64)
+        if nearest:
+            places[axis.axis] = _nearest(x, axis.size, rounding or ("ceil" if axis.scale < 1 else "floor"))
         else:
             tensor = node.build.add(_interpolated(node, axis, x), tensor)
             places[axis.axis] = np.arange(axis.result)
@@ -129,7 +135,7 @@ def _resize(node: OnnxNode) -> Sequence[str]:
         raise NotTaken(f"mode {mode.decode()!r} of {node.kind()} is not supported")
     if node.opset < 11:
         axes = _scaled_axes(node, node.floats(1, "scales"), "asymmetric", range(len(node.shape())))
-        return [_resized(node, axes, "asymmetric", "floor")]
+        return [_resized(node, axes, "asymmetric", "")]
     transformation = node.attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
     listed = [node.axis(axis) for axis in node.attributes.get("axes", range(len(node.shape())))]
     if node.has(3) and node.constant(3, "sizes").size:
@@ -183,7 +189,7 @@ def _upsample(node: OnnxNode) -> Sequence[str]:
     """The forerunner of Resize, up to opset 9."""
     scales = node.floats(1, "scales") if node.has(1) else np.float32(node.attributes["scales"])
     axes = _scaled_axes(node, np.asarray(scales), "asymmetric", range(len(node.shape())))
-    return [_resized(node, axes, "asymmetric", "floor")]
+    return [_resized(node, axes, "asymmetric", "")]
 
 
 RESIZE_RULES: Mapping[str, GeneralRule] = {"Resize": _resize, "Upsample": _upsample}

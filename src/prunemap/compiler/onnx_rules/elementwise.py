@@ -178,6 +178,19 @@ def _swish(node: OnnxNode) -> Sequence[str]:
     return [node.build.add(Elementwise(("mul", 0, ("sigmoid", ("mul", 0, alpha)))), node.tensor())]
 
 
+def _shrink(node: OnnxNode) -> Sequence[str]:
+    """Values near 0 become 0, others come nearer to it by the bias."""
+    check_kinds(node)
+    bound, bias = float(node.attributes.get("lambd", 0.5)), float(node.attributes.get("bias", 0.0))
+    positive = ("where", ("greater", 0, bound), ("sub", 0, bias), 0.0)
+    return [node.build.add(Elementwise(("where", ("less", 0, -bound), ("add", 0, bias), positive)), node.tensor())]
+
+
+def _tangent(node: OnnxNode) -> Sequence[str]:
+    check_kinds(node)
+    return [node.build.add(Elementwise(("div", ("sin", 0), ("cos", 0))), node.tensor())]
+
+
 def _where(node: OnnxNode) -> Sequence[str]:
     check_kinds(node, _BOOLS, [0])
     check_kinds(node, _ANY, [1, 2])
@@ -284,7 +297,9 @@ ELEMENTWISE_RULES: Mapping[str, GeneralRule] = {
     "Mod": _mod,
     "Pow": _pow,
     "Relu": _relu,
+    "Shrink": _shrink,
     "Sum": lambda node: [_variadic(node, "add", _FLOATS)],
     "Swish": _swish,
+    "Tan": _tangent,
     "Where": _where,
 }

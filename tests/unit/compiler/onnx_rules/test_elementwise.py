@@ -50,7 +50,7 @@ def check(op: str, *inputs: AnyArray | None, **how: Any) -> Graph:
 UNARY = {
     "of numbers": "Abs Neg Sign Relu",
     "of floats": "Celu Ceil Cos Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Mish Reciprocal Round Selu "
-    "Sigmoid Sin Softplus Softsign Tanh ThresholdedRelu",
+    "Shrink Sigmoid Sin Softplus Softsign Tan Tanh ThresholdedRelu",
     "of positive ones": "Log Sqrt",
 }
 
@@ -73,6 +73,7 @@ ATTRIBUTES: list[tuple[str, dict[str, Any]]] = [
     ("HardSigmoid", {"alpha": 0.5, "beta": 0.4}),
     ("ThresholdedRelu", {"alpha": 0.3}),
     ("Gelu", {"approximate": "tanh"}),
+    ("Shrink", {"lambd": 0.4, "bias": 0.3}),
     ("Swish", {"opset": 24}),
     ("Swish", {"opset": 24, "alpha": 2.0}),
     ("Clip", {"opset": 6, "min": -0.5}),

@@ -134,7 +134,6 @@ def _reshape(node: OnnxNode) -> Sequence[str]:
 
 def _flatten(node: OnnxNode) -> Sequence[str]:
     shape, axis = node.shape(), node.attributes.get("axis", 1)
-    axis += len(shape) if axis < 0 else 0
     return [node.build.reshape(node.tensor(), (prod(shape[:axis]), prod(shape[axis:])))]
 
 

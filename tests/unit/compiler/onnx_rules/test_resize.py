@@ -30,7 +30,7 @@ def image(height: int = 5, width: int = 4) -> AnyArray:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("transformation", TRANSFORMATIONS)
-@pytest.mark.parametrize("size", [(1, 2, 9, 6), (1, 2, 3, 9), (1, 2, 1, 1)], ids=str)
+@pytest.mark.parametrize("size", [(1, 2, 9, 6), (1, 2, 3, 9), (1, 2, 5, 9), (1, 2, 1, 1)], ids=str)
 def test_sizes(mode: str, transformation: str, size: tuple[int, ...]) -> None:
     how = {"mode": mode, "coordinate_transformation_mode": transformation, "extrapolation_value": 3.5}
     check_node("Resize", image(), ROI, None, np.asarray(size), **how)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from math import erf
+from dataclasses import dataclass, replace
+from math import erf, erfc
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +35,16 @@ def _f32(meaning: Callable[..., Any]) -> Callable[..., AnyArray]:
     return lambda *xs: np.asarray(meaning(*(np.asarray(x, np.float64) for x in xs))).astype(np.float32)
 
 
+def _quiet(meaning: Callable[..., Any]) -> Callable[..., Any]:
+    """Infinities and NaN are values like others."""
+
+    def value(*operands: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return meaning(*operands)
+
+    return value
+
+
 def _softplus(x: AnyArray) -> Any:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
@@ -47,14 +57,22 @@ def _divided(a: AnyArray, b: AnyArray) -> Any:
     """A quotient as in C: integers are cut off towards zero."""
     if not np.issubdtype(np.asarray(a).dtype, np.integer):
         return np.divide(a, b)
-    return np.where(b == 0, 0, np.trunc(np.asarray(a, np.float64) / np.where(b == 0, 1, b))).astype(np.int32)
+    wide, by = np.asarray(a, np.int64), np.asarray(b, np.int64)
+    return (np.sign(wide) * np.sign(by) * (np.abs(wide) // np.maximum(np.abs(by), 1))).astype(np.int32)
 
 
-_erf = np.frompyfunc(erf, 1, 1)
+def _cut_off(x: AnyArray) -> AnyArray:
+    """Integers: towards zero, the nearest that there is where it does not fit, 0 for NaN."""
+    ends = np.iinfo(np.int32)
+    return np.clip(np.nan_to_num(np.asarray(x, np.float64)), ends.min, ends.max).astype(np.int32)
 
 
-def _gauss(x: AnyArray) -> Any:
-    return np.asarray(_erf(x)).astype(np.float64)
+def _per_element(function: Callable[[float], float]) -> Callable[[AnyArray], AnyArray]:
+    each = np.frompyfunc(function, 1, 1)
+    return lambda x: np.asarray(each(x)).astype(np.float64)
+
+
+_erf, _erfc = _per_element(erf), _per_element(erfc)
 
 
 def _comparison(name: str, meaning: Callable[..., Any], sign: str) -> Function:
@@ -63,17 +81,17 @@ def _comparison(name: str, meaning: Callable[..., Any], sign: str) -> Function:
 
 
 _FUNCTIONS: Sequence[Function] = (
-    Function("add", 2, np.add, "({0} + {1})", integers="({0} + {1})"),
-    Function("sub", 2, np.subtract, "({0} - {1})", integers="({0} - {1})"),
-    Function("mul", 2, np.multiply, "({0} * {1})", integers="({0} * {1})"),
+    Function("add", 2, np.add, "({0} + {1})", integers="v_int_add({0}, {1})"),
+    Function("sub", 2, np.subtract, "({0} - {1})", integers="v_int_sub({0}, {1})"),
+    Function("mul", 2, np.multiply, "({0} * {1})", integers="v_int_mul({0}, {1})"),
     Function("div", 2, _divided, "({0} / {1})", integers="v_int_div({0}, {1})"),
-    Function("min", 2, np.minimum, "v_min({0}, {1})", integers="v_int_select({0} < {1}, {0}, {1})"),
-    Function("max", 2, np.maximum, "v_max({0}, {1})", integers="v_int_select({0} > {1}, {0}, {1})"),
+    Function("min", 2, np.minimum, "v_min({0}, {1})", integers="v_int_min({0}, {1})"),
+    Function("max", 2, np.maximum, "v_max({0}, {1})", integers="v_int_max({0}, {1})"),
     Function("mod", 2, np.mod, "v_mod({0}, {1})", integers="v_int_mod({0}, {1})"),
     Function("fmod", 2, np.fmod, "v_fmod({0}, {1})", integers="v_int_fmod({0}, {1})"),
     Function("pow", 2, _f32(np.power), "v_pow({0}, {1})"),
-    Function("neg", 1, np.negative, "(-{0})", integers="(-{0})"),
-    Function("abs", 1, np.abs, "v_abs({0})", integers="v_int_select({0} < v_int_zero, -{0}, {0})"),
+    Function("neg", 1, np.negative, "(-{0})", integers="v_int_neg({0})"),
+    Function("abs", 1, np.abs, "v_abs({0})", integers="v_int_abs({0})"),
     Function("reciprocal", 1, np.reciprocal, "(v_splat(1) / {0})"),
     Function("sqrt", 1, np.sqrt, "v_sqrt({0})"),
     Function("exp", 1, _f32(np.exp), "v_exp({0})"),
@@ -83,27 +101,22 @@ _FUNCTIONS: Sequence[Function] = (
     Function("floor", 1, np.floor, "v_floor({0})"),
     Function("ceil", 1, np.ceil, "v_ceil({0})"),
     Function("round", 1, np.round, "v_round({0})"),
-    Function("sign", 1, np.sign, "v_sign({0})", integers="(({0} > v_int_zero) & v_splat_int(1)) + ({0} < v_int_zero)"),
+    Function("sign", 1, np.sign, "v_sign({0})", integers="v_int_sign({0})"),
     Function("relu", 1, lambda x: np.maximum(x, 0), "v_max({0}, v_zero)"),
     Function("sigmoid", 1, _f32(lambda x: 1 / (1 + np.exp(-x))), "v_sigmoid({0})"),
     Function("tanh", 1, _f32(np.tanh), "v_tanh({0})"),
-    Function("erf", 1, _f32(_gauss), "v_erf({0})"),
+    Function("erf", 1, _f32(_erf), "v_erf({0})"),
     Function("softplus", 1, _f32(_softplus), "v_softplus({0})"),
     Function("softsign", 1, _f32(lambda x: x / (1 + np.abs(x))), "({0} / (v_splat(1) + v_abs({0})))"),
-    Function("gelu", 1, _f32(lambda x: 0.5 * x * (1 + _gauss(x / np.sqrt(2)))), "v_gelu({0})"),
+    Function("gelu", 1, _f32(lambda x: 0.5 * x * _erfc(-x / np.sqrt(2))), "v_gelu({0})"),
     Function(
         "gelu_tanh",
         1,
-        _f32(lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))),
+        _f32(lambda x: x / (1 + np.exp(-2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))),
         "v_gelu_tanh({0})",
     ),
     Function("mish", 1, _f32(lambda x: x * np.tanh(_softplus(x))), "v_mish({0})"),
-    Function(
-        "hard_swish",
-        1,
-        _f32(lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
-        "({0} * v_hard_sigmoid({0}, v_splat(1 / 6.0f), v_splat(0.5f)))",
-    ),
+    Function("hard_swish", 1, _f32(lambda x: x * np.clip(x / 6 + 0.5, 0, 1)), "v_hard_swish({0})"),
     Function(
         "hard_sigmoid",
         3,
@@ -113,12 +126,7 @@ _FUNCTIONS: Sequence[Function] = (
     Function("leaky_relu", 2, lambda x, alpha: _below(x, x * alpha), "v_select({0} < v_zero, {0} * {1}, {0})"),
     Function("prelu", 2, lambda x, slope: _below(x, x * slope), "v_select({0} < v_zero, {0} * {1}, {0})"),
     Function("elu", 2, _f32(lambda x, a: _below(x, a * np.expm1(np.minimum(x, 0)))), "v_elu({0}, {1}, v_splat(1))"),
-    Function(
-        "celu",
-        2,
-        _f32(lambda x, a: _below(x, a * np.expm1(np.minimum(x / a, 0)))),
-        "v_select({0} < v_zero, v_elu({0} / {1}, {1}, v_splat(1)), {0})",
-    ),
+    Function("celu", 2, _f32(lambda x, a: _below(x, a * np.expm1(np.minimum(x / a, 0)))), "v_celu({0}, {1})"),
     Function("selu", 3, _f32(lambda x, a, g: g * _below(x, a * np.expm1(np.minimum(x, 0)))), "v_elu({0}, {1}, {2})"),
     Function("thresholded_relu", 2, lambda x, a: np.where(x > a, x, 0), "v_select({0} > {1}, {0}, v_zero)"),
     Function(
@@ -126,7 +134,7 @@ _FUNCTIONS: Sequence[Function] = (
         3,
         lambda x, low, high: np.minimum(np.maximum(x, low), high),
         "v_min(v_max({0}, {1}), {2})",
-        integers="v_int_select(v_int_select({0} < {1}, {1}, {0}) > {2}, {2}, v_int_select({0} < {1}, {1}, {0}))",
+        integers="v_int_min(v_int_max({0}, {1}), {2})",
     ),
     _comparison("equal", np.equal, "=="),
     _comparison("less", np.less, "<"),
@@ -139,7 +147,7 @@ _FUNCTIONS: Sequence[Function] = (
     Function("not", 1, np.logical_not, result="bool", booleans="({0} ^ v_splat_int(1))"),
     Function("isnan", 1, np.isnan, "(({0} != {0}) & v_splat_int(1))", "bool"),
     Function("isinf", 1, np.isinf, "((v_abs({0}) == v_infinity()) & v_splat_int(1))", "bool"),
-    Function("cast_f32_to_i32", 1, np.trunc, "v_to_int({0})", "i32"),
+    Function("cast_f32_to_i32", 1, _cut_off, "v_to_int({0})", "i32"),
     Function("cast_i32_to_f32", 1, lambda x: x, result="f32", integers="v_to_float({0})", booleans="v_to_float({0})"),
     Function(
         "cast_to_bool",
@@ -160,7 +168,7 @@ _FUNCTIONS: Sequence[Function] = (
         booleans="v_int_select({0} != v_int_zero, {1}, {2})",
     ),
 )
-FUNCTIONS = by_name(_FUNCTIONS)
+FUNCTIONS = by_name(replace(function, meaning=_quiet(function.meaning)) for function in _FUNCTIONS)
 
 
 def result_kind(name: str, kinds: Sequence[Kind]) -> Kind:
@@ -170,16 +178,19 @@ def result_kind(name: str, kinds: Sequence[Kind]) -> Kind:
 
 
 def expression(name: str, kinds: Sequence[Kind]) -> str:
-    """Return the C template for operands of these kinds.
+    """Return the C template for operands of these kinds; all the same, but for the condition of ``where``.
 
     Raises:
         UnsupportedError: the function is not defined for them.
     """
     function = FUNCTIONS[name]
-    same = {*(kinds[1:] if name == "where" else kinds)}
     codes: dict[Kind, str] = {"f32": function.code, "i32": function.integers, "bool": function.booleans}
-    code = codes[kinds[-1]] if len(same) == 1 else ""
-    if not code:
-        allowed = ", ".join(kind for kind, each in codes.items() if each)
-        raise UnsupportedError(f"model: {name} of {', '.join(kinds)} is not supported, allowed are {allowed}")
-    return code
+    allowed = {_kinds_of(function, kind): code for kind, code in codes.items() if code}
+    if tuple(kinds) not in allowed:
+        shown = " or ".join(f"({', '.join(each)})" for each in allowed)
+        raise UnsupportedError(f"model: {name} of ({', '.join(kinds)}) is not supported, allowed is {shown}")
+    return allowed[tuple(kinds)]
+
+
+def _kinds_of(function: Function, kind: Kind) -> tuple[Kind, ...]:
+    return ("bool", kind, kind) if function.name == "where" else (kind,) * function.arity

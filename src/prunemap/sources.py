@@ -30,10 +30,9 @@ from prunemap.errors import UserError
 from prunemap.runtime import Compiled, Program, load, random_inputs
 
 if TYPE_CHECKING:
-    from torch import nn
-    from torch.export import ExportedProgram
+    from prunemap.pruning.export import TorchModel
 
-    Model = str | Path | nn.Module | ExportedProgram
+    Model = str | Path | TorchModel
     """An ONNX file, a ``.pt2`` file, a torch module, or what ``torch.export.export`` has made of one."""
 
 EXPORTED = ".pt2"
@@ -99,8 +98,7 @@ def inspect(
     """
     with as_onnx(model, example_inputs) as path:
         found = inspect_model(path, shapes)
-    name = str(model) if isinstance(model, str | Path) else type(model).__name__
-    return found.model_copy(update={"model": name})
+    return found.model_copy(update={"model": name_of(model)})
 
 
 def verify(
@@ -146,7 +144,7 @@ def bench(
         model, example_inputs: see :func:`compile`; or the path of a ``.pmap``.
     """
     with as_onnx(model, example_inputs) as path:
-        return bench_model(
+        result = bench_model(
             path,
             threads,
             vs,
@@ -160,6 +158,12 @@ def bench(
             fallback=fallback,
             per_layer=per_layer,
         )
+    return result if path == model else result.model_copy(update={"model": name_of(model)})
+
+
+def name_of(model: Model) -> str:
+    """Return what a network is called in results: its path as given, or its class."""
+    return str(model) if isinstance(model, str | Path) else type(model).__name__
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from typer.testing import CliRunner
 
@@ -35,8 +36,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     b = OnnxBuilder()
     save(b.model(["N", 3, "H", "W"], b.conv("x", (4, 3, 3, 3)), 4), folder / "dynamic.onnx")
     b = OnnxBuilder()
-    x = b.node("Sin", b.node("Cos", "x", name="cosine"), name="sine")
-    save(b.model([1, 3, 8, 8], x, 4), folder / "unsupported.onnx")
+    x = b.node("Det", b.node("Einsum", "x", equation="nchw->ncwh", name="turn"), name="volume")
+    save(b.model([1, 3, 8, 8], x), folder / "unsupported.onnx")
+    (folder / "text.pt2").write_text("this is no network")
+    beside = onnx.load(str(good))
+    onnx.save(beside, str(folder / "beside.onnx"), save_as_external_data=True, location="w.data", size_threshold=0)
+    (folder / "w.data").unlink()
     specs = read_specs(good)
     identity = identity_of(good, specs)
     fc = next(spec for spec in specs if spec.name == "fc")
@@ -66,7 +71,10 @@ CASES = {
     "a folder": ("compile {f} -o {o}/a.pmap", "is not a file"),
     "not an ONNX file": ("compile {f}/text.onnx -o {o}/a.pmap", "is not an ONNX"),
     "cut ONNX file": ("inspect {f}/cut.onnx", "ONNX"),
-    "unsupported operators": ("compile {f}/unsupported.onnx -o {o}/a.pmap", "cosine (Cos)|sine (Sin)"),
+    "unsupported operators": ("compile {f}/unsupported.onnx -o {o}/a.pmap", "turn (Einsum)|volume (Det)"),
+    "unknown fallback": ("compile {f}/unsupported.onnx -o {o}/a.pmap --fallback tvm", "'tvm', allowed are onnxruntime"),
+    "lost weights": ("compile {f}/beside.onnx -o {o}/a.pmap", "beside.onnx lie in other files|no such file: |/w.data"),
+    "no exported network": ("compile {f}/text.pt2 -o {o}/a.pmap", "text.pt2 is not a file of torch.export.save"),
     "weight that does not fit": ("compile {f}/misfit.onnx -o {o}/a.pmap", "five (Conv)|3 input channels do not fit"),
     "dynamic shape": ("compile {f}/dynamic.onnx -o {o}/a.pmap", "--shape x=1x3x224x224"),
     "bad --shape": ("inspect {f}/dynamic.onnx --shape x=1x3xA", "--shape:|'x=1x3xA'|NAME=SIZES"),
@@ -153,7 +161,7 @@ def test_a_defect_is_exit_code_3(files: Path, monkeypatch: pytest.MonkeyPatch) -
     def broken(*args: object, **options: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("prunemap.compiler.inspect_model", broken)
+    monkeypatch.setattr("prunemap.sources.inspect", broken)
     result = RUNNER.invoke(app, ["inspect", str(files / "good.onnx")])
     assert result.exit_code == 3 and "defect of prunemap: ZeroDivisionError: oops" in result.output
     assert "Traceback" not in result.output
@@ -163,6 +171,6 @@ def test_an_interrupt_is_exit_code_130(files: Path, monkeypatch: pytest.MonkeyPa
     def interrupted(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("prunemap.compiler.inspect_model", interrupted)
+    monkeypatch.setattr("prunemap.sources.inspect", interrupted)
     result = RUNNER.invoke(app, ["inspect", str(files / "good.onnx")])
     assert result.exit_code == 130 and "what was finished is kept" in result.output

@@ -79,7 +79,7 @@ def bench(
     from prunemap.benchmarking import ENGINES, QUICK, TOLERANCE, Effort, opened_subject
     from prunemap.benchmarking import bench as bench_subject
     from prunemap.report import bench_tables
-    from prunemap.sources import onnx_file
+    from prunemap.sources import EXPORTED, onnx_file
 
     engines = [look_up(ENGINES, name.strip(), "--vs").name for name in vs.split(",") if name.strip()]
     with opened_subject(
@@ -97,6 +97,8 @@ def bench(
         batch = None if inputs is None else load_inputs(inputs, subject.program.manifest.inputs)
         command = shlex.join(["prunemap", *sys.argv[1:]])
         result = bench_subject(subject, engines, batch, QUICK if quick else Effort(), seed, command, per_layer)
+    if model.suffix == EXPORTED:
+        result = result.model_copy(update={"model": str(model)})
     show(result, *bench_tables(result), as_json=json)
     if not result.max_relative_error <= TOLERANCE:
         raise typer.Exit(EXIT_FAILED_CHECK)

@@ -46,9 +46,11 @@ def compile_(
     everything else in ours; what crosses between the two is listed.
     """
     from prunemap.compiler import Tuning
+    from prunemap.core.files import check_writable
     from prunemap.report import compiled_tables
     from prunemap.sources import compile
 
+    check_writable(output)
     tuning = Tuning(threads, again=retune)
     program = compile(
         model,

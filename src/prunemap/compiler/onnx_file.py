@@ -31,11 +31,14 @@ def read_onnx(path: str | Path, shapes: Mapping[str, Shape] | None = None) -> on
         shapes: for inputs with symbolic sizes, the shape to compile for. A symbolic batch alone means 1.
 
     Raises:
-        UserError: no such file, not an ONNX model, damaged, two nodes of one name, or a size that is not known.
+        UserError: no such file (its weights may lie in a second one), not an ONNX model, damaged, two nodes of one
+            name, or a size that is not known.
     """
     file = existing_file(path, "model")
     try:
-        model = onnx.load(str(file))
+        model = onnx.load(str(file), load_external_data=False)
+        _check_data_files(model, file)
+        onnx.load_external_data_for_model(model, str(file.parent))
     except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
         raise UserError(f"model: {path} is not an ONNX file, or it is damaged ({_first_line(error)})") from None
     if not model.graph.node or not model.graph.output or not model.opset_import:
@@ -50,6 +53,18 @@ def read_onnx(path: str | Path, shapes: Mapping[str, Shape] | None = None) -> on
         return _infer_shapes(model)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         raise UserError(f"model: {path}: shapes do not fit each other ({_first_line(error)})") from None
+
+
+def _check_data_files(model: onnx.ModelProto, file: Path) -> None:
+    """Raise UserError for weights in other files that are not there, as when the ONNX file was moved alone."""
+    entries = (entry for tensor in model.graph.initializer for entry in tensor.external_data)
+    names = dict.fromkeys(str(entry.value) for entry in entries if entry.key == "location")
+    missing = [name for name in names if not (file.parent / name).is_file()]
+    if missing:
+        raise UserError(
+            f"model: the weights of {file} lie in other files, which must be beside it; "
+            f"there is no such file: {', '.join(str(file.parent / name) for name in missing[:3])}"
+        )
 
 
 def _check_node_names(model: onnx.ModelProto) -> None:

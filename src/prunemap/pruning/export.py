@@ -34,6 +34,8 @@ WEIGHT_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 UNLIMITED = 2**40
 
+TorchModel = nn.Module | ExportedProgram
+"""A module, or what ``torch.export.export`` has made of one."""
 Examples = Tensor | Sequence[Any] | Mapping[str, Any]
 """What a module is called with: one tensor, its arguments in order, or its arguments by name."""
 
@@ -69,7 +71,7 @@ def export_onnx(module: nn.Module, example_input: Tensor, path: str | Path, *, s
     _save(model, path)
 
 
-def convert_module(module: nn.Module | ExportedProgram, example_inputs: Examples | None, path: str | Path) -> None:
+def convert_module(module: TorchModel, example_inputs: Examples | None, path: str | Path) -> None:
     """Write any network as ONNX, to be compiled: at the sizes of the examples, layers named where they can be.
 
     A single input is called ``input`` and a single output ``output``; several have the names that torch gives them:
@@ -139,7 +141,7 @@ def convert_exported(source: str | Path, path: str | Path) -> None:
     convert_module(program, None, path)
 
 
-def _to_onnx(module: nn.Module | ExportedProgram, examples: tuple[Any, ...], **options: Any) -> ir.Model:
+def _to_onnx(module: TorchModel, examples: tuple[Any, ...], **options: Any) -> ir.Model:
     """Return the graph with folded constants."""
     try:
         program = torch.onnx.export(

@@ -47,7 +47,7 @@ def subject(onnx_file, make_engine, monkeypatch: pytest.MonkeyPatch) -> Subject:
 
     rows = by_name((FakeRow("prunemap", 2e-3), FakeRow("dense", 8e-3), FakeRow("onnxruntime", 3e-3)))
     monkeypatch.setattr(benchmark, "ENGINES", rows)
-    monkeypatch.setattr(benchmark, "Engine", Engine)
+    monkeypatch.setattr(benchmark, "start", Engine)
     manifest = SimpleNamespace(inputs=make_engine.inputs, target="x86-64-v3", compiler="cc 1")
     return Subject(onnx_file, SimpleNamespace(manifest=manifest), threads=1)
 

@@ -78,7 +78,7 @@ def test_fake_sparsity_is_verified_and_the_others_run_the_dense_original(
 ) -> None:
     loaded = []
     monkeypatch.setattr("prunemap.benchmarking.engines.compile_model", lambda model, **options: loaded.append(model))
-    monkeypatch.setattr("prunemap.benchmarking.engines.Engine", lambda *_: (_ for _ in ()).throw(UserError("stop")))
+    monkeypatch.setattr("prunemap.benchmarking.engines.start", lambda *_: (_ for _ in ()).throw(UserError("stop")))
     with opened_subject(dense, sparsity="punched:4x2@0.25", tune=False) as subject:
         sparse = subject.onnx
         assert sparse != dense and subject.given == dense and sparse.exists()

@@ -8,6 +8,8 @@ from prunemap.compiler.program import NONE, LinearStep, Step, Symbol, Tensor
 
 AXES = 8
 """Axes that a step can walk over, those joined that lie alike."""
+OPERANDS = 6
+"""Tensors that an elementwise step can read."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,75 @@
+"""Passes over general ops: what they join, what they leave alone, and that the meaning stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from prunemap.compiler.interpret import interpret
+from prunemap.compiler.ir import Elementwise, Graph, Node, Op, Remap
+from prunemap.compiler.passes import drop_unused, fuse_elementwise, join_remaps
+from prunemap.compiler.shapes import make_graph
+
+SHAPES = {"x": (3, 4), "y": (3, 4), "row": (4,)}
+
+
+def chain(*steps: tuple[Op, tuple[str, ...]], outputs: tuple[str, ...] = ()) -> Graph:
+    """Nodes n0, n1, … that make t0, t1, …; the last is an output."""
+    nodes = [Node(f"n{i}", op, inputs, f"t{i}") for i, (op, inputs) in enumerate(steps)]
+    return make_graph(SHAPES, (nodes[-1].output, *outputs), nodes)
+
+
+def same_meaning(before: Graph, after: Graph) -> None:
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.standard_normal(shape, np.float32) for name, shape in SHAPES.items()}
+    for want, got in zip(interpret(before, inputs), interpret(after, inputs), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+ADD, MUL = Elementwise(("add", 0, 1)), Elementwise(("mul", 0, 1))
+TURN = Remap((1, 0), (np.arange(4), np.arange(3)))
+TURN_BACK = Remap((1, 0), (np.arange(3), np.arange(4)))
+TURN_SQUARE = Remap((1, 0), (np.arange(2), np.arange(2)))
+CUT = Remap((0, 1), (np.array([1, -1]), np.array([2, 0])), fill=5.0)
+OTHER_FILL = Remap((0, 1), (np.array([-1, 0]), np.array([1])), fill=1.0)
+
+
+def test_elementwise_ops_are_fused_into_one() -> None:
+    graph = chain((ADD, ("x", "row")), (Elementwise(("tanh", 0)), ("t0",)), (MUL, ("y", "t1")), (MUL, ("t2", "t2")))
+    fused = fuse_elementwise.run(graph)
+    assert [node.name for node in fused.nodes] == ["n3"] and fused.nodes[0].inputs == ("y", "x", "row")
+    same_meaning(graph, fused)
+
+
+@pytest.mark.parametrize(
+    ("graph", "left"),
+    [
+        (chain((Elementwise(("tanh", 0)), ("row",)), (ADD, ("x", "t0"))), 2),  # it would be computed for every row
+        (chain((Elementwise(("tanh", 0)), ("x",)), (ADD, ("y", "t0")), outputs=("t0",)), 2),
+        (chain((Elementwise(("tanh", 0)), ("x",)), (ADD, ("y", "t0")), (MUL, ("t0", "t1"))), 2),
+        (chain((MUL, ("x", "x")), *((MUL, (f"t{i}", f"t{i}")) for i in range(9))), 2),  # 1,023 products in one
+    ],
+    ids=["broadcast", "output", "read twice", "too long"],
+)
+def test_elementwise_ops_that_stay_apart(graph: Graph, left: int) -> None:
+    fused = fuse_elementwise.run(graph)
+    assert len(fused.nodes) == left
+    same_meaning(graph, fused)
+
+
+@pytest.mark.parametrize(
+    ("steps", "left"),
+    [((TURN, TURN_BACK), 1), ((TURN, CUT, TURN_SQUARE), 1), ((CUT, OTHER_FILL), 2), ((CUT, TURN_SQUARE), 1)],
+)
+def test_remaps_are_joined(steps: tuple[Remap, ...], left: int) -> None:
+    graph = chain(*((op, (f"t{i - 1}" if i else "x",)) for i, op in enumerate(steps)))
+    joined = join_remaps.run(graph)
+    assert len(joined.nodes) == left
+    same_meaning(graph, joined)
+
+
+def test_unused_nodes_are_dropped() -> None:
+    graph = chain((ADD, ("x", "y")), (MUL, ("t0", "y")), (Elementwise(("tanh", 0)), ("x",)))
+    kept = drop_unused.run(graph)
+    assert [node.name for node in kept.nodes] == ["n2"]
+    same_meaning(graph, kept)

@@ -150,8 +150,9 @@ CHAINS = (
     ((5, 1, 4), (5, 2, 4), (3, 1, 1)),
     ((3, 1, 1), (3, 2, 1), (3, 1, 1), (1, 2, 1), (3, 1, 4)),
     ((7, 2, 1), (3, 1, 4), (3, 2, 4), (5, 1, 4)),
+    ((1, 1, 1), (3, 1, 4), (1, 1, 1), (3, 1, 1)),
 )
-CHAIN_SIZES = ((5, 4), (8, 8), (13, 15), (17, 33), (28, 28), (14, 57))
+CHAIN_SIZES = ((1, 1), (5, 4), (8, 8), (13, 15), (17, 33), (28, 28), (14, 57))
 
 
 def make_chain_graph(seed: int = 0) -> tuple[Graph, dict[str, Array]]:
@@ -166,7 +167,10 @@ def make_chain_graph(seed: int = 0) -> tuple[Graph, dict[str, Array]]:
         shapes[tensor] = (1, 4, *size)
         for j, (k, stride, groups) in enumerate(chain):
             weight = rng.standard_normal((4, 4 // groups, k, k), np.float32) / k
-            op = Conv(weight, np.ones(4, np.float32), (stride, stride), (k // 2,) * 4, groups=groups)
+            bias = np.ones(4, np.float32)
+            op: Op = Conv(weight, bias, (stride, stride), (k // 2,) * 4, groups=groups)
+            if k == 1 and size == (1, 1):  # what the compiler makes of it
+                op = Linear(weight.reshape(4, 4), bias)
             nodes.append(Node(f"n{i}.{j}", op, (tensor,), f"t{i}.{j}"))
             tensor = f"t{i}.{j}"
         pool = Node(f"p{i}", MaxPool((3, 3), (1, 1), (1, 1, 1, 1)), (tensor,), f"m{i}")

@@ -50,7 +50,7 @@ INLINE void linear_share(const context *c, const linear_step *s, conv_pointers p
 
 static void f32_linear(const context *c, const void *step, int thread, int threads) {
   const linear_step *s = step;
-  zero_around_interior(c, s->out, thread, threads);
+  zero_around_all_rows(c, s->out, thread, threads);
   conv_pointers p = {.in = row_of(c, s->in, 0, 0, 0), .out = row_of(c, s->out, 0, 0, 0),
                      .residual = s->residual ? row_of(c, s->residual, 0, 0, 0) : 0};
   linear_share(c, s, p, c->images, thread, threads);

@@ -31,7 +31,8 @@ def import_graph(model: onnx.ModelProto) -> Graph:
         shown = [f"  - {each.name} ({each.op}): {each.why}" for each in taken.unsupported[:9]]
         more = len(taken.unsupported) - 9
         rest = [f"  … and {more} more; `prunemap inspect` lists them all"] if more > 0 else []
-        raise UnsupportedError("\n".join(["model: these nodes are not supported yet:", *shown, *rest]))
+        instead = "with --fallback onnxruntime they run in ONNX Runtime, and everything else here"
+        raise UnsupportedError("\n".join(["model: these nodes are not supported yet:", *shown, *rest, instead]))
     inputs = {value.name: known_shapes(model)[value.name] for value in graph_inputs(model)}
     kinds = {name: taken.kinds[name] for name in inputs}
     outputs = [value.name for value in model.graph.output]

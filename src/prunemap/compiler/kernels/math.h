@@ -1,7 +1,7 @@
-/* Functions of vectors without a C library and, but for rare large values, without branches: polynomials (those of exp, log, sin and cos
- * after the Cephes library, S. Moshier; the others fitted to least largest error) and Cody and Waite's range reduction.
- * At most 4 units in the last place away from the true value unless said otherwise. NaN stays NaN; numbers below 2^-126
- * count as zero. */
+/* Functions of vectors without a C library and, but for a few large values, without branches: polynomials (for exp, log,
+ * sin and cos after the Cephes library, S. Moshier; else fitted to the least largest error) and Cody and Waite's range
+ * reduction. At most 4 units in the last place away from the true value, unless said otherwise. NaN stays NaN; numbers
+ * below 2^-126 count as zero. */
 #ifndef PMAP_MATH_H
 #define PMAP_MATH_H
 
@@ -165,8 +165,8 @@ INLINE vfloat v_gelu_tanh(vfloat x) { /* (1 + tanh(u)) / 2 = 1 / (1 + e^-2u) */
   vfloat minus_2u = x * (v_splat(-1.5957691216f) + x * x * v_splat(-0.07135481282f));
   return x / (v_splat(1) + v_exp(minus_2u));
 }
-INLINE vfloat v_mish(vfloat x) { /* tanh(log(1 + e^x)) = n / (n + 2) with n = e^x (e^x + 2) */
-  vfloat e = v_exp(v_select(x > v_splat(30), v_splat(30), x)), n = e * (e + v_splat(2));
+INLINE vfloat v_mish(vfloat x) { /* tanh(log(1 + e^x)) = n / (n + 2) with n = e^2x + 2 e^x */
+  vfloat e = v_exp(v_select(x > v_splat(30), v_splat(30), x)), n = e * e + (e + e);
   return x * (n / (n + v_splat(2)));
 }
 INLINE vfloat v_hard_sigmoid(vfloat x, vfloat alpha, vfloat beta) {
@@ -233,7 +233,7 @@ INLINE vfloat v_pow(vfloat a, vfloat b) {
   return v_select((b == v_zero) | (a == one), one, y);
 }
 
-/* Of a large |x|, the turns without the whole ones: 1 / (2 pi) comes in pieces of 24 bits, so that products are exact. */
+/* Of a large |x|, the turns but for whole ones: 1 / (2 pi) comes in pieces of 24 bits, so that products are exact. */
 static vdouble v_turns(vdouble x) {
   static const double pieces[] = {
       0xa2f983p-26,  0x6e4e44p-50,  0x1529fcp-74,  0x2757d1p-98,

@@ -1,7 +1,7 @@
-/* Functions of vectors without a C library and, but for a few large values, without branches: polynomials (for exp, log,
- * sin and cos after the Cephes library, S. Moshier; else fitted to the least largest error) and Cody and Waite's range
- * reduction. At most 4 units in the last place away from the true value, unless said otherwise. NaN stays NaN; numbers
- * below 2^-126 count as zero. */
+/* Functions of vectors without a C library and, but for a few large values, without branches: polynomials (for exp,
+ * log, sin and cos after the Cephes library, S. Moshier; else fitted to the least largest error) and Cody and Waite's
+ * range reduction. At most 4 units in the last place away from the true value, unless said otherwise. NaN stays NaN;
+ * numbers below 2^-126 count as zero. */
 #ifndef PMAP_MATH_H
 #define PMAP_MATH_H
 
@@ -296,7 +296,7 @@ INLINE vfloat v_mod(vfloat a, vfloat b) { /* the sign of b */
   return v_select(some & ((a < v_zero) ^ (b < v_zero)), r + b, r);
 }
 
-/* --- integers: what is divided by 0 gives 0 ------------------------------------------------------------------------ */
+/* --- integers: what is divided by 0 gives 0 ----------------------------------------------------------------------- */
 INLINE vint v_int_min(vint a, vint b) { return v_int_select(a < b, a, b); }
 INLINE vint v_int_max(vint a, vint b) { return v_int_select(a > b, a, b); }
 INLINE vint v_int_abs(vint a) { return v_int_select(a < v_int_zero, v_int_neg(a), a); }

@@ -100,7 +100,7 @@ def lower(
         tuple(low.tiles),
         arena,
         _scratch_floats(low, loops),
-        low.blob.content(),
+        low.blob.content() + bytes(4 * OVERREAD_VECTORS * target.lanes if low.constants else 0),
         tuple(low.choices),
         low.candidates,
     )

@@ -27,6 +27,13 @@ typedef struct {
   int hidden;
 } units;
 
+/* State of the units from p on: behind them lies that of another item, which another thread may be writing. */
+INLINE vfloat load_units(const float *p, int count) {
+  if (count >= LANES) return v_load(p);
+  vfloat v = v_zero;
+  for (int i = 0; i < count; i++) v[i] = p[i];
+  return v;
+}
 INLINE void store_unit(float *p, vfloat v, int count) {
   if (count >= LANES) v_store(p, v);
   else v_store_some(p, v, 1, count);
@@ -36,11 +43,12 @@ INLINE vfloat gate(const units *u, int which, int i) {
   return v_load(u->x + which * u->hidden + i) + v_load(u->g + which * u->hidden + i);
 }
 INLINE vfloat peephole(const units *u, int which, int i, vfloat c) {
-  return u->peepholes ? v_load(u->peepholes + which * u->hidden + i) * c : v_zero;
+  if (!u->peepholes) return v_zero;
+  return v_load(u->peepholes + which * u->hidden + i) * c;
 }
 
 INLINE void lstm_units(const units *u, int i, int count) {
-  vfloat c = v_load(u->c + i), old = c;
+  vfloat c = load_units(u->c + i, count), old = c;
   c = v_sigmoid(gate(u, 2, i) + peephole(u, 2, i, old)) * old +
       v_sigmoid(gate(u, 0, i) + peephole(u, 0, i, old)) * v_tanh(gate(u, 3, i));
   vfloat h = v_sigmoid(gate(u, 1, i) + peephole(u, 1, i, c)) * v_tanh(c);
@@ -49,7 +57,7 @@ INLINE void lstm_units(const units *u, int i, int count) {
 }
 
 INLINE void gru_units(const units *u, int i, int count, int reset_after) {
-  vfloat z = v_sigmoid(gate(u, 0, i)), old = v_load(u->h + i), after = v_load(u->g + 2 * u->hidden + i);
+  vfloat z = v_sigmoid(gate(u, 0, i)), old = load_units(u->h + i, count), after = v_load(u->g + 2 * u->hidden + i);
   if (reset_after) after *= v_sigmoid(gate(u, 1, i));
   vfloat n = v_tanh(v_load(u->x + 2 * u->hidden + i) + after), h = (v_splat(1) - z) * n + z * old;
   store_unit(u->h + i, h, count), store_unit(u->out + i, h, count);
@@ -57,7 +65,7 @@ INLINE void gru_units(const units *u, int i, int count, int reset_after) {
 
 /* r * h, to be multiplied for the candidate. */
 INLINE void reset_units(const units *u, int i, int count) {
-  store_unit(u->reset + i, v_sigmoid(gate(u, 1, i)) * v_load(u->h + i), count);
+  store_unit(u->reset + i, v_sigmoid(gate(u, 1, i)) * load_units(u->h + i, count), count);
 }
 
 static void recurrent_units(const context *c, const recurrent_step *s, int t, int resets, int thread, int threads) {

@@ -1,0 +1,249 @@
+"""Cases of the general ops over shapes, layouts and kinds, for the kernel tests and the sanitizers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from prunemap.compiler.ir import (
+    AnyArray,
+    Clamp,
+    Constant,
+    Conv,
+    Elementwise,
+    Gather,
+    GatherElements,
+    GatherND,
+    Graph,
+    Interpolate,
+    Join,
+    Kind,
+    Linear,
+    MatMul,
+    Node,
+    Op,
+    Range,
+    Recurrent,
+    Remap,
+    Reshape,
+    RowOp,
+    ScatterElements,
+    ScatterND,
+    Shape,
+    WindowPool,
+)
+from prunemap.compiler.row_functions import ROW_FUNCTIONS
+from prunemap.compiler.shapes import make_graph
+
+INT32_MAX = np.iinfo(np.int32).max
+
+
+class GraphBuilder:
+    """Gathers nodes and inputs; every result is an output."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+        self.shapes: dict[str, Shape] = {}
+        self.kinds: dict[str, Kind] = {}
+        self.inputs: dict[str, AnyArray] = {}
+        self.nodes: list[Node] = []
+
+    def input(self, *shape: int) -> str:
+        """Add an input of normal random numbers."""
+        return self.given(self.rng.standard_normal(shape, np.float32))
+
+    def indices(self, most: int, *shape: int) -> str:
+        """Add an input of places in an axis of ``most``, counted from both ends."""
+        return self.given(self.rng.integers(-most, most, shape).astype(np.int32), "i32")
+
+    def given(self, value: AnyArray, kind: Kind = "f32") -> str:
+        """Add an input."""
+        name = f"x{len(self.inputs)}"
+        self.inputs[name], self.shapes[name], self.kinds[name] = value, value.shape, kind
+        return name
+
+    def add(self, op: Op, *inputs: str) -> str:
+        """Add a node."""
+        name = f"y{len(self.nodes)}"
+        self.nodes.append(Node(f"n{len(self.nodes)}", op, inputs, name))
+        return name
+
+    def conv(self, source: str, channels: int, kernel: int = 3) -> str:
+        """Add a conv: it makes a map with a halo, and its input one."""
+        weight = self.rng.standard_normal((channels, channels, kernel, kernel), np.float32) / (channels * kernel)
+        return self.add(Conv(weight, np.ones(channels, np.float32), pads=(kernel // 2,) * 4), source)
+
+    def graph(self) -> Graph:
+        """Return it."""
+        return make_graph(self.shapes, [node.output for node in self.computed()], self.nodes, self.kinds)
+
+    def computed(self) -> list[Node]:
+        """The nodes whose results are outputs."""
+        return [node for node in self.nodes if not isinstance(node.op, Constant)]
+
+
+def places(*entries: int) -> AnyArray:
+    return np.array(entries, np.int64)
+
+
+def elementwise(b: GraphBuilder) -> None:
+    add, mul = ("add", 0, 1), ("mul", ("add", 0, 1), 2)
+    for shapes in (
+        ((5,), (5,)),
+        ((3, 1, 17), (4, 1)),
+        ((), (33,)),
+        ((2, 3, 1, 5), (3, 4, 1)),
+        ((1,), ()),
+        ((40, 50), (50,)),
+    ):
+        b.add(Elementwise(add), *(b.input(*shape) for shape in shapes))
+    b.add(Elementwise(mul), b.input(2, 7, 19), b.input(7, 1), b.input(2, 1, 1))
+    b.add(Elementwise(add), b.indices(INT32_MAX // 4, 6, 3), b.indices(1 << 20, 3))
+    b.add(Elementwise(("add", 0, 0.5)), b.add(Constant(np.arange(2500, dtype=np.float32)[None])))
+    for size in ((1, 4, 9, 7), (1, 4, 16, 16), (1, 8, 1, 1), (3, 4, 5, 6)):  # maps: rows with gaps, a halo to be kept
+        x = b.input(*size)
+        y = b.conv(x, size[1])
+        scaled = b.add(Elementwise(add), y, b.input(size[0], size[1], 1, 1))
+        b.conv(b.add(Elementwise(mul), scaled, x, b.input(size[2], size[3])), size[1])
+
+
+def movement(b: GraphBuilder) -> None:
+    x, whole = b.input(3, 4, 5), [np.arange(n) for n in (3, 4, 5)]
+    b.add(Remap((2, 0, 1), (whole[2], whole[0], whole[1])), x)
+    b.add(Remap((0, 1, 2), (places(2, 1, 0), places(1, 3), places(0, 0, 0, 0)[:1])), x)
+    b.add(Remap((0, 1, 2), (places(-1, 0, 1, 2, -1), whole[1], places(-1, -1, 0, 1, 2, 3, 4, -1)), fill=7.5), x)
+    b.add(Remap((0, 2, 1), (places(1, 1, 0), places(4, 0, 3), places(2, 2, 1, -1))), x)
+    b.add(Remap((1, 0), (places(1, 0), places(2, 0, 1))), b.indices(9, 3, 2))
+    b.add(Join(1), x, b.input(3, 2, 5), b.input(3, 1, 5))
+    b.add(Join(0), b.indices(9, 2), b.add(Constant(np.array([5, 6], np.int32))))
+    flat = b.add(Reshape((12, 5)), x)
+    hidden = b.add(Linear(b.rng.standard_normal((7, 5), np.float32), np.ones(7, np.float32)), flat)
+    b.add(RowOp("softmax", (2,)), b.add(Reshape((3, 4, 7)), hidden))
+    for n in (1, 2):
+        y = b.conv(b.input(n, 4, 6, 7), 4)
+        row = b.add(Reshape((n, 4, 42)), y)
+        tokens = b.add(Remap((0, 2, 1), (np.arange(n), np.arange(42), np.arange(4))), row)
+        back = b.add(Reshape((n * 168,)), tokens)
+        b.conv(b.add(Reshape((n, 4, 6, 7)), back), 4, 5)
+        b.add(Clamp(Range(0, 1)), b.add(Reshape((n, 168)), row))
+        moved = b.add(Remap((0, 3, 1, 2), (np.arange(n), np.arange(7), np.arange(4), np.arange(6))), y)
+        b.add(Remap((0, 2, 3, 1), (np.arange(n), np.arange(4), np.arange(6), np.arange(7))), moved)
+
+
+def rows(b: GraphBuilder) -> None:
+    for name, function in ROW_FUNCTIONS.items():
+        parameters = {"normalize": (1e-5,), "cumulative_sum": (1, 1), "top": (3, 1)}.get(name, ())
+        parameters = (1,) if name in ("argmax", "argmin") else parameters
+        for shape, axes in (
+            ((4, 37), (1,)),
+            ((5, 6, 3), (0,)),
+            ((2, 3, 4, 5), (1, 3)),
+            ((130,), (0,)),
+            ((2, 1, 70), (0, 1, 2)),
+        ):
+            if function.length == "first parameter" and len(axes) > 1:
+                continue
+            x = b.input(*shape)
+            if name == "log_sum":
+                x = b.add(Elementwise(("mul", 0, 0)), x)
+            b.add(RowOp(name, axes, parameters), x)
+        y = b.conv(b.input(1, 4, 9, 7), 4)
+        b.add(RowOp("normalize", (2, 3), (1e-3,)), y)
+        b.conv(b.add(RowOp("softmax", (1,)), y), 4)
+    equal = b.given(np.array([[2, 5, 5, 1, 5]], np.float32))
+    for function, parameters in (
+        ("argmax", (0,)),
+        ("argmax", (1,)),
+        ("argmin", (0,)),
+        ("top", (5, 1)),
+        ("top", (4, 0)),
+    ):
+        b.add(RowOp(function, (1,), parameters), equal)
+    b.add(RowOp("softmax", (1,)), b.given(np.array([[0, -np.inf, 100, 3]], np.float32)))
+
+
+def products(b: GraphBuilder) -> None:
+    for left, right in (
+        ((3, 4), (4, 5)),
+        ((2, 1, 7, 33), (3, 33, 65)),
+        ((1, 9), (9, 1)),
+        ((5, 2, 2), (2, 2)),
+        ((2, 2, 12, 8), (2, 1, 8, 130)),
+    ):
+        b.add(MatMul(), b.input(*left), b.input(*right))
+    b.add(MatMul(), b.conv(b.input(1, 4, 6, 9), 4), b.conv(b.input(1, 4, 9, 6), 4))
+    b.add(MatMul(), b.input(2, 3, 4), b.add(Constant(b.rng.standard_normal((2, 4, 18), np.float32))))
+
+
+def indexing(b: GraphBuilder) -> None:
+    x = b.input(5, 6, 7)
+    for axis, size in enumerate((5, 6, 7)):
+        b.add(Gather(axis), x, b.indices(size, 2, 3))
+        shape = [4 if i == axis else n for i, n in enumerate((5, 6, 7))]
+        b.add(GatherElements(axis), x, b.indices(size, *shape))
+        b.add(ScatterElements(axis, "add"), x, b.indices(size, *shape), b.input(*shape))
+    b.add(Gather(0), x, b.indices(5))
+    b.add(GatherND(0), x, b.indices(5, 4, 2))
+    b.add(GatherND(1), x, b.given(np.array([[3], [0], [-1], [2], [5]], np.int32), "i32"))
+    for reduction in ("none", "add", "mul", "max", "min"):
+        unique = b.given(np.array([[0, 1], [4, 5], [-2, 0]], np.int32), "i32")
+        b.add(ScatterND(reduction), x, unique, b.input(3, 7))
+    b.add(ScatterND("add"), x, b.indices(5, 9, 1), b.input(9, 6, 7))
+
+
+def windows(b: GraphBuilder) -> None:
+    for kind in ("max", "max_index", "average", "lp"):
+        for shape in ((2, 3, 11), (2, 3, 7, 8), (1, 2, 4, 5, 6)):
+            n = len(shape) - 2
+            b.add(WindowPool(kind, (3,) * n, (2,) * n, (1,) * 2 * n, (1,) * n), b.input(*shape))
+            b.add(WindowPool(kind, (2,) * n, (1,) * n, (0,) * 2 * n, (2,) * n), b.input(*shape))
+    b.add(WindowPool("average", (3, 3), (2, 2), (1, 1, 2, 2), (1, 1), (1, 1, 1, 1)), b.input(1, 2, 6, 6))
+    b.add(WindowPool("lp", (3,), (1,), (0, 0), (1,), p=3), b.input(1, 2, 9))
+    b.add(WindowPool("max_index", (2, 2), (1, 1), (0,) * 4, (1, 1), column_major=True), b.input(1, 2, 4, 5))
+
+
+def resizing(b: GraphBuilder) -> None:
+    where, weights = (
+        np.array([[0, 0, 1, 2], [1, 1, 2, 2]]),
+        np.array([[1, 0.5, 0.25, 1], [0, 0.5, 0.75, 0]], np.float32),
+    )
+    x = b.input(2, 3, 3, 3)
+    for axis in range(4):
+        b.add(Interpolate(axis, np.minimum(where, x and (1 if axis == 0 else 2)), weights), x)
+    b.conv(b.add(Interpolate(3, where, weights), b.conv(b.input(1, 3, 3, 3), 3)), 3)
+
+
+def recurrence(b: GraphBuilder) -> None:
+    for hidden, batch, density in ((5, 1, 1.0), (16, 2, 0.3), (37, 3, 0.5), (64, 1, 0.1)):
+        for kind, gates in (("lstm", 4), ("gru", 3)):
+            for reverse, other in ((False, True), (True, False)):
+                weight = b.rng.standard_normal((gates * hidden, hidden), np.float32) / np.sqrt(hidden).astype(
+                    np.float32
+                )
+                weight *= b.rng.random(weight.shape) < density
+                peepholes = b.rng.standard_normal(3 * hidden, np.float32) if other and kind == "lstm" else None
+                bias = b.rng.standard_normal(gates * hidden, np.float32)
+                op = Recurrent(kind, weight, bias, peepholes, reverse, other and kind == "gru")
+                states = [b.input(batch, hidden) for _ in range(2 if kind == "lstm" else 1)]
+                b.add(op, b.input(6, batch, gates * hidden), *states)
+
+
+MAKERS: tuple[Callable[[GraphBuilder], None], ...] = (
+    elementwise,
+    movement,
+    rows,
+    products,
+    indexing,
+    windows,
+    resizing,
+    recurrence,
+)
+
+
+def make_general_graph() -> tuple[Graph, dict[str, AnyArray]]:
+    """Return all cases as one graph, and its inputs."""
+    b = GraphBuilder()
+    for make in MAKERS:
+        make(b)
+    return b.graph(), b.inputs

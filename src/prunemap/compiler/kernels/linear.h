@@ -22,15 +22,37 @@ struct linear_step {
   float low, high;
 };
 
+/* Whether a row group's rows lie one after another in the output: then whole vectors are stored. */
+INLINE int rows_in_order(const int32_t *rows, int filters) {
+  int differ = rows[0] < 0;
+  for (int f = 0; f < filters; f++) differ |= rows[f] - f - rows[0];
+  return !differ;
+}
+
+INLINE void linear_store_vectors(const linear_step *s, const float *bias, const float *sums, int filters, float *out,
+                                 const float *residual) {
+  for (int f = 0; f < filters; f += LANES) {
+    vfloat y = v_load(sums + f) + v_load(bias + f);
+    if (residual) y += v_load(residual + f);
+    v_store(out + f, v_clamp(y, s->low, s->high));
+  }
+}
+
 /* Store the sums of one item. */
 INLINE void linear_store(const linear_step *s, const conv_pointers *p, int group, int item, const float *sums,
                          int filters) {
   float *out = p->out + item * s->out->image;
-  const float *residual = p->residual ? p->residual + item * s->residual->image : 0;
+  const float *residual = p->residual ? p->residual + item * s->residual->image : 0, *bias = p->bias + group * filters;
+  const int32_t *rows = p->rows + group * filters;
+  int dense = s->out->plane == 1 && (!residual || s->residual->plane == 1);
+  if (filters % LANES == 0 && dense && rows_in_order(rows, filters)) {
+    linear_store_vectors(s, bias, sums, filters, out + rows[0], residual ? residual + rows[0] : 0);
+    return;
+  }
   for (int f = 0; f < filters; f++) {
-    int row = p->rows[group * filters + f];
+    int row = rows[f];
     if (row < 0) continue;
-    float y = sums[f] + p->bias[group * filters + f];
+    float y = sums[f] + bias[f];
     if (residual) y += residual[(int64_t)row * s->residual->plane];
     out[(int64_t)row * s->out->plane] = f_clamp(y, s->low, s->high);
   }

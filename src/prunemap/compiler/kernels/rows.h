@@ -85,10 +85,11 @@ INLINE vfloat row_at(const float *x, int i, int n, float other) {
   }
 #define FOLD_LANES(name, JOIN)                                                                                        \
   INLINE float name##_over(const vfloat *a) {                                                                          \
-    float y = a[0][0];                                                                                                 \
-    for (int k = 0; k < 4; k++)                                                                                        \
-      for (int l = k == 0; l < LANES; l++) y = JOIN(y, a[k][l]);                                                       \
-    return y;                                                                                                          \
+    float y[4 * LANES];                                                                                                \
+    UNROLL for (int k = 0; k < 4; k++) v_store(y + k * LANES, a[k]);                                                   \
+    for (int width = 2 * LANES; width > 0; width /= 2)                                                                 \
+      for (int l = 0; l < width; l++) y[l] = JOIN(y[l], y[l + width]);                                                 \
+    return y[0];                                                                                                       \
   }
 #define JOIN_SUM(a, b) ((a) + (b))
 #define JOIN_PRODUCT(a, b) ((a) * (b))
@@ -145,15 +146,13 @@ ROW_REDUCTION(log_sum_exp, log_sum_exp_of(x, n))
 ROW(softmax) {
   ROW_START;
   float top = largest_of(x, n, 0);
-  vfloat sums = {0};
+  vfloat sums[4] = {{0}};
   for (int i = 0; i < n; i += LANES) {
     vfloat e = v_exp(row_at(x, i, n, -__builtin_inff()) - v_splat(top));
     v_store(y + i, e);
-    sums += e;
+    sums[0] += e;
   }
-  float sum = 0;
-  for (int l = 0; l < LANES; l++) sum += sums[l];
-  vfloat factor = v_splat(1 / sum);
+  vfloat factor = v_splat(1 / sum_of_over(sums));
   for (int i = 0; i < n; i += LANES) v_store(y + i, v_load(y + i) * factor);
 }
 

@@ -30,8 +30,9 @@ from prunemap.compiler.structure import structure_of
 from prunemap.core.inspection import InspectedLayer, Inspection
 from prunemap.core.layer import LayerKind, LayerSetting, LayerSpec
 from prunemap.core.plan import ModelIdentity
+from prunemap.errors import UserError
 
-_KINDS: dict[str, LayerKind] = {
+LAYER_KINDS: dict[str, LayerKind] = {
     "Conv": "conv",
     "ConvTranspose": "conv_transpose",
     "Gemm": "linear",
@@ -106,7 +107,7 @@ def list_layers(model: onnx.ModelProto) -> list[ModelLayer]:
     constants, shapes = constants_of(model), known_shapes(model)
     layers = []
     for node in model.graph.node:
-        kind = _KINDS.get(node.op_type)
+        kind = LAYER_KINDS.get(node.op_type)
         if kind is None or len(node.input) < 2 or node.input[1] not in constants:
             continue
         weight = constants[node.input[1]]
@@ -193,7 +194,10 @@ def _setting(
         return LayerSetting(kind="linear", in_channels=weight.shape[1], out_channels=weight.shape[0])
     if kind != "conv" or x is None or len(x) not in (3, 4) or weight.ndim != len(x):
         return None
-    window = read_window(attributes, weight.shape[2:], x[2:])
+    try:
+        window = read_window(attributes, weight.shape[2:], x[2:])
+    except (ValueError, UserError):  # the import says what is wrong with it
+        return None
     window, size = (window, pair(x[2:])) if len(x) == 4 else (of_one_row(window), (1, x[2]))
     groups = attributes.get("group", 1)
     return LayerSetting(

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from prunemap.compiler.ir import Shape
+from prunemap.compiler.onnx_check import check_nodes, check_sizes, check_stored, check_texts, forget_negative_sizes
 from prunemap.core.files import existing_file
 from prunemap.errors import Problems, UserError
 
@@ -45,14 +46,26 @@ def read_onnx(path: str | Path, shapes: Mapping[str, Shape] | None = None) -> on
         raise UserError(f"model: {path} is not an ONNX model (no nodes, outputs or opset in it)")
     try:
         onnx.checker.check_model(str(file))
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, ValueError) as error:  # of names that are not UTF-8
         raise UserError(f"model: {path} is not a valid ONNX model ({_first_line(error)})") from None
+    check_texts(model)
     _check_node_names(model)
+    check_nodes(model)
+    check_stored(model)
     _fix_input_shapes(model, dict(shapes or {}))
+    return _with_shapes(model, path)
+
+
+def _with_shapes(model: onnx.ModelProto, path: str | Path) -> onnx.ModelProto:
+    """Return the model with all shapes that can be inferred."""
+    forget_negative_sizes(model)
+    check_sizes(model)  # inference may count as far as a size
     try:
-        return _infer_shapes(model)
-    except (onnx.shape_inference.InferenceError, ValueError) as error:
+        inferred = _infer_shapes(model)
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError, MemoryError) as error:
         raise UserError(f"model: {path}: shapes do not fit each other ({_first_line(error)})") from None
+    check_sizes(inferred)
+    return inferred
 
 
 def _check_data_files(model: onnx.ModelProto, file: Path) -> None:
@@ -101,7 +114,10 @@ def _fix_input_shapes(model: onnx.ModelProto, shapes: dict[str, Shape]) -> None:
         problems.add(f"--shape names input {name!r}, the model has {', '.join(v.name for v in inputs)}")
     for value in inputs:
         tensor = value.type.tensor_type
-        dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+        if value.type.WhichOneof("value") != "tensor_type" or not tensor.HasField("shape"):
+            problems.add(f"input {value.name!r} has none in the model; only tensors of a known rank can be inputs")
+            continue
+        dims = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in tensor.shape.dim]
         fixed = _fixed_shape(value.name, dims, shapes.get(value.name), problems)
         if fixed and len(fixed) == len(dims):
             for dim, size in zip(tensor.shape.dim, fixed, strict=True):

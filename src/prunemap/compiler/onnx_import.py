@@ -81,8 +81,9 @@ def _take_nodes(model: onnx.ModelProto) -> _Taken:
         if proto.op_type == "Constant" and proto.output[0] in taken.constants:
             continue
         try:
-            _take(taken, proto)
-        except (NotTaken, ValueError) as error:
+            with np.errstate(all="ignore"):  # what is not finite is said later, by the name of the weights
+                _take(taken, proto)
+        except (NotTaken, ValueError, MemoryError) as error:
             taken.refuse(node_name(proto), proto.op_type, str(error))
             for name in (name for name in proto.output if name in inferred):
                 taken.shapes[name], taken.kinds[name] = inferred[name], types.get(name, "f32")

@@ -25,6 +25,7 @@ from prunemap.compiler.ir import (
     Node,
     Shape,
 )
+from prunemap.compiler.onnx_check import MAX_ELEMENTS
 from prunemap.core.layer import sliding_size
 from prunemap.errors import UserError
 
@@ -58,9 +59,11 @@ def output_shape(node: Node, inputs: Sequence[Shape]) -> Shape:
     """Return the shape that ``node`` makes from inputs of these shapes.
 
     Raises:
-        UserError: the input is too small for the op's window.
+        UserError: the input is too small for the op's window, or the result too large.
     """
     shape = _RULES[type(node.op)](node.op, *inputs)
+    if prod(shape) > MAX_ELEMENTS:
+        raise UserError(f"shape: node {node.name!r} gives {list(shape)}, more than {MAX_ELEMENTS} elements")
     if min(shape, default=1) < 1:
         kind, given = type(node.op).__name__, [list(x) for x in inputs]
         raise UserError(f"shape: node {node.name!r}: {kind} of {given} gives an empty result {list(shape)}")

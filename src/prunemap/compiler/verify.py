@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from prunemap.compiler.general_misfit import general_misfit
 from prunemap.compiler.general_shapes import GENERAL_OPS
 from prunemap.compiler.ir import (
     Add,
@@ -65,8 +66,10 @@ _MAP_OPS = (Conv, MaxPool, AveragePool, GlobalAveragePool, Flatten)
 def misfit(node: Node, inputs: Sequence[Shape]) -> str | None:
     """Return why a node cannot have inputs of these shapes, None if it can."""
     kind = type(node.op)
-    if isinstance(node.op, (*GENERAL_OPS, Identity)):
-        return None  # the import checks them; a wrong one has no shape
+    if isinstance(node.op, GENERAL_OPS):
+        return general_misfit(node.op, inputs)
+    if isinstance(node.op, Identity):
+        return None
     if isinstance(node.op, Concat):
         return _check_concat(inputs)
     if len(inputs) not in _INPUTS.get(kind, (1,)):

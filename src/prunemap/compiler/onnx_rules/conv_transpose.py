@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import gcd
+from math import gcd, prod
 
 import numpy as np
 
 from prunemap.compiler.ir import Array
+from prunemap.compiler.onnx_check import MAX_ELEMENTS
 from prunemap.compiler.onnx_node import NotTaken, OnnxNode
 from prunemap.compiler.onnx_rules.convolution import check_axes, constant_bias, convolved, with_computed_bias
 from prunemap.compiler.onnx_rules.elementwise import check_kinds
@@ -76,6 +77,8 @@ def conv_transpose(node: OnnxNode) -> Sequence[str]:
     if groups < 1 or channels % groups or len(weight) != channels:
         raise NotTaken(f"{channels} input channels do not fit weight {weight.shape} in {groups} groups")
     axes = _axes(node, weight.shape[2:], node.shape()[2:])
+    if weight.size * prod(axis.stride * axis.taps for axis in axes) > MAX_ELEMENTS:
+        raise NotTaken(f"its strides and dilations {[(axis.stride, axis.dilation) for axis in axes]} are too large")
     return [with_computed_bias(node, _interleaved(node, _phases(node, weight, axes, groups), axes, groups))]
 
 
@@ -128,8 +131,10 @@ def _axes(node: OnnxNode, kernel: Sequence[int], size: Sequence[int]) -> list[_A
     strides, dilations = given.get("strides", (1,) * count), given.get("dilations", (1,) * count)
     extra, shape = given.get("output_padding", (0,) * count), given.get("output_shape")
     pads, auto = given.get("pads", (0,) * (2 * count)), given.get("auto_pad", b"NOTSET").decode()
-    if min(*strides, *dilations) < 1 or min(*pads, *extra) < 0:
-        raise NotTaken(f"strides {strides}, dilations {dilations}, pads {pads} and output_padding {extra}")
+    lengths = (len(strides), len(dilations), len(extra), len(pads) / 2, len(shape or strides))
+    if set(lengths) != {count} or min(*strides, *dilations) < 1 or min(*pads, *extra) < 0:
+        sizes = f"strides {strides}, dilations {dilations}, pads {pads}, output_padding {extra}, output_shape {shape}"
+        raise NotTaken(f"{sizes} for {count} axes")
     axes = []
     for i in range(count):
         full = strides[i] * (size[i] - 1) + extra[i] + dilations[i] * (kernel[i] - 1) + 1

@@ -41,6 +41,8 @@ def _gemm(node: OnnxNode) -> Taken:
     weight = node.floats(1, "weight")
     if node.attributes.get("transA", 0):
         raise NotTaken("transA is not supported")
+    if weight.ndim != 2:
+        raise NotTaken(f"its weight has shape {list(weight.shape)}, only matrices are supported")
     weight = weight if node.attributes.get("transB", 0) else weight.T
     alpha, beta = np.float32(node.attributes.get("alpha", 1)), np.float32(node.attributes.get("beta", 1))
     bias = node.floats(2, "bias") if node.has(2) else np.zeros(1, np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,10 @@ from prunemap.compiler.ir import (
     ScatterND,
     Shape,
 )
+from prunemap.compiler.onnx_check import MAX_ELEMENTS
 from prunemap.compiler.onnx_node import GeneralRule, NotTaken, OnnxNode
 
+Reduction = Literal["none", "add", "mul", "max", "min"]
 Places = NDArray[np.int64]
 """Where along one axis of the input each element of the output lies; -1 = nowhere."""
 
@@ -52,13 +54,27 @@ def transposed(node: OnnxNode, tensor: str, axes: Sequence[int]) -> str:
 def _numbers(node: OnnxNode, index: int, what: str) -> list[int] | None:
     """Return integers that are an input since some opset and were an attribute before, None if they are not given."""
     if node.has(index):
-        return [int(value) for value in node.constant(index, what).reshape(-1)]
+        values = node.constant(index, what)
+        if values.dtype.kind not in "iu":
+            raise NotTaken(f"its {what} are {values.dtype}, only integers are supported")
+        return [int(value) for value in values.reshape(-1)]
     given: Sequence[int] | None = node.attributes.get(what)
     return None if given is None else [int(value) for value in given]
 
 
+def _sizes(node: OnnxNode, index: int, what: str) -> list[int]:
+    """Return integers that ask for elements: none may ask for more than a tensor can have."""
+    asked = _numbers(node, index, what) or []
+    if max(map(abs, asked), default=0) > MAX_ELEMENTS:
+        raise NotTaken(f"its {what} {asked} ask for more than {MAX_ELEMENTS} elements")
+    return asked
+
+
 def _concat(node: OnnxNode) -> Sequence[str]:
     axis = node.axis(node.attributes["axis"])
+    shapes = [node.shape(index) for index in range(node.count)]
+    if len({(len(shape), *shape[:axis], *shape[axis + 1 :]) for shape in shapes}) > 1:
+        raise NotTaken(f"concatenates {list(map(list, shapes))} along axis {axis}")
     filled = [index for index in range(node.count) if node.shape(index)[axis]]
     tensors = [node.tensor(index) for index in filled]
     return [node.build.add(Join(axis), *tensors)] if len(tensors) > 1 else tensors
@@ -91,7 +107,7 @@ def _slice(node: OnnxNode) -> Sequence[str]:
 
 
 def _pad(node: OnnxNode) -> Sequence[str]:
-    pads = _numbers(node, 1, "pads") or []
+    pads = _sizes(node, 1, "pads")
     axes = _numbers(node, 3, "axes") or list(range(len(node.shape())))
     mode = node.attributes.get("mode", b"constant").decode()
     if mode not in ("constant", "reflect", "edge", "wrap") or len(pads) != 2 * len(axes):
@@ -154,14 +170,14 @@ def _unsqueeze(node: OnnxNode) -> Sequence[str]:
 
 def _expand(node: OnnxNode) -> Sequence[str]:
     shape = node.shape()
-    wanted = np.broadcast_shapes(shape, tuple(_numbers(node, 1, "shape") or ()))
+    wanted = np.broadcast_shapes(shape, tuple(_sizes(node, 1, "shape")))
     aligned = (1,) * (len(wanted) - len(shape)) + shape
     places = {axis: np.zeros(size, np.int64) for axis, size in enumerate(wanted) if size != aligned[axis]}
     return [taken_at(node, node.build.reshape(node.tensor(), aligned), places)]
 
 
 def _tile(node: OnnxNode) -> Sequence[str]:
-    repeats = _numbers(node, 1, "repeats") or []
+    repeats = _sizes(node, 1, "repeats")
     places = {
         axis: np.tile(np.arange(size), times)
         for axis, (size, times) in enumerate(zip(node.shape(), repeats, strict=True))
@@ -195,15 +211,21 @@ def _gather_nd(node: OnnxNode) -> Sequence[str]:
     return [node.build.add(GatherND(node.attributes.get("batch_dims", 0)), node.tensor(), node.tensor(1))]
 
 
+def _reduction(node: OnnxNode) -> Reduction:
+    name = node.attributes.get("reduction", b"none").decode()
+    for known in get_args(Reduction):
+        if name == known:
+            return cast(Reduction, known)
+    raise NotTaken(f"its reduction {name!r} is not one of {', '.join(get_args(Reduction))}")
+
+
 def _scatter_nd(node: OnnxNode) -> Sequence[str]:
-    reduction = node.attributes.get("reduction", b"none").decode()
-    return [node.build.add(ScatterND(reduction), *map(node.tensor, range(3)))]
+    return [node.build.add(ScatterND(_reduction(node)), *map(node.tensor, range(3)))]
 
 
 def _scatter_elements(node: OnnxNode) -> Sequence[str]:
     axis = node.axis(node.attributes.get("axis", 0))
-    reduction = node.attributes.get("reduction", b"none").decode()
-    return [node.build.add(ScatterElements(axis, reduction), *map(node.tensor, range(3)))]
+    return [node.build.add(ScatterElements(axis, _reduction(node)), *map(node.tensor, range(3)))]
 
 
 def _moved_through(node: OnnxNode, split: Shape, axes: Sequence[int], result: Shape) -> Sequence[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunemap.compiler.ir import Interpolate
+from prunemap.compiler.onnx_check import MAX_ELEMENTS
 from prunemap.compiler.onnx_node import GeneralRule, NotTaken, OnnxNode
 from prunemap.compiler.onnx_rules.movement import Places, taken_at
 
@@ -149,6 +150,8 @@ def _scaled_axes(
     node: OnnxNode, scales: NDArray[np.float32], transformation: str, listed: Sequence[int]
 ) -> Sequence[_Axis]:
     """Return the axes that change, by their scales; a size is rounded down after a product in fp32, as in inference."""
+    if scales.shape != (len(listed),) or not (scales > 0).all() or not (scales < MAX_ELEMENTS).all():
+        raise NotTaken(f"its scales {scales.tolist()} are not one positive number for each of {len(listed)} axes")
     sizes = [int(np.float32(node.shape()[axis]) * scale) for axis, scale in zip(listed, scales, strict=True)]
     return _changing(node, listed, sizes, [float(scale) for scale in scales], transformation)
 
@@ -156,6 +159,8 @@ def _scaled_axes(
 def _sized_axes(node: OnnxNode, sizes: Sequence[int], transformation: str, listed: Sequence[int]) -> Sequence[_Axis]:
     """Return the axes that change, by the sizes asked for."""
     before = [node.shape()[axis] for axis in listed]
+    if len(sizes) != len(before) or 0 in before:
+        raise NotTaken(f"its sizes {list(sizes)} do not fit {before}")
     scales = [size / old for size, old in zip(sizes, before, strict=True)]
     policy = node.attributes.get("keep_aspect_ratio_policy", b"stretch")
     if policy != b"stretch":
@@ -168,8 +173,8 @@ def _changing(
     node: OnnxNode, listed: Sequence[int], sizes: Sequence[int], scales: Sequence[float], transformation: str
 ) -> Sequence[_Axis]:
     """Return the axes of which size, scale or region change anything."""
-    if min(sizes, default=1) < 1:
-        raise NotTaken(f"its sizes {list(sizes)} give an empty result")
+    if min(sizes, default=1) < 1 or max(sizes, default=1) > MAX_ELEMENTS:
+        raise NotTaken(f"its sizes {list(sizes)} are empty, or more than {MAX_ELEMENTS} elements")
     count = len(listed)
     regions: Sequence[Any] = [(0.0, 1.0)] * count
     if transformation == "tf_crop_and_resize":

@@ -9,6 +9,9 @@ from typing import Any
 from prunemap.core.layer import Pads, Pair
 from prunemap.errors import UserError
 
+MAX_WINDOW = 2**20
+"""No kernel, stride, dilation or pad may be larger: steps count in 32 bits."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -41,9 +44,9 @@ def read_window(attributes: Mapping[str, Any], kernel: Sequence[int], size: Sequ
         raise ValueError(f"kernel {kernel}, strides {stride}, dilations {dilation} and pads {pads} for {count} axes")
     if auto.startswith("SAME") and min(stride) > 0:
         pads = _same_pads(auto, kernel, stride, dilation, size)
-    if min(*stride, *dilation, *kernel) < 1 or min(pads) < 0:
+    if min(*stride, *dilation, *kernel) < 1 or min(pads) < 0 or max(*stride, *dilation, *kernel, *pads) > MAX_WINDOW:
         given = f"kernel {kernel}, strides {stride}, dilations {dilation} and pads {pads}"
-        raise UserError(f"model: a node has {given}; allowed are 1 or more, pads 0 or more")
+        raise UserError(f"model: a node has {given}; allowed are 1 to {MAX_WINDOW}, pads from 0")
     return Window(kernel, stride, pads, dilation)
 
 

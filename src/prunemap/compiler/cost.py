@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prunemap.compiler.ir import Conv, Graph, Linear, Node, Shape
+from prunemap.compiler.ir import Conv, Graph, Linear, MatMul, Node, Op, Recurrent, Shape
 from prunemap.compiler.onnx_file import read_onnx
 from prunemap.compiler.onnx_import import import_graph
 from prunemap.compiler.passes import optimise
@@ -50,14 +50,22 @@ def costs_of(graph: Graph) -> dict[str, NodeCost]:
 
 def _node_cost(graph: Graph, node: Node) -> NodeCost:
     op, out = node.op, graph.shapes[node.output]
-    weight = op.weight if isinstance(op, Conv | Linear) else np.empty(0, np.float32)
+    weight = op.weight if isinstance(op, Conv | Linear | Recurrent) else np.empty(0, np.float32)
     kept = int(np.count_nonzero(weight))
-    floats = prod(out) + sum(prod(graph.shapes[name]) for name in node.inputs) + kept
+    inputs = [graph.shapes[name] for name in node.inputs]
     return NodeCost(
         slot=node.name,
         operation=type(op).__name__,
         weights=weight.size,
         kept_weights=kept,
-        macs=kept * out[0] * prod(out[2:]),
-        size_bytes=4 * floats,
+        macs=_macs(op, kept, inputs, out),
+        size_bytes=4 * (prod(out) + sum(map(prod, inputs)) + kept),
     )
+
+
+def _macs(op: Op, kept: int, inputs: list[Shape], out: Shape) -> int:
+    if isinstance(op, MatMul):
+        return prod(out) * inputs[0][-1]
+    if isinstance(op, Recurrent):  # in every step of time, for every item
+        return kept * prod(out[:2])
+    return kept * out[0] * prod(out[2:]) if kept else 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from prunemap.compiler import compile_model
 from prunemap.compiler.cost import costs_of, read_costs
-from prunemap.compiler.ir import Add, Conv, Linear, MaxPool, Node
+from prunemap.compiler.ir import Add, Conv, Linear, MatMul, MaxPool, Node, Recurrent, Reshape, RowOp
 from prunemap.compiler.passes import optimise
 from prunemap.compiler.shapes import make_graph
 from tests.networks import residual_network, save
@@ -54,3 +54,19 @@ def test_linear_layers_cost_what_their_weights_are() -> None:
     graph = make_graph({"x": (3, 7)}, ["y"], [Node("fc", Linear(w, np.zeros(5, np.float32)), ("x",), "y")])
     assert costs_of(graph)["fc"].macs == 5 * 3
     assert costs_of(graph)["fc"].size_bytes == 4 * (21 + 15 + 5)
+
+
+def test_costs_of_general_ops() -> None:
+    weight = np.zeros((20, 5), np.float32)
+    weight[:8] = 1
+    nodes = [
+        Node("time", Recurrent("lstm", weight, np.zeros(20, np.float32)), ("x", "h", "c"), "states"),
+        Node("product", MatMul(), ("a", "b"), "y"),
+        Node("all", RowOp("sum", (0,)), ("v",), "sum"),
+        Node("number", Reshape(()), ("sum",), "n"),
+    ]
+    inputs = {"x": (7, 3, 20), "h": (3, 5), "c": (3, 5), "a": (2, 4, 6), "b": (6, 9), "v": (11,)}
+    costs = costs_of(make_graph(inputs, ["states", "y", "n"], nodes))
+    assert costs["time"].kept_weights == 40 and costs["time"].macs == 7 * 3 * 40
+    assert costs["product"].macs == 2 * 4 * 9 * 6
+    assert costs["all"].macs == 0 and costs["number"].size_bytes == 4 * 2

@@ -18,7 +18,8 @@ from prunemap.compiler.onnx_file import read_onnx
 from prunemap.core.layer import LayerSetting
 from prunemap.models import MODELS, build_model
 from prunemap.pruning import export_onnx
-from prunemap.pruning.layers import list_layers, prunable_modules
+from prunemap.pruning.layers import list_layers
+from prunemap.pruning.weights import prunable_weights
 
 RESULTS = Path(__file__).parent / "results"
 WORK = Path("runs") / "benchmarks"
@@ -95,8 +96,8 @@ def _export(model: str, path: Path, weights: Mapping[str, Array]) -> None:
     shape = input_shape(model)
     module = build_model(model, shape, classes_of(model))
     with torch.no_grad():
-        for layer in prunable_modules(module).values():
-            _connect(layer.weight)
+        for weight in prunable_weights(module).values():
+            _connect(weight.parameter)
         for name, weight in weights.items():
             module.get_submodule(name).weight.copy_(torch.tensor(weight))
         _keep_alive(module, shape)

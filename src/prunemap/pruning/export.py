@@ -9,9 +9,8 @@ from __future__ import annotations
 import ast
 import logging
 import warnings
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
-from inspect import signature
 from io import StringIO
 from itertools import chain, count
 from pathlib import Path
@@ -27,7 +26,8 @@ from torch.export import ExportedProgram
 from prunemap.compiler.onnx_file import MAX_FILE_BYTES, MODULE_KEY
 from prunemap.core.files import existing_file, replacing
 from prunemap.errors import InternalError, UnsupportedError, UserError
-from prunemap.pruning.layers import evaluation_mode, list_layers, prunable_modules
+from prunemap.pruning.layers import Examples, call_arguments, evaluation_mode, list_layers
+from prunemap.pruning.weights import prunable_weights
 
 OPSET = 20
 WEIGHT_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -36,8 +36,6 @@ UNLIMITED = 2**40
 
 TorchModel = nn.Module | ExportedProgram
 """A module, or what ``torch.export.export`` has made of one."""
-Examples = Tensor | Sequence[Any] | Mapping[str, Any]
-"""What a module is called with: one tensor, its arguments in order, or its arguments by name."""
 
 
 def export_onnx(module: nn.Module, example_input: Tensor, path: str | Path, *, symbolic_batch: bool = False) -> None:
@@ -63,11 +61,12 @@ def export_onnx(module: nn.Module, example_input: Tensor, path: str | Path, *, s
             output_names=["output"],
             dynamic_shapes=({0: torch.export.Dim("N")},) if symbolic_batch else None,
         )
-    weights = {name: layer.weight for name, layer in prunable_modules(module).items()}
-    changed = _identify_layers(model, dict(module.named_modules()), weights)
+    weights = {name: weight.parameter for name, weight in prunable_weights(module).items()}
+    modules = dict(module.named_modules())
+    changed = _identify_layers(model, modules, weights)
     if changed:
         raise InternalError(f"export changed the weight of layer {changed[0]!r}")
-    _check_complete(model, [layer.module for layer in list_layers(module, example_input)])
+    _check_complete(model, [layer.module for layer in list_layers(module, example_input) if layer.module in modules])
     _save(model, path)
 
 
@@ -94,10 +93,10 @@ def convert_module(module: TorchModel, example_inputs: Examples | None, path: st
         raise UserError("example_inputs: a torch module needs one: a tensor, or the arguments of its forward")
     else:
         with evaluation_mode(module), _quiet():
-            examples, named = _arguments(module, example_inputs)
+            examples, named = call_arguments(module, example_inputs)
             model = _to_onnx(module, examples, kwargs=named)
     state = module.state_dict if isinstance(module, ExportedProgram) else module.state_dict()
-    weights = {name.removesuffix(".weight"): value for name, value in state.items() if name.endswith(".weight")}
+    weights = {name.removesuffix(".weight"): value for name, value in state.items() if name.endswith("weight")}
     _identify_layers(model, _modules_of(state), weights)
     _name_ends(model)
     _save(model, path)
@@ -106,21 +105,6 @@ def convert_module(module: TorchModel, example_inputs: Examples | None, path: st
 def as_tensors(arrays: Iterable[NDArray[Any]]) -> tuple[Tensor, ...]:
     """Return arrays as example inputs."""
     return tuple(map(torch.from_numpy, arrays))
-
-
-def _arguments(module: nn.Module, examples: Examples) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the examples in the order in which ``forward`` takes them, and those that it takes by name alone."""
-    if isinstance(examples, Tensor):
-        return (examples,), {}
-    if not isinstance(examples, Mapping):
-        return tuple(examples), {}
-    try:
-        bound = signature(module.forward).bind(**examples)
-        return bound.args, bound.kwargs
-    except TypeError as error:
-        raise UserError(
-            f"example_inputs: {', '.join(examples) or 'none'} do not fit the module's forward: {error}"
-        ) from None
 
 
 def convert_exported(source: str | Path, path: str | Path) -> None:
@@ -163,7 +147,7 @@ def _identify_layers(model: ir.Model, modules: Container[str], weights: Mapping[
 
     Args:
         modules: qualified names.
-        weights: by the qualified name of the layer.
+        weights: by the qualified name of the layer, or of the parameter where a layer has several.
 
     Returns:
         The layers whose weight in the graph is another one: they are not marked.
@@ -176,11 +160,12 @@ def _identify_layers(model: ir.Model, modules: Container[str], weights: Mapping[
         name = f"{scope}/{node.op_type}" if scope and scope in modules else node.op_type
         node.metadata_props.clear()
         weight = node.inputs[1] if node.op_type in WEIGHT_OPS else None
-        if scope in weights and weight is not None and weight.const_value is not None:
-            if _is_same(weight.const_value.numpy(), weights[scope]):
-                node.metadata_props[MODULE_KEY] = scope
-                name = scope or name
-            else:
+        if weight is not None and weight.const_value is not None:
+            owned = {scope} & weights.keys() or {one for one in weights if one.rpartition(".")[0] == scope}
+            found = next((one for one in owned if _is_same(weight.const_value.numpy(), weights[one])), None)
+            if found is not None:
+                node.metadata_props[MODULE_KEY] = name = found
+            elif scope in weights:
                 changed.append(scope)
         node.name = next(n for n in chain([name], (f"{name}_{i}" for i in count(2))) if n not in used)
         used.add(node.name)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
-from prunemap.core.layer import LayerKind, LayerSetting, LayerSpec
+from prunemap.core.layer import LayerSetting, LayerSpec, Pair
 from prunemap.core.plan import Plan, PlanLayer, resolve_layers
+from prunemap.errors import UserError
+from prunemap.pruning.device import device_of
+from prunemap.pruning.weights import CELLS, RECURRENT, PrunableWeight, prunable_weights
 
-Prunable = nn.Conv2d | nn.Linear
-
-
-def prunable_modules(module: nn.Module) -> dict[str, Prunable]:
-    """Return the convolutions and linear layers by qualified name, in the order they were defined."""
-    return {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+Examples = Tensor | Sequence[Any] | Mapping[str, Any]
+"""What a module is called with: one tensor, its arguments in order, or its arguments by name."""
 
 
 @contextmanager
@@ -34,36 +35,61 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
             layer.training = mode
 
 
-def list_layers(module: nn.Module, example_input: Tensor) -> list[LayerSpec]:
+def call_arguments(module: nn.Module, examples: Examples) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the examples in the order in which ``forward`` takes them, and those that it takes by name alone.
+
+    Raises:
+        UserError: it takes no such arguments.
+    """
+    if isinstance(examples, Tensor):
+        return (examples,), {}
+    if not isinstance(examples, Mapping):
+        return tuple(examples), {}
+    try:
+        bound = signature(module.forward).bind(**examples)
+        return bound.args, bound.kwargs
+    except TypeError as error:
+        raise UserError(
+            f"example_inputs: {', '.join(examples) or 'none'} do not fit the module's forward: {error}"
+        ) from None
+
+
+def list_layers(module: nn.Module, example_inputs: Examples) -> list[LayerSpec]:
     """Return the layers that a forward pass reaches, in the order it does.
 
+    An LSTM or GRU has a layer per gate weight, attention one per projection.
+
     Args:
-        example_input: (N, C, H, W) or whatever the module takes; MACs are counted for one of the N.
+        example_inputs: (N, C, H, W) or whatever the module takes; MACs are counted for one of the N.
     """
     seen: dict[str, LayerSpec] = {}
     hooks = []
+    owned: dict[nn.Module, list[PrunableWeight]] = {}
+    for weight in prunable_weights(module).values():
+        owned.setdefault(weight.owner, []).append(weight)
 
-    def record(name: str) -> Any:
-        def hook(layer: Prunable, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            spec = _describe(name, layer, inputs[0], output)
-            earlier = seen.get(name)
-            seen[name] = spec if earlier is None else earlier.model_copy(update={"macs": earlier.macs + spec.macs})
+    def hook(owner: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        for weight in owned[owner]:
+            spec = _describe(weight, (*inputs, *named.values()), output)
+            earlier = seen.get(weight.name)
+            macs = spec.macs + (earlier.macs if earlier else 0)
+            seen[weight.name] = (earlier or spec).model_copy(update={"macs": macs})
 
-        return hook
-
-    for name, layer in prunable_modules(module).items():
-        hooks.append(layer.register_forward_hook(record(name)))
+    for owner in owned:
+        hooks.append(owner.register_forward_hook(hook, with_kwargs=True))
+    arguments, named = call_arguments(module, example_inputs)
+    device = device_of(module)
     try:
         with evaluation_mode(module):
-            module(example_input)
+            module(*(_on(device, value) for value in arguments), **{k: _on(device, v) for k, v in named.items()})
     finally:
-        for hook in hooks:
-            hook.remove()
+        for one in hooks:
+            one.remove()
     return list(seen.values())
 
 
 def resolve_plan(plan: Plan, layers: list[LayerSpec]) -> dict[str, PlanLayer]:
-    """Return the plan's entry by module name, for the layers that it speaks of.
+    """Return the plan's entry by the name of the weight, for the layers that it speaks of.
 
     Raises:
         UserError: the plan does not fit the layers.
@@ -72,38 +98,60 @@ def resolve_plan(plan: Plan, layers: list[LayerSpec]) -> dict[str, PlanLayer]:
     return {layer.module: entry for layer, entry in zip(layers, entries, strict=True) if entry is not None}
 
 
-def _describe(name: str, layer: Prunable, given: Tensor, output: Tensor) -> LayerSpec:
-    setting = _conv_setting(layer, given) if isinstance(layer, nn.Conv2d) else _linear_setting(layer, output)
-    positions = output.numel() // (output.shape[0] * layer.weight.shape[0])
+def _on(device: torch.device, value: Any) -> Any:
+    return value.to(device=device) if isinstance(value, Tensor | PackedSequence) else value
+
+
+def _describe(weight: PrunableWeight, given: tuple[Any, ...], output: Any) -> LayerSpec:
+    parameter = weight.parameter
     return LayerSpec(
-        name=name,
-        module=name,
-        kind=layer_kind(layer),
-        weight_shape=tuple(layer.weight.shape),
-        macs=layer.weight.numel() * positions,
-        params=layer.weight.numel(),
-        setting=setting,
+        name=weight.name,
+        module=weight.name,
+        kind=weight.kind,
+        weight_shape=tuple(weight.seen(parameter).shape),
+        macs=round(parameter.numel() * _uses(weight, given, output)),
+        params=parameter.numel(),
+        setting=_setting(weight, given[0], output),
     )
 
 
-def layer_kind(layer: Prunable) -> LayerKind:
-    """Return what prunemap calls such a layer; depthwise = one input channel per group."""
-    if isinstance(layer, nn.Linear):
-        return "linear"
-    return "depthwise" if layer.groups == layer.in_channels > 1 else "conv"
+def _uses(weight: PrunableWeight, given: tuple[Any, ...], output: Any) -> float:
+    """Return how often one example multiplies by each weight."""
+    owner, first = weight.owner, given[0]
+    if isinstance(owner, CELLS):
+        return 1
+    if isinstance(owner, RECURRENT):
+        return len(first.batch_sizes) if isinstance(first, PackedSequence) else _tokens(first, owner.batch_first)
+    if isinstance(owner, nn.MultiheadAttention):
+        query, key, value = (_tokens(each, owner.batch_first) for each in given[:3])
+        tokens: dict[str, float] = {"in_proj_weight": (query + key + value) / 3, "k_proj_weight": key, "v_proj_weight": value}
+        return tokens.get(weight.attribute, query)
+    if weight.kind == "conv_transpose":
+        return prod(first.shape[2:])
+    outputs = output.shape[-1] if weight.kind == "linear" else output.shape[1]
+    return float(output.numel() / (output.shape[0] * outputs))
 
 
-def _linear_setting(layer: nn.Linear, output: Tensor) -> LayerSetting | None:
-    """Return the setting of a layer on one vector per image; on several (tokens) its latency is not modelled yet."""
-    if prod(output.shape[1:]) != layer.out_features:
-        return None
-    return LayerSetting(kind="linear", in_channels=layer.in_features, out_channels=layer.out_features)
+def _tokens(given: Tensor, batch_first: bool) -> int:
+    """Return the length of a sequence (L, N, features), (N, L, features) or (L, features)."""
+    return given.shape[1 if batch_first and given.ndim == 3 else 0]
 
 
-def _conv_setting(layer: nn.Conv2d, given: Tensor) -> LayerSetting:
+def _setting(weight: PrunableWeight, given: Any, output: Any) -> LayerSetting | None:
+    """Return what the latency depends on; None for layers whose latency is not modelled yet."""
+    layer = weight.owner
+    if isinstance(layer, nn.Conv1d | nn.Conv2d):
+        return _conv_setting(weight, layer, given)
+    if isinstance(layer, nn.Linear) and prod(output.shape[1:]) == layer.out_features:
+        return LayerSetting(kind="linear", in_channels=layer.in_features, out_channels=layer.out_features)
+    return None
+
+
+def _conv_setting(weight: PrunableWeight, layer: nn.Conv1d | nn.Conv2d, given: Tensor) -> LayerSetting:
+    """Return the setting; a 1-D convolution is one over a map of a single row."""
     kernel, stride, dilation = _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.dilation)
     return LayerSetting(
-        kind=layer_kind(layer),
+        kind=weight.kind,
         in_channels=layer.in_channels,
         out_channels=layer.out_channels,
         kernel=kernel,
@@ -111,17 +159,17 @@ def _conv_setting(layer: nn.Conv2d, given: Tensor) -> LayerSetting:
         pads=_pads(layer.padding, kernel, dilation),
         dilation=dilation,
         groups=layer.groups,
-        size=(given.shape[-2], given.shape[-1]),
+        size=_pair(given.shape[2:]),
     )
 
 
-def _pair(values: tuple[int, ...]) -> tuple[int, int]:
-    first, second = values
+def _pair(values: Sequence[int], alone: int = 1) -> Pair:
+    first, second = values if len(values) == 2 else (alone, values[0])
     return first, second
 
 
 def _pads(
-    padding: str | tuple[int, ...], kernel: tuple[int, int], dilation: tuple[int, int]
+    padding: str | Sequence[int], kernel: tuple[int, int], dilation: tuple[int, int]
 ) -> tuple[int, int, int, int]:
     """Return (top, left, bottom, right); of an odd total, ``same`` puts the larger part at the end, as torch does."""
     if padding == "valid":
@@ -129,5 +177,5 @@ def _pads(
     if padding == "same":
         height, width = (step * (size - 1) for step, size in zip(dilation, kernel, strict=True))
         return height // 2, width // 2, height - height // 2, width - width // 2
-    top, left = _pair(padding)  # type: ignore[arg-type]
+    top, left = _pair(padding, alone=0)  # type: ignore[arg-type]
     return top, left, top, left

@@ -1,4 +1,4 @@
-"""Masks of the pruned layers of a torch module, made by the schemes of :mod:`prunemap.schemes`."""
+"""Masks of the pruned weights of a torch module, made by the schemes of :mod:`prunemap.schemes`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
 
 from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import PlanLayer
 from prunemap.errors import InternalError, Problems
-from prunemap.pruning.layers import prunable_modules
+from prunemap.pruning.weights import PrunableWeight, prunable_weights
 from prunemap.schemes import ArrayOps, make_mask, why_illegal
 
 Masks = Mapping[str, Tensor]
-"""Module name → bool tensor of the weight's shape, True = kept. A layer that is not named keeps every weight."""
+"""Name of the weight → bool tensor of the parameter's shape, True = kept. Who is not named keeps every weight."""
 
 
 class TorchOps:
@@ -44,35 +45,58 @@ class Kept:
     macs: float
 
 
+def check_choices(module: nn.Module, choices: Mapping[str, PlanLayer]) -> None:
+    """Check that every layer can have what the plan says.
+
+    Raises:
+        UserError: some cannot; all such are listed.
+    """
+    weights, problems = prunable_weights(module), Problems("plan: it cannot be applied")
+    for name, choice in choices.items():
+        why = why_illegal(choice.scheme, choice.weight_shape, choice.density)
+        if why is None and choice.density < 1 and weights[name].computed:
+            why = "its weight is computed by a parametrization (such as weight norm); remove that first"
+        if why is not None:
+            problems.add(f"layer {name!r} {list(choice.weight_shape)}: {why}")
+    problems.raise_if_any()
+
+
 def make_masks(module: nn.Module, choices: Mapping[str, PlanLayer]) -> Masks:
     """Return the masks that prune the weights by magnitude; at least one group of every layer is kept.
 
     Args:
-        choices: the plan's entry by module name.
+        choices: the plan's entry by the name of the weight.
 
     Raises:
         UserError: a layer cannot have its scheme at its density; all such are listed.
     """
-    problems = Problems("plan: it cannot be applied")
-    for name, choice in choices.items():
-        why = why_illegal(choice.scheme, choice.weight_shape, choice.density)
-        if why is not None:
-            problems.add(f"layer {name!r} {list(choice.weight_shape)}: {why}")
-    problems.raise_if_any()
-    weights = {name: layer.weight for name, layer in prunable_modules(module).items()}
-    masks = {
-        name: torch.from_numpy(make_mask(weights[name].detach().cpu().numpy(), choice.scheme, choice.density))
-        for name, choice in choices.items()
-    }
-    return {name: mask.to(weights[name].device) for name, mask in masks.items() if not mask.all()}
+    check_choices(module, choices)
+    weights = prunable_weights(module)
+    masks = {name: magnitude_mask(weights[name], choice, choice.density) for name, choice in choices.items()}
+    return {name: mask for name, mask in masks.items() if not mask.all()}
 
 
-def apply_masks(module: nn.Module, masks: Masks) -> None:
-    """Set the pruned weights to zero."""
+def magnitude_mask(weight: PrunableWeight, choice: PlanLayer, density: float, values: Tensor | None = None) -> Tensor:
+    """Return the mask of one weight, of the parameter's shape.
+
+    Args:
+        values: what the magnitudes are taken of, of the parameter's shape; None = the parameter.
+    """
+    seen = weight.seen((weight.parameter if values is None else values).detach())
+    mask = torch.from_numpy(make_mask(seen.float().cpu().numpy(), choice.scheme, density))
+    return weight.stored(mask).to(seen.device)
+
+
+def apply_masks(module: nn.Module, masks: Masks, optimizer: Optimizer | None = None) -> None:
+    """Set the pruned weights to zero, and what an optimizer remembers of them: momentum, averages of gradients."""
     with torch.no_grad():
-        for name, layer in prunable_modules(module).items():
+        for name, weight in prunable_weights(module).items() if masks else ():
             if name in masks:
-                layer.weight.masked_fill_(~masks[name], 0.0)
+                pruned = ~masks[name]
+                weight.parameter.masked_fill_(pruned, 0.0)
+                for value in optimizer.state.get(weight.parameter, {}).values() if optimizer else ():
+                    if isinstance(value, Tensor) and value.shape == pruned.shape:
+                        value.masked_fill_(pruned, 0.0)
 
 
 def check_zeros(module: nn.Module, masks: Masks) -> None:
@@ -81,8 +105,8 @@ def check_zeros(module: nn.Module, masks: Masks) -> None:
     Raises:
         InternalError: one is not.
     """
-    for name, layer in prunable_modules(module).items():
-        if name in masks and layer.weight.detach()[~masks[name]].any():
+    for name, weight in prunable_weights(module).items():
+        if name in masks and weight.parameter.detach()[~masks[name]].any():
             raise InternalError(f"pruned weights of layer {name!r} are not zero any more")
 
 

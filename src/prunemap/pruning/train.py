@@ -19,7 +19,7 @@ from prunemap.errors import UserError
 from prunemap.pruning.batches import EpochBatches, TensorBatch, training_batches
 from prunemap.pruning.device import channels_last, choose_device, device_of, placed, uses_bfloat16
 from prunemap.pruning.evaluate import evaluate
-from prunemap.pruning.layers import evaluation_mode, prunable_modules
+from prunemap.pruning.layers import evaluation_mode
 from prunemap.pruning.masks import Masks, apply_masks, check_zeros
 from prunemap.pruning.replay import Replayed
 from prunemap.pruning.run_state import RunState, load_run, save_run, start_sha256
@@ -142,13 +142,9 @@ class _Run:
         self.mask()
         return loss.detach()
 
-    @torch.no_grad()
     def mask(self) -> None:
         """Set the pruned weights and their momentum to zero again."""
-        apply_masks(self.module, self.masks)
-        for name, layer in prunable_modules(self.module).items():
-            if name in self.masks:
-                self.optimizer.state[layer.weight]["momentum_buffer"].masked_fill_(~self.masks[name], 0.0)
+        apply_masks(self.module, self.masks, self.optimizer)
 
 
 def _make_optimizer(module: nn.Module, config: TrainConfig) -> SGD:

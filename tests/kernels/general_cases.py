@@ -115,6 +115,18 @@ def movement(b: GraphBuilder) -> None:
     b.add(Remap((0, 1, 2), (places(-1, 0, 1, 2, -1), whole[1], places(-1, -1, 0, 1, 2, 3, 4, -1)), fill=7.5), x)
     b.add(Remap((0, 2, 1), (places(1, 1, 0), places(4, 0, 3), places(2, 2, 1, -1))), x)
     b.add(Remap((1, 0), (places(1, 0), places(2, 0, 1))), b.indices(9, 3, 2))
+    for shape in ((4, 4), (5, 19), (3, 17, 33), (2, 16, 48)):  # around the blocks of a transposing copy
+        places_of = [np.arange(size) for size in shape]
+        b.add(
+            Remap(
+                (*range(len(shape) - 2), -1 % len(shape), -2 % len(shape)),
+                (*places_of[:-2], places_of[-1], places_of[-2]),
+            ),
+            b.input(*shape),
+        )
+    interleaved = b.add(Reshape((2, 3, 2, 2, 5, 20)), b.input(2, 12, 100))  # a short last axis, a long one before it
+    order = (0, 1, 4, 2, 5, 3)
+    b.add(Remap(order, tuple(np.arange((2, 3, 2, 2, 5, 20)[axis]) for axis in order)), interleaved)
     b.add(Join(1), x, b.input(3, 2, 5), b.input(3, 1, 5))
     b.add(Join(0), b.indices(9, 2), b.add(Constant(np.array([5, 6], np.int32))))
     flat = b.add(Reshape((12, 5)), x)

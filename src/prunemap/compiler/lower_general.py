@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from prunemap.compiler.expression import code_of
 from prunemap.compiler.ir import (
     AnyArray,
     Constant,
     Elementwise,
-    Expression,
     Gather,
     GatherElements,
     GatherND,
     Interpolate,
     Join,
-    Kind,
     MatMul,
     Node,
     Recurrent,
@@ -32,28 +28,28 @@ from prunemap.compiler.ir import (
     Shape,
     WindowPool,
 )
+from prunemap.compiler.lower_elementwise import copy_step, elementwise_steps, space_of
+from prunemap.compiler.lower_indexed import gather, gather_elements, gather_nd, scatter
 from prunemap.compiler.lower_recurrent import recurrent_steps
 from prunemap.compiler.lowering import Lowering
-from prunemap.compiler.program import Step, Symbol, Tensor, Tile
+from prunemap.compiler.program import Step, Symbol, Tensor
 from prunemap.compiler.program_general import (
-    AXES,
-    ElementwiseStep,
-    GatherStep,
     InterpolateStep,
     MatMulStep,
     Operand,
     RemapStep,
     RowsStep,
-    ScatterStep,
-    Space,
     WindowPoolStep,
     ZeroHaloStep,
 )
-from prunemap.compiler.strides import Strides, broadcast_strides, dense_strides, joined
-from prunemap.errors import UnsupportedError
+from prunemap.compiler.strides import (
+    Strides,
+    broadcast_strides,
+    dense_strides,
+    joined,
+)
 
 _OUTSIDE = np.iinfo(np.int32).min
-_REDUCTIONS = ("none", "add", "mul", "max", "min")
 _POOLS = ("max", "max_index", "average", "lp")
 
 
@@ -72,52 +68,6 @@ def _in_four_bytes(value: AnyArray) -> AnyArray:
     return value.astype(np.int32) if value.dtype == np.bool_ else value
 
 
-def _space(node: Node, sizes: Shape) -> Space:
-    if len(sizes) > AXES:
-        raise UnsupportedError(f"model: node {node.name!r} walks over {len(sizes)} axes, at most {AXES} are supported")
-    return Space.of(sizes)
-
-
-def _copy(
-    low: Lowering, node: Node, sizes: Shape, out: tuple[Tensor, int, Strides], source: tuple[Tensor, int, Strides]
-) -> Step:
-    """Return the step that copies elements; out and source: tensor, offset and strides over the axes of ``sizes``."""
-    return _elementwise_step(low, node, 0, ["f32"], sizes, [out, source])
-
-
-def _elementwise_step(
-    low: Lowering,
-    node: Node,
-    expression: Expression,
-    kinds: Sequence[Kind],
-    sizes: Shape,
-    operands: Sequence[tuple[Tensor, int, Strides]],
-) -> Step:
-    """Return the step for operands (the result first) with strides over the axes of ``sizes``."""
-    sizes, strides = joined(sizes, [each[2] for each in operands])
-    names = [f"x[{k}]" if kind == "f32" else f"((vint)x[{k}])" for k, kind in enumerate(kinds)]
-    out_inner, *inner = (min(abs(each[-1]), 2) if each[-1] >= 0 else 2 for each in strides)
-    defines = (
-        ("COUNT", len(kinds)),
-        ("INNER", "{" + ", ".join(map(str, inner or [0])) + "}"),
-        ("OUT_INNER", 1 if out_inner == 1 or sizes[-1] == 1 else 2),
-        ("EXPRESSION", code_of(expression, names, kinds)),
-    )
-    symbol = f"elementwise_{hashlib.sha256(repr(defines).encode()).hexdigest()[:12]}"
-    kernel = low.tile(Tile(symbol, "elementwise_tile.h", defines))
-    out, *inputs = (Operand(tensor, offset, each) for (tensor, offset, _), each in zip(operands, strides, strict=True))
-    return ElementwiseStep(space=_space(node, sizes), out=out, kernel=kernel, in_=tuple(inputs))
-
-
-def _elementwise(low: Lowering, node: Node, *sources: Tensor) -> list[Step]:
-    assert isinstance(node.op, Elementwise)
-    shape, kinds = low.graph.shapes[node.output], [low.graph.kinds[name] for name in node.inputs]
-    operands = [(Tensor(node.output), 0, low.strides(node.output))]
-    for tensor, name in zip(sources, node.inputs, strict=True):
-        operands.append((tensor, 0, broadcast_strides(low.strides(name), low.graph.shapes[name], shape)))
-    return [_elementwise_step(low, node, node.op.expression, kinds, shape, operands)]
-
-
 def _remap(low: Lowering, node: Node, source: Tensor) -> list[Step]:
     op = node.op
     assert isinstance(op, Remap)
@@ -127,13 +77,13 @@ def _remap(low: Lowering, node: Node, source: Tensor) -> list[Step]:
     if all(walk is not None for walk in walks):
         offset = sum(walk[0] * stride for walk, stride in zip(walks, read, strict=True) if walk)
         moved = tuple(walk[1] * stride for walk, stride in zip(walks, read, strict=True) if walk)
-        return [_copy(low, node, sizes, (Tensor(node.output), 0, out), (source, offset, moved))]
+        return [copy_step(low, node, sizes, (Tensor(node.output), 0, out), (source, offset, moved))]
     tables = [np.where(t < 0, _OUTSIDE, t * stride).astype(np.int32) for t, stride in zip(op.tables, read, strict=True)]
     begin, end = _run(op.tables[-1]) if read[-1] == 1 else (0, 0)
     fill = np.asarray(op.fill, np.float32 if low.graph.kinds[node.output] == "f32" else np.int32)
     return [
         RemapStep(
-            space=_space(node, sizes),
+            space=space_of(node, sizes),
             out=Operand(Tensor(node.output), 0, out),
             in_=Operand(source, 0, (0,)),
             tables=tuple(low.blob.add(table) for table in tables),
@@ -165,7 +115,7 @@ def _reshape(low: Lowering, node: Node, source: Tensor) -> list[Step]:
     before, after = node.inputs[0], node.output
     shape = low.graph.shapes[before if low.is_dense(after) else after]
     sides = [dense_strides(shape) if low.is_dense(name) else low.strides(name) for name in (after, before)]
-    return [_copy(low, node, shape, (Tensor(after), 0, sides[0]), (source, 0, sides[1]))]
+    return [copy_step(low, node, shape, (Tensor(after), 0, sides[0]), (source, 0, sides[1]))]
 
 
 def _join(low: Lowering, node: Node, *sources: Tensor) -> list[Step]:
@@ -176,7 +126,7 @@ def _join(low: Lowering, node: Node, *sources: Tensor) -> list[Step]:
         shape = low.graph.shapes[name]
         target = (Tensor(node.output), at * out[op.axis], out)
         if prod(shape):
-            steps.append(_copy(low, node, shape, target, (tensor, 0, low.strides(name))))
+            steps.append(copy_step(low, node, shape, target, (tensor, 0, low.strides(name))))
         at += shape[op.axis]
     return steps
 
@@ -196,11 +146,11 @@ def _rows(low: Lowering, node: Node, source: Tensor) -> list[Step]:
     low.ask_scratch(n + m)
     return [
         RowsStep(
-            space=_space(node, sizes),
+            space=space_of(node, sizes),
             out=Operand(Tensor(node.output), 0, outer_out),
             in_=Operand(source, 0, outer_in),
-            in_row=_space(node, in_sizes),
-            out_row=_space(node, out_sizes),
+            in_row=space_of(node, in_sizes),
+            out_row=space_of(node, out_sizes),
             in_strides=in_strides,
             out_strides=out_strides,
             function=Symbol(f"row_{op.function}"),
@@ -229,7 +179,7 @@ def _matmul(low: Lowering, node: Node, left: Tensor, right: Tensor) -> list[Step
     ]
     return [
         MatMulStep(
-            batch=_space(node, sizes),
+            batch=space_of(node, sizes),
             out=operands[0],
             left=operands[1],
             right=operands[2],
@@ -244,88 +194,6 @@ def _matmul(low: Lowering, node: Node, left: Tensor, right: Tensor) -> list[Step
     ]
 
 
-def _gather(low: Lowering, node: Node, source: Tensor, indices: Tensor) -> list[Step]:
-    op, (x, i) = node.op, (low.graph.shapes[name] for name in node.inputs)
-    assert isinstance(op, Gather)
-    read, index, none = low.strides(node.inputs[0]), low.strides(node.inputs[1]), (0,) * len(i)
-    before, after = (0,) * op.axis, (0,) * (len(x) - op.axis - 1)
-    strides = ((*read[: op.axis], *none, *read[op.axis + 1 :]), (*before, *index, *after))
-    return [_gather_step(low, node, (source, indices), strides, ((x[op.axis],), (read[op.axis],)), 0)]
-
-
-def _gather_elements(low: Lowering, node: Node, source: Tensor, indices: Tensor) -> list[Step]:
-    op, x = node.op, low.graph.shapes[node.inputs[0]]
-    assert isinstance(op, GatherElements)
-    read, index = low.strides(node.inputs[0]), low.strides(node.inputs[1])
-    strides = ((*read[: op.axis], 0, *read[op.axis + 1 :]), index)
-    return [_gather_step(low, node, (source, indices), strides, ((x[op.axis],), (read[op.axis],)), 0)]
-
-
-def _gather_nd(low: Lowering, node: Node, source: Tensor, indices: Tensor) -> list[Step]:
-    op, (x, i) = node.op, (low.graph.shapes[name] for name in node.inputs)
-    assert isinstance(op, GatherND)
-    read, index = low.strides(node.inputs[0]), low.strides(node.inputs[1])
-    batch, end = op.batch_dims, op.batch_dims + i[-1]
-    strides = (
-        (*read[:batch], *(0,) * (len(i) - 1 - batch), *read[end:]),
-        (*index[:-1], *(0,) * (len(x) - end)),
-    )
-    return [_gather_step(low, node, (source, indices), strides, (x[batch:end], read[batch:end]), index[-1])]
-
-
-def _gather_step(
-    low: Lowering,
-    node: Node,
-    tensors: tuple[Tensor, Tensor],
-    strides: tuple[Strides, Strides],
-    indexed: tuple[Shape, Strides],
-    index_stride: int,
-) -> Step:
-    """Return the step; tensors, strides: of what is read and of the indices; indexed: axes that indices address."""
-    sizes, (out, read, index) = joined(low.graph.shapes[node.output], [low.strides(node.output), *strides])
-    return GatherStep(
-        space=_space(node, sizes),
-        out=Operand(Tensor(node.output), 0, out),
-        in_=Operand(tensors[0], 0, read),
-        indices=Operand(tensors[1], 0, index),
-        count=len(indexed[0]),
-        index_stride=index_stride,
-        sizes=indexed[0],
-        strides=indexed[1],
-    )
-
-
-def _scatter(low: Lowering, node: Node, source: Tensor, indices: Tensor, updates: Tensor) -> list[Step]:
-    """Copy x, then put the updates in their places."""
-    op, (x, i, u) = node.op, (low.graph.shapes[name] for name in node.inputs)
-    assert isinstance(op, ScatterND | ScatterElements)
-    out, (read, index, update) = low.strides(node.output), (low.strides(name) for name in node.inputs)
-    if isinstance(op, ScatterND):
-        q = i[-1]
-        moved = (*(0,) * (len(i) - 1), *out[q:])
-        address, index_stride = (x[:q], out[:q]), index[-1]
-        index = (*index[:-1], *(0,) * (len(x) - q))
-    else:
-        moved, index_stride = (*out[: op.axis], 0, *out[op.axis + 1 :]), 0
-        address = ((x[op.axis],), (out[op.axis],))
-    steps = [_copy(low, node, x, (Tensor(node.output), 0, out), (source, 0, read))]
-    if not prod(u):
-        return steps
-    sizes, (to, places, given) = joined(u, [moved, index, update])
-    step = ScatterStep(
-        space=_space(node, sizes),
-        out=Operand(Tensor(node.output), 0, to),
-        in_=Operand(updates, 0, given),
-        indices=Operand(indices, 0, places),
-        count=len(address[0]),
-        index_stride=index_stride,
-        sizes=address[0],
-        strides=address[1],
-        reduction=_REDUCTIONS.index(op.reduction),
-    )
-    return [*steps, step]
-
-
 def _window_pool(low: Lowering, node: Node, source: Tensor) -> list[Step]:
     op, (x, y) = node.op, (low.graph.shapes[name] for name in (node.inputs[0], node.output))
     assert isinstance(op, WindowPool)
@@ -337,7 +205,7 @@ def _window_pool(low: Lowering, node: Node, source: Tensor) -> list[Step]:
 
     return [
         WindowPoolStep(
-            space=_space(node, (*y[:2], *three(y[2:], 1))),
+            space=space_of(node, (*y[:2], *three(y[2:], 1))),
             out=Operand(Tensor(node.output), 0, (*low.strides(node.output), *(0,) * (3 - count))),
             in_=Operand(source, 0, (*low.strides(node.inputs[0]), *(0,) * (3 - count))),
             kind=_POOLS.index(op.kind),
@@ -360,7 +228,7 @@ def _interpolate(low: Lowering, node: Node, source: Tensor) -> list[Step]:
     read, sizes = low.strides(node.inputs[0]), low.graph.shapes[node.output]
     return [
         InterpolateStep(
-            space=_space(node, sizes),
+            space=space_of(node, sizes),
             out=Operand(Tensor(node.output), 0, low.strides(node.output)),
             in_=Operand(source, 0, (*read[: op.axis], 0, *read[op.axis + 1 :])),
             axis=op.axis,
@@ -372,17 +240,17 @@ def _interpolate(low: Lowering, node: Node, source: Tensor) -> list[Step]:
 
 
 _RULES: dict[type[Any], Callable[..., list[Step]]] = {
-    Elementwise: _elementwise,
+    Elementwise: elementwise_steps,
     Remap: _remap,
     Reshape: _reshape,
     Join: _join,
     RowOp: _rows,
     MatMul: _matmul,
-    Gather: _gather,
-    GatherElements: _gather_elements,
-    GatherND: _gather_nd,
-    ScatterND: _scatter,
-    ScatterElements: _scatter,
+    Gather: gather,
+    GatherElements: gather_elements,
+    GatherND: gather_nd,
+    ScatterND: scatter,
+    ScatterElements: scatter,
     WindowPool: _window_pool,
     Interpolate: _interpolate,
     Recurrent: recurrent_steps,

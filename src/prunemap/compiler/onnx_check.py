@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from math import prod
 
@@ -12,6 +13,8 @@ from prunemap.errors import Problems, UserError
 
 MAX_ELEMENTS = 2**29
 """A tensor may not have more: a few bytes of a file can ask for any size. Of fp32 they take 2 GiB."""
+MAX_DEPTH, MAX_VISITS = 64, 2**20
+"""Of graphs inside of graphs and functions; inference looks at an inner graph twice for each time at the outer one."""
 
 
 def check_stored(model: onnx.ModelProto) -> None:
@@ -35,6 +38,44 @@ def _tensors(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type != onnx.TensorProto.STRING:
                 yield f"{attribute.name} of {node.name or node.op_type}", attribute.t
+
+
+def graphs_of(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """Return the inner graphs of a node."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def check_nesting(model: onnx.ModelProto) -> None:
+    """Raise ``UserError`` for graphs in graphs and functions of functions that would keep inference busy for ever."""
+    functions = {(each.domain, each.name): each.node for each in model.functions}
+    known: dict[tuple[str, str], int] = {}
+
+    def visits(nodes: Iterable[onnx.NodeProto], depth: int) -> int:
+        if depth > MAX_DEPTH:
+            raise UserError(f"model: its graphs or functions are nested more than {MAX_DEPTH} deep, or call themselves")
+        count = 0
+        for node in nodes:
+            count += 1 + sum(2 * visits(graph.node, depth + 1) for graph in graphs_of(node))
+            key = (node.domain, node.op_type)
+            if key in functions and key not in known:
+                known[key] = visits(functions[key], depth + 1)
+            count += known.get(key, 0)
+        return count
+
+    if visits(model.graph.node, 0) > MAX_VISITS:
+        raise UserError(f"model: its nested graphs and functions stand for more than {MAX_VISITS} nodes")
+
+
+def check_ends(model: onnx.ModelProto) -> None:
+    """Raise ``UserError`` for two inputs, or two outputs, of one name."""
+    problems = Problems("model: names of inputs and outputs")
+    for what, values in (("inputs", model.graph.input), ("outputs", model.graph.output)):
+        counts = Counter(value.name for value in values)
+        problems.extend(f"{count} {what} are called {name!r}" for name, count in counts.items() if count > 1)
+    problems.raise_if_any()
 
 
 def check_texts(model: onnx.ModelProto) -> None:

@@ -13,7 +13,15 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from prunemap.compiler.ir import Shape
-from prunemap.compiler.onnx_check import check_nodes, check_sizes, check_stored, check_texts, forget_negative_sizes
+from prunemap.compiler.onnx_check import (
+    check_ends,
+    check_nesting,
+    check_nodes,
+    check_sizes,
+    check_stored,
+    check_texts,
+    forget_negative_sizes,
+)
 from prunemap.core.files import existing_file
 from prunemap.errors import Problems, UserError
 
@@ -29,7 +37,7 @@ def read_onnx(path: str | Path, shapes: Mapping[str, Shape] | None = None) -> on
     """Read a model, fix its input shapes and infer all others.
 
     Args:
-        shapes: for inputs with symbolic sizes, the shape to compile for. A symbolic batch alone means 1.
+        shapes: for inputs, the shape to compile for. A symbolic batch alone means 1.
 
     Raises:
         UserError: no such file (its weights may lie in a second one), not an ONNX model, damaged, two nodes of one
@@ -44,12 +52,14 @@ def read_onnx(path: str | Path, shapes: Mapping[str, Shape] | None = None) -> on
         raise UserError(f"model: {path} is not an ONNX file, or it is damaged ({_first_line(error)})") from None
     if not model.graph.node or not model.graph.output or not model.opset_import:
         raise UserError(f"model: {path} is not an ONNX model (no nodes, outputs or opset in it)")
+    check_texts(model)
+    check_nesting(model)
     try:
         onnx.checker.check_model(str(file))
     except (onnx.checker.ValidationError, ValueError) as error:  # of names that are not UTF-8
         raise UserError(f"model: {path} is not a valid ONNX model ({_first_line(error)})") from None
-    check_texts(model)
     _check_node_names(model)
+    check_ends(model)
     check_nodes(model)
     check_stored(model)
     _fix_input_shapes(model, dict(shapes or {}))
@@ -120,15 +130,25 @@ def _fix_input_shapes(model: onnx.ModelProto, shapes: dict[str, Shape]) -> None:
         dims = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in tensor.shape.dim]
         fixed = _fixed_shape(value.name, dims, shapes.get(value.name), problems)
         if fixed and len(fixed) == len(dims):
+            if any(size not in (None, now) for size, now in zip(dims, fixed, strict=True)):
+                _forget_shapes(model)
             for dim, size in zip(tensor.shape.dim, fixed, strict=True):
                 dim.dim_value = size
     problems.raise_if_any()
 
 
+def _forget_shapes(model: onnx.ModelProto) -> None:
+    """Drop the sizes that the file states behind its inputs: they are of an input of another size."""
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        for dim in value.type.tensor_type.shape.dim:
+            dim.Clear()
+
+
 def _fixed_shape(name: str, dims: list[int | None], asked: Shape | None, problems: Problems) -> Shape | None:
     text = "x".join("?" if d is None else str(d) for d in dims)
     if asked is not None:
-        if len(asked) != len(dims) or any(d not in (None, a) for d, a in zip(dims, asked, strict=False)):
+        if len(asked) != len(dims):
             problems.add(f"--shape {name}={'x'.join(map(str, asked))} does not fit the model's {text}")
         return asked
     if dims and dims[0] is None:

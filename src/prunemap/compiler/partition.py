@@ -15,6 +15,7 @@ import onnx
 from onnx import numpy_helper
 
 from prunemap.compiler.ir import Kind, Shape
+from prunemap.compiler.onnx_check import graphs_of
 from prunemap.compiler.onnx_file import graph_inputs, node_name
 from prunemap.compiler.onnx_import import find_unsupported, known_tensors
 from prunemap.compiler.onnx_node import KINDS
@@ -250,7 +251,7 @@ def _type_name(value: onnx.ValueInfoProto) -> str:
 
 def _reads(node: onnx.NodeProto) -> list[str]:
     """Return what a node reads, what its inner graphs take from around them included."""
-    inner = (name for graph in _graphs(node) for name in _taken_from_around(graph))
+    inner = (name for graph in graphs_of(node) for name in _taken_from_around(graph))
     return [name for name in dict.fromkeys((*node.input, *inner)) if name]
 
 
@@ -259,10 +260,3 @@ def _taken_from_around(graph: onnx.GraphProto) -> list[str]:
     own |= {name for node in graph.node for name in node.output}
     read = [name for node in graph.node for name in _reads(node)] + [value.name for value in graph.output]
     return [name for name in read if name not in own]
-
-
-def _graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs

@@ -54,6 +54,16 @@ class ElementwiseStep(GeneralStep):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransposeStep(GeneralStep):
+    """transpose.h"""
+
+    symbol = "f32_transpose"
+    struct = "transpose_step"
+    header = "transpose.h"
+    in_: Operand
+
+
+@dataclass(frozen=True, kw_only=True)
 class RemapStep(GeneralStep):
     """remap.h"""
 

@@ -49,3 +49,28 @@ def joined(sizes: Shape, operands: Sequence[Strides]) -> tuple[Shape, list[Strid
         kept = [(1, [1] * len(operands))]
     by_operand = np.array([strides for _, strides in kept], np.int64).T.tolist()
     return tuple(size for size, _ in kept), [tuple(each) for each in by_operand]
+
+
+_SHORT, _LONG = 8, 16
+
+
+def longest_last(sizes: Shape, operands: Sequence[Strides]) -> tuple[Shape, list[Strides]]:
+    """Move the axis that a step should walk along innermost to the end: where the last one is short, the longest."""
+    places = [*range(len(sizes))]
+    best = max(places, key=lambda axis: (sizes[axis], axis))
+    if sizes[-1] < _SHORT and sizes[best] >= _LONG:
+        places.remove(best)
+        places.append(best)
+    return tuple(sizes[axis] for axis in places), [tuple(each[axis] for axis in places) for each in operands]
+
+
+def as_transposing(sizes: Shape, out: Strides, source: Strides) -> tuple[Shape, list[Strides]] | None:
+    """Return the axes of a copy with the one along which ``source`` is dense before the last, along which ``out`` is.
+
+    None for a copy that does not change neighbours in memory.
+    """
+    dense = [axis for axis, stride in enumerate(source[:-1]) if stride == 1]
+    if out[-1] != 1 or source[-1] == 1 or not dense or min(sizes[-1], sizes[dense[-1]]) < 4:
+        return None
+    places = [axis for axis in range(len(sizes) - 1) if axis != dense[-1]] + [dense[-1], len(sizes) - 1]
+    return tuple(sizes[axis] for axis in places), [tuple(each[axis] for axis in places) for each in (out, source)]

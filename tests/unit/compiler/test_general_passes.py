@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from prunemap.compiler.interpret import interpret
-from prunemap.compiler.ir import Elementwise, Graph, Node, Op, Remap
-from prunemap.compiler.passes import drop_unused, fuse_elementwise, join_remaps
+from prunemap.compiler.ir import Conv, Elementwise, Graph, Linear, Node, Op, Remap
+from prunemap.compiler.passes import drop_unused, fold_pads, fuse_elementwise, join_remaps, tokens_to_pixels
 from prunemap.compiler.shapes import make_graph
 
 SHAPES = {"x": (3, 4), "y": (3, 4), "row": (4,)}
@@ -73,3 +73,49 @@ def test_unused_nodes_are_dropped() -> None:
     kept = drop_unused.run(graph)
     assert [node.name for node in kept.nodes] == ["n2"]
     same_meaning(graph, kept)
+
+
+def padded(rows: tuple[int, ...], columns: tuple[int, ...], fill: float = 0.0, *, is_output: bool = False) -> Graph:
+    """A remap of a 3 x 4 map by tables for its rows and columns, and a conv on the result."""
+    tables = (np.arange(1), np.arange(2), np.array(rows), np.array(columns))
+    pad = Node("pad", Remap((0, 1, 2, 3), tables, fill), ("x",), "padded")
+    weight = np.arange(1, 37, dtype=np.float32).reshape(2, 2, 3, 3)
+    conv = Node("conv", Conv(weight, np.ones(2, np.float32), (2, 1), (1, 0, 0, 1)), ("padded",), "y")
+    return make_graph({"x": (1, 2, 3, 4)}, ["y", *(["padded"] if is_output else [])], [pad, conv])
+
+
+def test_zeros_around_a_map_become_padding() -> None:
+    graph = padded((-1, 0, 1, 2), (-1, -1, 0, 1, 2, 3, -1))
+    (conv,) = fold_pads.run(graph).nodes
+    assert isinstance(conv.op, Conv) and conv.op.pads == (2, 2, 0, 2) and conv.inputs == ("x",)
+    x = {"x": np.random.default_rng(0).standard_normal((1, 2, 3, 4), np.float32)}
+    np.testing.assert_allclose(interpret(fold_pads.run(graph), x)[0], interpret(graph, x)[0], rtol=1e-6)
+    kept = fold_pads.run(padded((0, 1, 2, -1), (0, 1, 2, 3), is_output=True))
+    assert [node.inputs for node in kept.nodes] == [("x",), ("x",)]
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        padded((-1, 0, 1, 2), (0, 1, 2, 3), fill=1.0),
+        padded((-1, 0, 1), (0, 1, 2, 3)),
+        padded((1, 0, 1, 2), (0, 1, 2, 3)),
+        padded((0, -1, 1, 2), (0, 1, 2, 3)),
+    ],
+    ids=["another fill", "cut off", "reflected", "between"],
+)
+def test_pads_that_are_no_halo_stay(graph: Graph) -> None:
+    assert [node.name for node in fold_pads.run(graph).nodes] == ["pad", "conv"]
+
+
+@pytest.mark.parametrize(("items", "density", "is_conv"), [(16, 0.3, True), (15, 0.3, False), (40, 0.9, False)])
+def test_sparse_layers_on_many_items_run_as_convs(items: int, density: float, is_conv: bool) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((6, 10), np.float32) * (rng.permutation(60).reshape(6, 10) < 60 * density)
+    layer = Linear(weight.astype(np.float32), rng.standard_normal(6, np.float32))
+    graph = make_graph({"x": (items, 10)}, ["y"], [Node("layer", layer, ("x",), "y")])
+    made = tokens_to_pixels.run(graph)
+    layers = [node for node in made.nodes if node.name == "layer"]
+    assert isinstance(layers[0].op, Conv) == is_conv and made.shapes["y"] == (items, 6)
+    x = {"x": rng.standard_normal((items, 10), np.float32)}
+    np.testing.assert_allclose(interpret(made, x)[0], interpret(graph, x)[0], rtol=1e-5, atol=1e-6)

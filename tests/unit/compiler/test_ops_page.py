@@ -10,10 +10,11 @@ from prunemap.compiler.layers import LAYER_KINDS
 from prunemap.compiler.onnx_rules import FAST_RULES, GENERAL_RULES, ONNX_OPS
 from tests.onnx_nodes.cases import FOLDED, OLDEST_OPSET
 
+NEWEST_OPSET = onnx.defs.onnx_opset_version()
 PAGE = Path(__file__).parents[3] / "docs" / "ops.md"
 HEAD = f"""# Operators
 
-What `compile` takes in: ONNX opset {OLDEST_OPSET} up to {onnx.defs.onnx_opset_version()}, fp32; int32, int64 (in 32 bits) and bool for
+What `compile` takes in: ONNX opset {OLDEST_OPSET} up to {NEWEST_OPSET}, fp32; int32, int64 (in 32 bits) and bool for
 indices, shapes and conditions. This page is generated from the tables of the import
 (`pytest tests/unit/compiler/test_ops_page.py --update-golden`).
 

@@ -235,8 +235,15 @@ def _moved_through(node: OnnxNode, split: Shape, axes: Sequence[int], result: Sh
     return [node.build.reshape(transposed(node, node.build.reshape(node.tensor(), split), axes), result)]
 
 
+def _block_size(node: OnnxNode) -> int:
+    size = int(node.attributes["blocksize"])
+    if size < 1:
+        raise NotTaken(f"its blocksize is {size}")
+    return size
+
+
 def _depth_to_space(node: OnnxNode) -> Sequence[str]:
-    (n, c), (h, w), b = node.shape()[:2], node.map_size(), node.attributes["blocksize"]
+    (n, c), (h, w), b = node.shape()[:2], node.map_size(), _block_size(node)
     depth = c // (b * b)
     if node.attributes.get("mode", b"DCR") == b"CRD":
         split, axes = (n, depth, b, b, h, w), (0, 1, 4, 2, 5, 3)
@@ -246,7 +253,7 @@ def _depth_to_space(node: OnnxNode) -> Sequence[str]:
 
 
 def _space_to_depth(node: OnnxNode) -> Sequence[str]:
-    (n, c), (h, w), b = node.shape()[:2], node.map_size(), node.attributes["blocksize"]
+    (n, c), (h, w), b = node.shape()[:2], node.map_size(), _block_size(node)
     crd = node.attributes.get("mode", b"DCR") == b"CRD"
     axes = (0, 1, 3, 5, 2, 4) if crd else (0, 3, 5, 1, 2, 4)
     return _moved_through(node, (n, c, h // b, b, w // b, b), axes, (n, c * b * b, h // b, w // b))

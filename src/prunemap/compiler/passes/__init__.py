@@ -10,10 +10,12 @@ from prunemap.compiler.passes import (
     drop_identity,
     drop_unused,
     fold_affine,
+    fold_pads,
     fuse_add,
     fuse_clamp,
     fuse_elementwise,
     join_remaps,
+    tokens_to_pixels,
     vectors_to_linear,
 )
 from prunemap.compiler.passes.types import Pass
@@ -23,12 +25,14 @@ from prunemap.core.table import by_name
 PIPELINE: tuple[Pass, ...] = (
     Pass("drop_identity", drop_identity.run),
     Pass("drop_unused", drop_unused.run),
+    Pass("fold_pads", fold_pads.run),
     Pass("fold_affine", fold_affine.run),
     Pass("fuse_add", fuse_add.run),
     Pass("fuse_clamp", fuse_clamp.run),
     Pass("fuse_elementwise", fuse_elementwise.run),
     Pass("join_remaps", join_remaps.run),
     Pass("vectors_to_linear", vectors_to_linear.run),
+    Pass("tokens_to_pixels", tokens_to_pixels.run),
     Pass("drop_dead_channels", drop_dead_channels.run),
 )
 by_name(PIPELINE)  # no name twice

@@ -13,12 +13,12 @@ def run(graph: Graph) -> Graph:
     nodes: dict[str, Node] = {}
     for old in graph.nodes:
         node = old
-        made_by = nodes.get(node.inputs[0]) if isinstance(node.op, Remap) else None
-        if made_by is not None and isinstance(made_by.op, Remap) and graph.only_consumer(made_by.output) is not None:
-            joined = _joined(made_by.op, node.op)
+        made_by = nodes.get(old.inputs[0]) if old.inputs else None
+        if made_by and isinstance(old.op, Remap) and isinstance(made_by.op, Remap):
+            joined = _joined(made_by.op, old.op) if graph.only_consumer(made_by.output) else None
             if joined is not None:
                 del nodes[made_by.output]
-                node = Node(node.name, joined, made_by.inputs, node.output)
+                node = Node(old.name, joined, made_by.inputs, old.output)
         nodes[node.output] = node
     return with_nodes(graph, nodes.values())
 

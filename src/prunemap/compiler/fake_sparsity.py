@@ -13,7 +13,8 @@ from onnx import numpy_helper
 
 from prunemap.compiler.ir import Shape
 from prunemap.compiler.layers import ModelLayer, list_layers
-from prunemap.compiler.onnx_file import MAX_FILE_BYTES, attributes_of, node_name, read_onnx
+from prunemap.compiler.onnx_file import MAX_FILE_BYTES, read_onnx
+from prunemap.compiler.stored_weight import StoredWeight
 from prunemap.core.files import replacing
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.value import Value
@@ -70,8 +71,8 @@ def with_fake_sparsity(
 ) -> tuple[FakedLayer, ...]:
     """Write the model with the weights of its layers pruned by magnitude; nothing else changes.
 
-    What is kept of a layer is scaled so that the activations keep their size. Every convolution but the first and but
-    depthwise ones, and every linear layer, is pruned.
+    What is kept of a layer is scaled so that the activations keep their size. Every layer but the first convolution and
+    but depthwise ones is pruned.
 
     Args:
         output_path: an ONNX file; weights of more than 2 GiB go to a file ``.data`` beside it.
@@ -84,20 +85,17 @@ def with_fake_sparsity(
         UserError: the model cannot be read, the scheme cannot be had by any layer, or the output not be written.
     """
     _check(spec, density)
-    layers = {layer.spec.name: layer for layer in list_layers(read_onnx(model_path, shapes))}
+    layers = list_layers(read_onnx(model_path, shapes))
     model = onnx.load(str(model_path))
     tensors = dict(_weight_tensors(model))
-    first = next((name for name, layer in layers.items() if layer.spec.kind == "conv"), None)
-    faked, done = [], set[str]()
-    for node in model.graph.node:
-        layer = layers.get(node_name(node))
-        if layer is None:
-            continue
+    first = next((layer.spec.name for layer in layers if layer.spec.kind == "conv"), None)
+    faked, done = [], set[StoredWeight]()
+    for layer in layers:
         scheme, reason = _scheme_for(layer, spec, density, is_first=layer.spec.name == first)
         mask = make_mask(layer.weight, scheme, density) if scheme != DENSE else np.ones(layer.weight.shape, bool)
-        if scheme != DENSE and node.input[1] not in done:  # a shared weight is pruned once
-            _apply(tensors[node.input[1]], mask.swapaxes(-1, -2) if _is_transposed(node) else mask)
-            done.add(node.input[1])
+        if scheme != DENSE and layer.stored not in done:  # a shared weight is pruned once
+            _apply(tensors[layer.stored.tensor], layer, mask)
+            done.add(layer.stored)
         faked.append(FakedLayer(name=layer.spec.name, scheme=scheme, density=float(mask.mean()), reason=reason))
     _save(model, Path(output_path))
     return tuple(faked)
@@ -108,8 +106,8 @@ def _scheme_for(layer: ModelLayer, spec: SchemeSpec, density: float, is_first: b
     kind = layer.spec.kind
     if is_first:
         return DENSE, "the first convolution stays dense"
-    if kind not in ("conv", "linear"):
-        return DENSE, f"{kind} layers stay dense"
+    if kind == "depthwise":
+        return DENSE, "depthwise layers stay dense"
     if kind == "linear" and layer.weight.ndim != 2:
         return DENSE, "its weight is not a matrix"
     why = why_illegal(spec, layer.weight.shape, density)
@@ -127,22 +125,18 @@ def _weight_tensors(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorPr
             yield node.output[0], node.attribute[0].t
 
 
-def _is_transposed(node: onnx.NodeProto) -> bool:
-    """Whether the file has the weight as (I, O)."""
-    return node.op_type == "MatMul" or (node.op_type == "Gemm" and not attributes_of(node).get("transB", 0))
-
-
-def _apply(tensor: onnx.TensorProto, mask: Mask) -> None:
+def _apply(tensor: onnx.TensorProto, layer: ModelLayer, mask: Mask) -> None:
     """Prune a weight; what is kept is scaled to the energy of all.
 
     Else the activations of a deep network would shrink from layer to layer, to nothing or to denormals: any output
     would pass for right, and engines that do not flush them would be slowed down.
     """
-    weight: NDArray[Any] = numpy_helper.to_array(tensor)
-    kept = weight * mask
-    energy, energy_kept = (float(np.square(each, dtype=np.float64).sum()) for each in (weight, kept))
+    whole: NDArray[Any] = numpy_helper.to_array(tensor)
+    kept = layer.weight * mask
+    energy, energy_kept = (float(np.square(each, dtype=np.float64).sum()) for each in (layer.weight, kept))
     scale = (energy / energy_kept) ** 0.5 if energy_kept else 1.0
-    tensor.CopyFrom(numpy_helper.from_array((kept * scale).astype(weight.dtype), tensor.name))
+    written = layer.stored.write(whole, (kept * scale).astype(np.float32))
+    tensor.CopyFrom(numpy_helper.from_array(written, tensor.name))
 
 
 def _save(model: onnx.ModelProto, path: Path) -> None:

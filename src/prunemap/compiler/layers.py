@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ from prunemap.compiler.onnx_file import (
 )
 from prunemap.compiler.onnx_import import find_unsupported, import_graph
 from prunemap.compiler.onnx_node import recurrent_names
-from prunemap.compiler.onnx_rules.conv_transpose import as_conv_weight
 from prunemap.compiler.onnx_rules.windows import four, of_one_row, pair, read_window
 from prunemap.compiler.passes import fold_affine
+from prunemap.compiler.stored_weight import StoredWeight
 from prunemap.compiler.structure import structure_of
 from prunemap.core.inspection import InspectedLayer, Inspection
 from prunemap.core.layer import LayerKind, LayerSetting, LayerSpec
@@ -48,6 +48,8 @@ class ModelLayer:
 
     spec: LayerSpec
     weight: Array
+    stored: StoredWeight
+    """How the file has it."""
 
 
 def read_layers(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> list[ModelLayer]:
@@ -66,7 +68,7 @@ def _with_weight(layer: ModelLayer, folded: Array | None) -> ModelLayer:
     """Return the layer with the weight that the graph has, unless that one has another order or shape."""
     if folded is None or layer.spec.kind not in ("conv", "depthwise", "linear"):
         return layer
-    return ModelLayer(layer.spec, folded.reshape(layer.spec.weight_shape))
+    return ModelLayer(layer.spec, folded.reshape(layer.spec.weight_shape), layer.stored)
 
 
 def read_specs(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> list[LayerSpec]:
@@ -116,7 +118,7 @@ def list_layers(model: onnx.ModelProto) -> list[ModelLayer]:
         if kind in ("lstm", "gru"):
             layers += _recurrent_layers(node, kind, constants, shapes)
         else:
-            layers.append(_layer(node, kind, weight.astype(np.float32, copy=False), shapes))
+            layers.append(_layer(node, kind, weight, shapes))
     return layers
 
 
@@ -129,7 +131,8 @@ def _recurrent_layers(
         for name, given in zip(recurrent_names(node_name(node), direction), node.input[1:3], strict=True):
             if given not in constants:
                 continue
-            weight = np.ascontiguousarray(constants[given][direction], np.float32)
+            stored = StoredWeight(given, part=direction)
+            weight = stored.read(constants[given])
             steps = x[1 if attributes_of(node).get("layout", 0) else 0] if x else 0
             spec = LayerSpec(
                 name=name,
@@ -140,7 +143,7 @@ def _recurrent_layers(
                 params=int(weight.size),
                 setting=None,
             )
-            layers.append(ModelLayer(spec, weight))
+            layers.append(ModelLayer(spec, weight, stored))
     return layers
 
 
@@ -150,13 +153,15 @@ def identity_of(model: str | Path, layers: list[LayerSpec]) -> ModelIdentity:
     return ModelIdentity(name=Path(model).stem, layers_sha256=hashlib.sha256(content.encode()).hexdigest())
 
 
-def _layer(node: onnx.NodeProto, kind: LayerKind, weight: Array, shapes: dict[str, Shape]) -> ModelLayer:
+def _layer(node: onnx.NodeProto, kind: LayerKind, whole: Array, shapes: dict[str, Shape]) -> ModelLayer:
     attributes = attributes_of(node)
     x, y = shapes.get(node.input[0]), shapes.get(node.output[0])
+    stored = StoredWeight(node.input[1], groups=attributes.get("group", 1))
     if kind == "linear" and not (node.op_type == "Gemm" and attributes.get("transB", 0)):
-        weight = weight.swapaxes(-1, -2)
+        stored = StoredWeight(node.input[1], "transposed")
     if kind == "conv_transpose":
-        weight = as_conv_weight(weight, attributes.get("group", 1))
+        stored = replace(stored, form="inputs first")
+    weight = stored.read(whole)
     setting = _setting(kind, attributes, weight, (x, y))
     if setting is not None and setting.kind == "depthwise":
         kind = "depthwise"
@@ -169,7 +174,7 @@ def _layer(node: onnx.NodeProto, kind: LayerKind, weight: Array, shapes: dict[st
         params=int(weight.size),
         setting=setting,
     )
-    return ModelLayer(spec, np.ascontiguousarray(weight))
+    return ModelLayer(spec, weight, stored)
 
 
 def _macs(kind: LayerKind, weight: Array, x: Shape | None, y: Shape | None) -> int:

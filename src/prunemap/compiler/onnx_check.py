@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from math import prod
@@ -15,6 +16,8 @@ MAX_ELEMENTS = 2**29
 """A tensor may not have more: a few bytes of a file can ask for any size. Of fp32 they take 2 GiB."""
 MAX_DEPTH, MAX_VISITS = 64, 2**20
 """Of graphs inside of graphs and functions; inference looks at an inner graph twice for each time at the outer one."""
+
+_EQUATION = re.compile(rb"([A-Za-z\s,]|\.\.\.)*(->([A-Za-z\s]|\.\.\.)*)?")
 
 
 def check_stored(model: onnx.ModelProto) -> None:
@@ -67,6 +70,24 @@ def check_nesting(model: onnx.ModelProto) -> None:
 
     if visits(model.graph.node, 0) > MAX_VISITS:
         raise UserError(f"model: its nested graphs and functions stand for more than {MAX_VISITS} nodes")
+
+
+def check_equations(model: onnx.ModelProto) -> None:
+    """Raise ``UserError`` for an equation of Einsum that is none: ONNX's inference never ends on some of them."""
+    for node in _all_nodes((model.graph.node, *(each.node for each in model.functions))):
+        for attribute in node.attribute:
+            if node.op_type == "Einsum" and attribute.name == "equation" and not _EQUATION.fullmatch(attribute.s):
+                raise UserError(
+                    f"model: node {node.name!r} (Einsum) has the equation {attribute.s.decode(errors='replace')!r}"
+                )
+
+
+def _all_nodes(lists: Iterable[Iterable[onnx.NodeProto]]) -> Iterator[onnx.NodeProto]:
+    """Return all nodes, those of inner graphs too."""
+    for nodes in lists:
+        for node in nodes:
+            yield node
+            yield from _all_nodes(graph.node for graph in graphs_of(node))
 
 
 def check_ends(model: onnx.ModelProto) -> None:

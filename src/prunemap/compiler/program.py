@@ -371,6 +371,8 @@ class LoweredProgram:
     scratch_floats: int
     """Per thread."""
     blob: bytes = field(repr=False)
+    ends: tuple[int, ...] = ()
+    """Elements of the inputs, then of the outputs, in graph order."""
     choices: tuple[KernelChoice, ...] = ()
     candidates: Mapping[str, tuple[TileChoice, ...]] = field(default_factory=dict)
     """The tiles that could run each node, the model's choice first."""

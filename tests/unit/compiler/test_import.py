@@ -93,7 +93,7 @@ def symbolic_network() -> onnx.ModelProto:
     ("shapes", "message"),
     [
         ({}, "input 'x' is ?x3x?x?: give its size, such as --shape x=1x3x224x224"),
-        ({"x": (1, 4, 8, 8)}, "--shape x=1x4x8x8 does not fit the model's ?x3x?x?"),
+        ({"x": (1, 4, 8, 8)}, "4 input channels do not fit weight"),
         ({"x": (1, 3, 8)}, "--shape x=1x3x8 does not fit"),
         ({"y": (1, 3, 8, 8)}, "--shape names input 'y', the model has x"),
         ({"x": (1, 3, 2, 2)}, "gives an empty result"),
@@ -130,6 +130,13 @@ def test_every_unsupported_node_is_listed(tmp_path: Path) -> None:
     inspection = inspect_model(path)
     assert [layer.name for layer in inspection.layers] == ["first"]
     assert [each.name for each in inspection.unsupported] == ["chance", "noise"]
+
+
+def test_a_fixed_size_may_be_changed(tmp_path: Path) -> None:
+    b = OnnxBuilder()
+    path = save(b.model([10, 3, 8, 8], b.conv("x", (4, 3, 3, 3)), 4), tmp_path / "m.onnx")
+    graph = import_graph(read_onnx(path, {"x": (1, 3, 20, 12)}))
+    assert graph.shapes[graph.outputs[0]][2:] in ((20, 12), (18, 10))
 
 
 def test_inputs_of_other_types_are_unsupported(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from prunemap.compiler import ModelLayer
+from prunemap.compiler.stored_weight import StoredWeight
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
 from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.latency import make_probes
@@ -24,7 +25,7 @@ def layer(name: str, setting: LayerSetting, seed: int) -> ModelLayer:
     spec = LayerSpec(
         name=name, kind=setting.kind, weight_shape=shape, macs=setting.macs, params=prod(shape), setting=setting
     )
-    return ModelLayer(spec=spec, weight=weight)
+    return ModelLayer(spec=spec, weight=weight, stored=StoredWeight(spec.name))
 
 
 def conv(name: str, inputs: int, outputs: int, kernel: int, size: int, seed: int) -> ModelLayer:

@@ -93,4 +93,6 @@ static const image_loop loops[] = {
 enum { LOOPS = 1, SLOTS = 10 };
 #define ARENA_FLOATS 5952LL
 #define SCRATCH_FLOATS 0LL
+#define WEIGHT_BYTES 6720LL
+static const int64_t ends[] = {576, 10};
 #include "engine.h"

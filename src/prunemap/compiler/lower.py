@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,7 @@ def lower(
         arena,
         _scratch_floats(low, loops),
         low.blob.content() + bytes(4 * OVERREAD_VECTORS * target.lanes if low.constants else 0),
+        tuple(prod(graph.shapes[name]) for name in (*graph.inputs, *graph.outputs)),
         tuple(low.choices),
         low.candidates,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 from prunemap.errors import UserError
 
@@ -14,6 +14,7 @@ DTYPES = {"float32": 4, "int32": 4, "int64": 8, "bool": 1}
 """What a program takes and returns, with its bytes."""
 OTHER_DTYPES = {"float64": 8, "float16": 2, "uint64": 8, "uint32": 4, "uint16": 2, "int16": 2, "uint8": 1, "int8": 1}
 """What only ONNX Runtime takes and returns."""
+_PLAIN_TYPES = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 _ITEM_BYTES = {**DTYPES, **OTHER_DTYPES}
 OURS, ONNX_RUNTIME = "prunemap", "onnxruntime"
 """What runs a segment."""
@@ -125,17 +126,32 @@ class Manifest:
             values: dict[str, Any] = {name: value for name, value in raw.items() if name in known}
             for name in ("inputs", "outputs"):
                 values[name] = tuple(map(_tensor_info, values[name]))
-            values["layers"] = tuple(KernelChoice(**each) for each in values["layers"])
-            values["parts"] = tuple(Part(**each) for each in values["parts"])
+            values["layers"] = tuple(_typed(KernelChoice(**each)) for each in values["layers"])
+            values["parts"] = tuple(_typed(Part(**each)) for each in values["parts"])
             values["segments"] = tuple(map(_segment, values.get("segments", ())))
             values["slots"] = tuple(map(str, values["slots"]))
-            return cls(**values)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return _typed(cls(**values))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UserError(f"artifact: its manifest is damaged ({type(error).__name__}: {error})") from None
 
 
+AnyPart = TypeVar("AnyPart", Manifest, KernelChoice, Part)
+
+
 def _tensor_info(raw: dict[str, Any]) -> TensorInfo:
-    return TensorInfo(str(raw["name"]), tuple(map(int, raw["shape"])), str(raw.get("dtype", "float32")))
+    shape = tuple(raw["shape"])
+    if not all(type(size) is int and size >= -1 for size in shape):
+        raise ValueError(f"the shape of {raw['name']!r} is {raw['shape']}")
+    return TensorInfo(str(raw["name"]), shape, str(raw.get("dtype", "float32")))
+
+
+def _typed(value: AnyPart) -> AnyPart:
+    """Return a value that was read if its texts and numbers are some."""
+    for each in fields(value):
+        allowed, found = _PLAIN_TYPES.get(str(each.type)), getattr(value, each.name)
+        if allowed and type(found) not in allowed:
+            raise ValueError(f"{each.name} is {str(found)[:40]!r}")
+    return value
 
 
 def _segment(raw: dict[str, Any]) -> Segment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable, Mapping
+from math import prod
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -19,7 +20,7 @@ from prunemap.targets import resolve_target, why_not_here
 
 Array = NDArray[Any]
 Inputs = NDArray[Any] | Mapping[str, NDArray[Any]]
-ABI = 1
+ABI = 2
 MAX_THREADS = 256
 _INT32 = np.iinfo(np.int32)
 _POINTER = ctypes.POINTER(ctypes.c_float)
@@ -218,6 +219,9 @@ def _open_library(program: Program) -> Any:
         raise InternalError(f"the program's library does not load: {error}") from None
     if found != ABI:
         raise UserError(f"artifact: it speaks ABI {found}, this prunemap speaks {ABI}; compile it again")
+    library.pmap_weight_bytes.restype = library.pmap_elements.restype = ctypes.c_int64
+    library.pmap_elements.argtypes = [ctypes.c_int32]
+    _check_sizes(library, program)
     library.pmap_create.restype = ctypes.c_void_p
     library.pmap_create.argtypes = [ctypes.c_void_p, ctypes.c_int32]
     library.pmap_destroy.argtypes = [ctypes.c_void_p]
@@ -228,3 +232,17 @@ def _open_library(program: Program) -> Any:
         timed.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
         timed.restype = None
     return library
+
+
+def _check_sizes(library: Any, program: Program) -> None:
+    """The library reads and writes by its own sizes; the manifest must say the same.
+
+    Raises:
+        UserError: it does not.
+    """
+    manifest = program.manifest
+    said = [prod(info.shape) for info in (*manifest.inputs, *manifest.outputs)]
+    held = [library.pmap_elements(end) for end in range(len(said) + 1)]
+    sizes = (program.weights_size, len(manifest.slots))
+    if held != [*said, -1] or sizes != (library.pmap_weight_bytes(), library.pmap_slots()):
+        raise UserError("artifact: it is damaged: its manifest and weights are not those of its library")

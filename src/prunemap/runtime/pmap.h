@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define PMAP_ABI 1
+#define PMAP_ABI 2
 #define PMAP_EXPORT __attribute__((visibility("default")))
 
 typedef struct pmap_engine pmap_engine;
@@ -16,6 +16,11 @@ PMAP_EXPORT int32_t pmap_abi(void);
 PMAP_EXPORT int64_t pmap_arena_bytes(void);
 /* Bytes that it allocates besides for each of its threads. */
 PMAP_EXPORT int64_t pmap_thread_bytes(void);
+/* What the caller must hold: bytes of weights, slots that are timed, elements of the inputs, then of the outputs, each
+ * of four bytes; -1 = there are no more. */
+PMAP_EXPORT int64_t pmap_weight_bytes(void);
+PMAP_EXPORT int32_t pmap_slots(void);
+PMAP_EXPORT int64_t pmap_elements(int32_t end);
 
 /* Make an engine. `weights` is the program's weight blob, 64-byte aligned; it must outlive the engine. NULL if threads
  * < 1, or if memory or threads cannot be had. */

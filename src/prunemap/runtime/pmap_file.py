@@ -122,12 +122,13 @@ def read_program(path: str | Path) -> Compiled:
         with zipfile.ZipFile(file) as archive:
             infos = {info.filename: info for info in archive.infolist()}
             _check_names(path, infos)
+            _check_places(path, archive)
             manifest = Manifest.from_json(archive.read(MANIFEST))
             _check_members(path, manifest, infos)
             members = {name: archive.read(name) for name in infos if _base(name) != WEIGHTS}
         mapped = _map(file)
         at = {name: _start_of(info, mapped) for name, info in infos.items() if _base(name) == WEIGHTS}
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError) as error:  # all that zipfile raises
         raise UserError(f"artifact: {path} is not a .pmap file, or it is damaged ({error})") from None
     found = {name: memoryview(data) for name, data in members.items() if name != MANIFEST}
     for name, start in at.items():
@@ -144,13 +145,17 @@ def read_program(path: str | Path) -> Compiled:
 
     if not manifest.segments:
         return program("", manifest)
-    segments = (
-        program(f"{k}/", Manifest.from_json(members[f"{k}/{MANIFEST}"]))
-        if segment.engine == OURS
-        else members[f"{k}/{ONNX}"]
-        for k, segment in enumerate(manifest.segments)
+    pipeline = Pipeline(
+        manifest,
+        tuple(
+            program(f"{k}/", Manifest.from_json(members[f"{k}/{MANIFEST}"]))
+            if segment.engine == OURS
+            else members[f"{k}/{ONNX}"]
+            for k, segment in enumerate(manifest.segments)
+        ),
     )
-    return Pipeline(manifest, tuple(segments))
+    _check_segments(path, pipeline)
+    return pipeline
 
 
 def _base(name: str) -> str:
@@ -164,8 +169,36 @@ def _check_names(path: str | Path, infos: dict[str, zipfile.ZipInfo]) -> None:
         raise UserError(f"artifact: {path} is not a .pmap file: it holds {', '.join(sorted(infos)[:6]) or 'nothing'}")
     for name, info in infos.items():
         limit = MAX_PART_BYTES[_base(name)]
-        if info.file_size > limit or info.compress_type != zipfile.ZIP_STORED:
-            raise UserError(f"artifact: {path}: {name} is compressed or larger than {limit} bytes")
+        if info.file_size > limit or info.compress_type != zipfile.ZIP_STORED or info.flag_bits:
+            raise UserError(f"artifact: {path}: {name} is compressed, encrypted or larger than {limit} bytes")
+
+
+def _check_places(path: str | Path, archive: zipfile.ZipFile) -> None:
+    """Every name once, every header where the directory says, no two members in the same bytes."""
+    end = 0
+    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+        archive.open(info).close()  # compares the header before the data with the directory
+        if info.header_offset < end or info.compress_size != info.file_size:
+            raise UserError(f"artifact: {path} is damaged: {info.filename} lies in the bytes of another part")
+        end = info.header_offset + _LOCAL_HEADER_BYTES + len(info.orig_filename) + info.file_size
+    names = archive.namelist()
+    if len(names) != len(set(names)):
+        raise UserError(f"artifact: {path} is damaged: it holds a part twice")
+
+
+def _check_segments(path: str | Path, pipeline: Pipeline) -> None:
+    """Every segment reads what is there by then, and its program is the one that the manifest means."""
+    known, wrong = {info.name for info in pipeline.manifest.inputs}, False
+    for segment, part in zip(pipeline.manifest.segments, pipeline.segments, strict=True):
+        wrong |= not {info.name for info in segment.inputs} <= known
+        known |= {info.name for info in segment.outputs}
+        if isinstance(part, Program):
+            ends = (part.manifest.inputs, part.manifest.outputs)
+            wrong |= ends != (segment.inputs, segment.outputs) or len(part.manifest.slots) != len(segment.slots)
+    wrong |= not {info.name for info in pipeline.manifest.outputs} <= known
+    wrong |= sum(len(segment.slots) for segment in pipeline.manifest.segments) != len(pipeline.manifest.slots)
+    if wrong:
+        raise UserError(f"artifact: {path} is damaged: its segments do not fit each other")
 
 
 def _check_members(path: str | Path, manifest: Manifest, infos: dict[str, zipfile.ZipInfo]) -> None:

@@ -165,9 +165,14 @@ class _Onnx(_Stage):
         self._inputs = [tensor.name for tensor in info.inputs]
         self._outputs = [tensor.name for tensor in info.outputs]
         self._session = open_session(model, threads)
+        if not {each.name for each in self._session.get_inputs()} <= {*self._inputs}:
+            raise UserError(f"artifact: it is damaged: a segment for ONNX Runtime reads more than {self._inputs}")
 
     def run(self, known: Mapping[str, Array]) -> dict[str, Array]:
-        values = self._session.run(self._outputs, {name: known[name] for name in self._inputs})
+        try:
+            values = self._session.run(self._outputs, {name: known[name] for name in self._inputs})
+        except Exception as error:  # of its own kinds, by what it does not like
+            raise UserError(f"fallback: ONNX Runtime fails on a segment: {error}") from None
         return dict(zip(self._outputs, values, strict=True))
 
     def time_slots(self, known: Mapping[str, Array]) -> NDArray[np.float64]:

@@ -32,6 +32,8 @@ def emit_program(program: LoweredProgram, target: Target) -> str:
         "};",
         f"enum {{ LOOPS = {len(program.loops)}, SLOTS = {len(program.slots)} }};",
         f"#define ARENA_FLOATS {program.arena_floats}LL\n#define SCRATCH_FLOATS {program.scratch_floats}LL",
+        f"#define WEIGHT_BYTES {len(program.blob)}LL",
+        f"static const int64_t ends[] = {{{', '.join(map(str, program.ends))}}};",
         '#include "engine.h"',
     ]
     return "\n".join(part for part in parts if part) + "\n"

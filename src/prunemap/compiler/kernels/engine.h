@@ -1,5 +1,5 @@
 /* The C ABI of a compiled program and its thread pool; included last. The generated file defines before it:
- * `steps`, `loops`, LOOPS, SLOTS, ARENA_FLOATS, SCRATCH_FLOATS. An engine is independent of every other one; one engine
+ * `steps`, `loops`, `ends`, LOOPS, SLOTS, ARENA_FLOATS, SCRATCH_FLOATS, WEIGHT_BYTES. An engine is independent of every other one; one engine
  * serves one caller at a time (the Python side holds a lock). */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -114,6 +114,11 @@ static void *work(void *arg) {
 int32_t pmap_abi(void) { return PMAP_ABI; }
 int64_t pmap_arena_bytes(void) { return (int64_t)ARENA_FLOATS * 4; }
 int64_t pmap_thread_bytes(void) { return (int64_t)SCRATCH_FLOATS * 4; }
+int64_t pmap_weight_bytes(void) { return WEIGHT_BYTES; }
+int32_t pmap_slots(void) { return SLOTS; }
+int64_t pmap_elements(int32_t end) {
+  return end >= 0 && end < (int32_t)(sizeof ends / sizeof *ends) ? ends[end] : -1;
+}
 
 void pmap_destroy(pmap_engine *e) {
   if (!e) return;

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
-from numpy.typing import NDArray
-from onnx import numpy_helper
 
-from prunemap.compiler.ir import Shape
+from prunemap.compiler.ir import Array, Shape
 from prunemap.compiler.layers import ModelLayer, list_layers
-from prunemap.compiler.onnx_file import MAX_FILE_BYTES, read_onnx
+from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx_weights import rewrite_weights
 from prunemap.compiler.stored_weight import StoredWeight
-from prunemap.core.files import replacing
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.value import Value
 from prunemap.errors import UserError
@@ -86,18 +82,15 @@ def with_fake_sparsity(
     """
     _check(spec, density)
     layers = list_layers(read_onnx(model_path, shapes))
-    model = onnx.load(str(model_path))
-    tensors = dict(_weight_tensors(model))
     first = next((layer.spec.name for layer in layers if layer.spec.kind == "conv"), None)
-    faked, done = [], set[StoredWeight]()
+    faked, pruned = [], dict[StoredWeight, Array]()
     for layer in layers:
         scheme, reason = _scheme_for(layer, spec, density, is_first=layer.spec.name == first)
         mask = make_mask(layer.weight, scheme, density) if scheme != DENSE else np.ones(layer.weight.shape, bool)
-        if scheme != DENSE and layer.stored not in done:  # a shared weight is pruned once
-            _apply(tensors[layer.stored.tensor], layer, mask)
-            done.add(layer.stored)
+        if scheme != DENSE:
+            pruned.setdefault(layer.stored, _scaled(layer.weight, mask))  # a shared weight is pruned once
         faked.append(FakedLayer(name=layer.spec.name, scheme=scheme, density=float(mask.mean()), reason=reason))
-    _save(model, Path(output_path))
+    rewrite_weights(model_path, pruned, output_path)
     return tuple(faked)
 
 
@@ -116,36 +109,12 @@ def _scheme_for(layer: ModelLayer, spec: SchemeSpec, density: float, is_first: b
     return SchemeSpec(INSTEAD[spec.name], spec.block), why
 
 
-def _weight_tensors(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
-    """Yield the constants that can be replaced, by tensor name."""
-    for tensor in model.graph.initializer:
-        yield tensor.name, tensor
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            yield node.output[0], node.attribute[0].t
-
-
-def _apply(tensor: onnx.TensorProto, layer: ModelLayer, mask: Mask) -> None:
+def _scaled(weight: Array, mask: Mask) -> Array:
     """Prune a weight; what is kept is scaled to the energy of all.
 
     Else the activations of a deep network would shrink from layer to layer, to nothing or to denormals: any output
     would pass for right, and engines that do not flush them would be slowed down.
     """
-    whole: NDArray[Any] = numpy_helper.to_array(tensor)
-    kept = layer.weight * mask
-    energy, energy_kept = (float(np.square(each, dtype=np.float64).sum()) for each in (layer.weight, kept))
-    scale = (energy / energy_kept) ** 0.5 if energy_kept else 1.0
-    written = layer.stored.write(whole, (kept * scale).astype(np.float32))
-    tensor.CopyFrom(numpy_helper.from_array(written, tensor.name))
-
-
-def _save(model: onnx.ModelProto, path: Path) -> None:
-    """Write the model whole or not at all."""
-    size_bytes = sum(len(tensor.raw_data) for _, tensor in _weight_tensors(model))
-    beside = f"{path.name}.data" if size_bytes > MAX_FILE_BYTES else None
-    with replacing(path) as temporary:
-        if beside is None:
-            onnx.save(model, str(temporary))
-        else:
-            path.with_name(beside).unlink(missing_ok=True)  # onnx would append to it
-            onnx.save(model, str(temporary), save_as_external_data=True, location=beside)
+    kept = weight * mask
+    energy, energy_kept = (float(np.square(each, dtype=np.float64).sum()) for each in (weight, kept))
+    return (kept * ((energy / energy_kept) ** 0.5 if energy_kept else 1.0)).astype(np.float32)

@@ -136,7 +136,7 @@ def _recurrent_layers(
             steps = x[1 if attributes_of(node).get("layout", 0) else 0] if x else 0
             spec = LayerSpec(
                 name=name,
-                module=module_name(node),
+                module="",  # a torch module has all of them
                 kind=kind,
                 weight_shape=weight.shape,
                 macs=int(weight.size) * steps,

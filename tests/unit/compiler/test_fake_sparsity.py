@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from prunemap.compiler import fake_sparsity, structure_of
+from prunemap.compiler import onnx_weights, structure_of
 from prunemap.compiler.fake_sparsity import parse_sparsity, with_fake_sparsity
 from prunemap.compiler.layers import list_layers
 from prunemap.compiler.onnx_file import read_onnx
@@ -89,7 +89,7 @@ def test_weights_beside_the_file_are_read_and_written(
     split = tmp_path / "split.onnx"
     onnx.save(onnx.load(str(dense)), str(split), save_as_external_data=True, location="w", size_threshold=0)
     with_fake_sparsity(split, PUNCHED, 0.25, tmp_path / "whole.onnx")
-    monkeypatch.setattr(fake_sparsity, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(onnx_weights, "MAX_FILE_BYTES", 100)
     for _ in range(2):  # the second time over the files of the first
         with_fake_sparsity(split, PUNCHED, 0.25, tmp_path / "large.onnx")
     size = (tmp_path / "large.onnx.data").stat().st_size

@@ -1,0 +1,75 @@
+"""One-shot pruning of an ONNX file by a plan: for who has no training code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from prunemap.compiler.ir import Array, Shape
+from prunemap.compiler.layers import list_layers
+from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx_weights import rewrite_weights
+from prunemap.compiler.stored_weight import StoredWeight
+from prunemap.core.files import check_writable
+from prunemap.core.plan import Plan
+from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.value import Value
+from prunemap.errors import Problems
+from prunemap.schemes import make_mask, why_illegal
+
+
+class PrunedLayer(Value):
+    """What a layer was pruned to."""
+
+    name: str
+    weight_shape: tuple[int, ...]
+    scheme: SchemeSpec
+    density: float
+    """Kept / all weights, as reached."""
+    energy: float
+    """Sum of the squares of the kept weights / of all."""
+
+
+def prune_onnx(
+    model_path: str | Path, plan: Plan, output_path: str | Path, shapes: Mapping[str, Shape] | None = None
+) -> tuple[PrunedLayer, ...]:
+    """Write the model with the weights that the plan prunes by magnitude set to zero; nothing else changes.
+
+    Args:
+        shapes: sizes of inputs with symbolic dimensions; they stay symbolic in the output.
+
+    Returns:
+        The layers that the plan names, in graph order.
+
+    Raises:
+        UserError: the model cannot be read, the plan does not fit it, or the output cannot be written.
+    """
+    layers = list_layers(read_onnx(model_path, shapes))
+    entries = plan.resolve([layer.spec for layer in layers])
+    chosen = [(layer, entry) for layer, entry in zip(layers, entries, strict=True) if entry is not None]
+    problems = Problems("plan: it does not fit this model")
+    for layer, entry in chosen:
+        why = why_illegal(entry.scheme, layer.weight.shape, entry.density)
+        if why is not None:
+            problems.add(f"layer {layer.spec.name!r}: {why}")
+    problems.raise_if_any()
+    check_writable(output_path)
+    pruned, done = dict[StoredWeight, Array](), []
+    for layer, entry in chosen:
+        mask = make_mask(layer.weight, entry.scheme, entry.density)
+        kept = (layer.weight * mask).astype(np.float32)
+        pruned.setdefault(layer.stored, kept)  # a shared weight is pruned once
+        energies = [float(np.square(each, dtype=np.float64).sum()) for each in (kept, layer.weight)]
+        done.append(
+            PrunedLayer(
+                name=layer.spec.name,
+                weight_shape=layer.spec.weight_shape,
+                scheme=entry.scheme,
+                density=float(mask.mean()),
+                energy=energies[0] / energies[1] if energies[1] else 1.0,
+            )
+        )
+    rewrite_weights(model_path, pruned, output_path)
+    return tuple(done)

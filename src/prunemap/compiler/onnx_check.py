@@ -72,14 +72,15 @@ def check_nesting(model: onnx.ModelProto) -> None:
         raise UserError(f"model: its nested graphs and functions stand for more than {MAX_VISITS} nodes")
 
 
-def check_equations(model: onnx.ModelProto) -> None:
-    """Raise ``UserError`` for an equation of Einsum that is none: ONNX's inference never ends on some of them."""
+def check_for_inference(model: onnx.ModelProto) -> None:
+    """Raise ``UserError`` for what ONNX's checker lets pass and its inference never ends on, or breaks off at."""
     for node in _all_nodes((model.graph.node, *(each.node for each in model.functions))):
         for attribute in node.attribute:
-            if node.op_type == "Einsum" and attribute.name == "equation" and not _EQUATION.fullmatch(attribute.s):
-                raise UserError(
-                    f"model: node {node.name!r} (Einsum) has the equation {attribute.s.decode(errors='replace')!r}"
-                )
+            kind, has = (node.op_type, attribute.name), f"model: node {node.name!r} ({node.op_type}) has"
+            if kind == ("Einsum", "equation") and not _EQUATION.fullmatch(attribute.s):
+                raise UserError(f"{has} the equation {attribute.s.decode(errors='replace')!r}")
+            if kind == ("Split", "num_outputs") and attribute.i != len(node.output):
+                raise UserError(f"{has} {len(node.output)} outputs, and {attribute.i} for num_outputs")
 
 
 def _all_nodes(lists: Iterable[Iterable[onnx.NodeProto]]) -> Iterator[onnx.NodeProto]:

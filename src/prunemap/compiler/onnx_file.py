@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from prunemap.compiler.ir import Shape
 from prunemap.compiler.onnx_check import (
     check_ends,
-    check_equations,
+    check_for_inference,
     check_nesting,
     check_nodes,
     check_sizes,
@@ -55,7 +55,7 @@ def read_onnx(path: str | Path, shapes: Mapping[str, Shape] | None = None) -> on
         raise UserError(f"model: {path} is not an ONNX model (no nodes, outputs or opset in it)")
     check_texts(model)
     check_nesting(model)
-    check_equations(model)
+    check_for_inference(model)
     try:
         onnx.checker.check_model(str(file))
     except (onnx.checker.ValidationError, ValueError) as error:  # of names that are not UTF-8

@@ -188,14 +188,14 @@ def _check_places(path: str | Path, archive: zipfile.ZipFile) -> None:
 
 def _check_segments(path: str | Path, pipeline: Pipeline) -> None:
     """Every segment reads what is there by then, and its program is the one that the manifest means."""
-    known, wrong = {info.name for info in pipeline.manifest.inputs}, False
+    known, wrong = {*pipeline.manifest.inputs}, False
     for segment, part in zip(pipeline.manifest.segments, pipeline.segments, strict=True):
-        wrong |= not {info.name for info in segment.inputs} <= known
-        known |= {info.name for info in segment.outputs}
+        wrong |= not {*segment.inputs} <= known
+        known |= {*segment.outputs}
         if isinstance(part, Program):
             ends = (part.manifest.inputs, part.manifest.outputs)
             wrong |= ends != (segment.inputs, segment.outputs) or len(part.manifest.slots) != len(segment.slots)
-    wrong |= not {info.name for info in pipeline.manifest.outputs} <= known
+    wrong |= not {*pipeline.manifest.outputs} <= known
     wrong |= sum(len(segment.slots) for segment in pipeline.manifest.segments) != len(pipeline.manifest.slots)
     if wrong:
         raise UserError(f"artifact: {path} is damaged: its segments do not fit each other")

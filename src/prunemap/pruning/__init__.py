@@ -14,6 +14,9 @@ from prunemap.pruning.export import export_onnx
 from prunemap.pruning.layers import list_layers
 from prunemap.pruning.masks import Kept, Masks, kept
 from prunemap.pruning.one_shot import prune
+from prunemap.pruning.prune_config import PruneConfig
+from prunemap.pruning.pruner import Pruner
+from prunemap.pruning.rates import LayerRate, PrunedRates
 from prunemap.pruning.stages import StageFiles, TrainReport, prune_to_files, train_to_files, use_threads
 from prunemap.pruning.train import train
 from prunemap.pruning.train_config import EpochRecord, History, TrainConfig
@@ -22,8 +25,12 @@ __all__ = [
     "EpochRecord",
     "History",
     "Kept",
+    "LayerRate",
     "Masks",
     "ModelInfo",
+    "PruneConfig",
+    "PrunedRates",
+    "Pruner",
     "StageFiles",
     "TrainConfig",
     "TrainReport",

@@ -99,7 +99,9 @@ def resolve_plan(plan: Plan, layers: list[LayerSpec]) -> dict[str, PlanLayer]:
 
 
 def _on(device: torch.device, value: Any) -> Any:
-    return value.to(device=device) if isinstance(value, Tensor | PackedSequence) else value
+    if isinstance(value, Tensor):
+        return value.to(device)
+    return value.to(device=device) if isinstance(value, PackedSequence) else value  # type: ignore[call-arg]
 
 
 def _describe(weight: PrunableWeight, given: tuple[Any, ...], output: Any) -> LayerSpec:
@@ -124,10 +126,10 @@ def _uses(weight: PrunableWeight, given: tuple[Any, ...], output: Any) -> float:
         return len(first.batch_sizes) if isinstance(first, PackedSequence) else _tokens(first, owner.batch_first)
     if isinstance(owner, nn.MultiheadAttention):
         query, key, value = (_tokens(each, owner.batch_first) for each in given[:3])
-        tokens: dict[str, float] = {"in_proj_weight": (query + key + value) / 3, "k_proj_weight": key, "v_proj_weight": value}
+        tokens = {"in_proj_weight": (query + key + value) / 3, "k_proj_weight": key, "v_proj_weight": value}
         return tokens.get(weight.attribute, query)
     if weight.kind == "conv_transpose":
-        return prod(first.shape[2:])
+        return int(first.shape[2:].numel())
     outputs = output.shape[-1] if weight.kind == "linear" else output.shape[1]
     return float(output.numel() / (output.shape[0] * outputs))
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 from prunemap.core.plan import Plan
-from prunemap.pruning.layers import list_layers, resolve_plan
-from prunemap.pruning.masks import Masks, apply_masks, make_masks
+from prunemap.pruning.layers import Examples, list_layers, resolve_plan
+from prunemap.pruning.masks import Masks, apply_masks
+from prunemap.pruning.selection import select
+from prunemap.pruning.shared_filters import shared_filters
 
 
-def prune(module: nn.Module, plan: Plan, example_input: Tensor) -> Masks:
+def prune(module: nn.Module, plan: Plan, example_inputs: Examples) -> Masks:
     """Set the weights that the plan prunes to zero, in place; return the masks, which :func:`train` keeps.
 
+    Layers pruned by ``filter`` whose outputs are added lose the same filters.
+
     Args:
-        example_input: one input, such as (1, C, H, W); it tells the order of the layers.
+        example_inputs: one input, such as (1, C, H, W); it tells the order of the layers.
 
     Raises:
         UserError: the plan does not fit the module, or a layer cannot have its scheme.
     """
-    masks = make_masks(module, resolve_plan(plan, list_layers(module, example_input)))
+    choices = resolve_plan(plan, list_layers(module, example_inputs))
+    selection = select(module, choices, shared_filters(module, example_inputs, choices))
+    masks = {name: mask for name, mask in selection.masks(selection.values()).items() if not mask.all()}
     apply_masks(module, masks)
     return masks

@@ -79,7 +79,8 @@ def test_masks_follow_the_plan(net: nn.Module, make_plan: MakePlan) -> None:
 
 @pytest.mark.parametrize("scheme", ["unstructured", "filter", "column", "pattern", "punched:8x4"])
 def test_a_layer_never_loses_every_weight(net: nn.Module, make_plan: MakePlan, scheme: str) -> None:
-    masks = prune(net, make_plan(list_layers(net, EXAMPLE), scheme, 1e-6, dense=("fc",)), EXAMPLE)
+    with pytest.warns(UserWarning, match="one group is kept of: conv1, depthwise, conv2"):
+        masks = prune(net, make_plan(list_layers(net, EXAMPLE), scheme, 1e-6, dense=("fc",)), EXAMPLE)
     assert all(mask.any() for mask in masks.values())
     assert set(masks) == {"conv1", "depthwise", "conv2"}
 

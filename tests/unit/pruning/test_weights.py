@@ -19,7 +19,7 @@ from prunemap.compiler.layers import read_layers
 from prunemap.core.plan import Plan
 from prunemap.errors import UserError
 from prunemap.pruning import export_onnx, list_layers, prune
-from prunemap.pruning.export import MODULE_KEY, convert_module
+from prunemap.pruning.export import convert_module
 from prunemap.pruning.masks import apply_masks, check_zeros
 from prunemap.pruning.weights import prunable_weights
 
@@ -138,7 +138,6 @@ def test_attention_is_marked_in_onnx(tmp_path: Path) -> None:
     export_onnx(module, example, tmp_path / "m.onnx")
     marks = [prop.value for node in onnx.load(tmp_path / "m.onnx").graph.node for prop in node.metadata_props]
     assert marks == ["attention.in_proj_weight", "attention.out_proj", "fc"]
-    assert MODULE_KEY
 
 
 def test_attention_with_keys_of_another_width() -> None:

@@ -1,0 +1,57 @@
+"""Reweighted: the scale-free reweighted group penalty.
+
+    R = λ · Σ_l Σ_g a_g · ‖W_g‖²,    a_g = s_l / (m_g + ε·s_l)
+
+m_g is the mean square of group g, s_l the mean of m_g over layer l, ε = 1e-3. The a_g are frozen between updates, so
+∂R/∂W = 2λ·a_g·W with a cached coefficient per weight. λ reads as weight decay on an average group (a ≈ 1), whatever
+the layer, its blocks or the scale of its weights; groups near zero are pushed up to 1/ε times harder, strong ones are
+left alone. Published with the norm instead of the mean square: reweighted dynamic regularisation (BLK-REW, 2020).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from prunemap.errors import UserError
+from prunemap.pruning.groups import EPS, coefficients
+from prunemap.pruning.selection import Selection
+
+LARGEST_STEP = 0.5
+
+
+class Reweighted:
+    """The penalty; its state is the coefficient of every weight."""
+
+    def __init__(self, selection: Selection, lam: float) -> None:
+        self._selection, self._lam = selection, lam
+        self.state: dict[str, Tensor] = {}
+        self.update()
+
+    def update(self) -> None:
+        """Compute the coefficients anew, in place."""
+        relative = self._selection.relative(self._selection.values())
+        for name, weight in self._selection.weights.items():
+            new = weight.stored(coefficients(relative[name]))
+            self.state.setdefault(name, torch.empty_like(weight.parameter, dtype=torch.float32)).copy_(new)
+
+    def penalty(self) -> Tensor:
+        """Return R."""
+        return self._lam * torch.stack([self._of(name) for name in self.state]).sum()
+
+    def _of(self, name: str) -> Tensor:
+        weight = self._selection.weights[name].parameter
+        return (self.state[name] * weight.float().square()).sum()
+
+
+def check_step(lr: float, lam: float) -> None:
+    """Check that gradient descent on the penalty does not overshoot: lr·λ/ε < 0.5.
+
+    Raises:
+        UserError: it does.
+    """
+    if lr * lam / EPS >= LARGEST_STEP:
+        raise UserError(
+            f"lambda: got {lam:g} with a learning rate of {lr:g}, allowed is less than "
+            f"{LARGEST_STEP * EPS / lr:.3g} (lr·lambda/{EPS:g} < {LARGEST_STEP:g}), or weak groups overshoot zero"
+        )

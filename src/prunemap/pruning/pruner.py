@@ -1,0 +1,244 @@
+"""Pruner: pruning inside the user's own training loop."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from prunemap.core.layer import LayerSpec
+from prunemap.core.plan import Plan
+from prunemap.errors import UserError
+from prunemap.pruning.admm import Admm
+from prunemap.pruning.distributed import agree, unwrapped
+from prunemap.pruning.export import convert_module, export_onnx
+from prunemap.pruning.layers import Examples, list_layers, resolve_plan
+from prunemap.pruning.masks import Masks, check_zeros, hold_zeros
+from prunemap.pruning.penalty import Reweighted, check_step
+from prunemap.pruning.prune_config import PruneConfig
+from prunemap.pruning.pruner_state import PrunerState, read_state
+from prunemap.pruning.rates import PrunedRates, rates_of
+from prunemap.pruning.selection import Selection, select
+from prunemap.pruning.shared_filters import shared_filters
+from prunemap.pruning.threshold import Densities, budget_of
+
+Latency = Callable[[Densities], float]
+"""From the density of every layer, by name, to the predicted latency in ms."""
+
+
+class Penalty(Protocol):
+    """What is added to the loss, computed anew at each update."""
+
+    state: dict[str, Tensor]
+
+    def update(self) -> None: ...
+
+    def penalty(self) -> Tensor: ...
+
+
+class Pruner:
+    """Prunes a module by a plan while the user trains it::
+
+        pruner = prunemap.Pruner(model, plan, example_inputs, optimizer=optimizer)
+        ...
+            (loss(model(x), y) + pruner.penalty()).backward()
+            optimizer.step()
+            pruner.step()
+        ...
+        pruner.finalize()       # from here on the pruned weights are zero; train on, with the same three lines
+        pruner.export("pruned.onnx")
+
+    With gradients accumulated over several batches, divide the penalty like the loss and call ``step`` after the
+    optimizer. The model may be compiled, run under autocast, or be wrapped for data-parallel training; then all
+    processes make the same calls and get the same masks.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        plan: Plan,
+        example_inputs: Examples,
+        *,
+        optimizer: Optimizer | None = None,
+        latency: Latency | None = None,
+        **settings: Any,
+    ) -> None:
+        """Check everything that can be known now; ``one_shot`` prunes now, the other methods while training.
+
+        Args:
+            example_inputs: what the model is called with: one tensor, its arguments in order or by name.
+            optimizer: has what it remembers of pruned weights (momentum, …) set to zero with them.
+            latency: predicts ms from the densities by layer; needed with ``latency_ms``.
+            settings: the fields of :class:`PruneConfig`, such as ``method="gradual"``, ``steps=5000``, ``density=0.2``.
+
+        Raises:
+            UserError: the plan does not fit the model, a layer cannot have its scheme, a setting is not allowed, the
+                budget cannot be met, or the penalty is too strong for the learning rate.
+        """
+        self.config = PruneConfig.of(settings)
+        self.masks: dict[str, Tensor] = {}
+        self.finalized = False
+        self._model, self._examples, self._optimizer = unwrapped(model), example_inputs, optimizer
+        self._steps, self._used = 0, False
+        self._check_learning_rate()
+        self._layers = list_layers(self._model, example_inputs)
+        self._selection = self._select(plan, latency)
+        self._penalty = self._make_penalty()
+        if self.config.method in ("one_shot", "gradual"):
+            self._prune(left=1.0 if self.config.method == "gradual" else 0.0)
+        self._agree()
+
+    @property
+    def layers(self) -> list[LayerSpec]:
+        """The layers of the model."""
+        return self._layers
+
+    def penalty(self) -> Tensor:
+        """Return what to add to the loss, a scalar; zero for methods without a penalty and once finalized."""
+        self._used = True
+        self._follow_device()
+        if self._penalty is None or self.finalized:
+            return torch.zeros((), device=next(iter(self._selection.weights.values())).parameter.device)
+        return self._penalty.penalty()
+
+    def step(self) -> None:
+        """Hold the zeros, after each step of the optimizer; at the updates compute penalty or masks anew."""
+        self.hold()
+        self.advance()
+
+    def hold(self) -> None:
+        """Set the pruned weights to zero again, and what the optimizer remembers of them."""
+        self._follow_device()
+        hold_zeros(self._selection.weights, self.masks, self._optimizer)
+
+    def advance(self) -> None:
+        """Count a step; update where one is due.
+
+        Raises:
+            UserError: weights are infinite or NaN; nothing was changed.
+        """
+        self._steps += 1
+        due = self._steps % self.config.update_every == 0 and self._steps <= self.config.steps
+        if self.finalized or not due:
+            return
+        if self._penalty is not None:
+            self._warn_of_learning_rate()
+            if not self._used:
+                warnings.warn("Pruner.penalty() was never called; add it to the loss", stacklevel=3)
+            self._penalty.update()
+        elif self.config.method == "gradual":
+            self._prune(left=max(0.0, 1 - self._steps / self.config.steps) ** 3)
+        self._agree()
+
+    def finalize(self) -> PrunedRates:
+        """Prune: from now on the masks stay as they are; return what every layer keeps (print it).
+
+        Raises:
+            UserError: weights are infinite or NaN; nothing was changed.
+        """
+        if not self.finalized:
+            if self.config.method != "one_shot":
+                self._prune(left=0.0)
+                self._agree()
+                self.hold()
+            self.finalized = True
+        return self.rates()
+
+    def rates(self) -> PrunedRates:
+        """Return what every layer keeps by the masks of now."""
+        return rates_of(self.masks, self._selection.choices, self._layers)
+
+    def export(self, path: str | Path) -> None:
+        """Write the pruned model as ONNX; see :func:`prunemap.export`.
+
+        Raises:
+            UserError: it is not finalized, or torch cannot export it.
+            InternalError: a pruned weight is not zero any more: ``step`` was not called after the optimizer.
+        """
+        if not self.finalized:
+            raise UserError("Pruner.export: nothing is pruned for good yet; call finalize() first")
+        check_zeros(self._model, self.masks)
+        if isinstance(self._examples, Tensor):
+            export_onnx(self._model, self._examples, path)
+        else:
+            convert_module(self._model, self._examples, path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a pruner made with the same arguments needs to go on; tensors, numbers and strings only."""
+        penalty = {} if self._penalty is None else self._penalty.state
+        return PrunerState(self.config, self._steps, self.finalized, self.masks, penalty).to_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state``; the weights are the model's own to load.
+
+        Raises:
+            UserError: it is not of a pruner with the same settings, layers and shapes; nothing was changed.
+        """
+        penalty = {} if self._penalty is None else self._penalty.state
+        shapes = {name: weight.parameter for name, weight in self._selection.weights.items()}
+        read = read_state(state, self.config, shapes, penalty)
+        self._steps, self.finalized = read.steps, read.finalized
+        self._set_masks(read.masks)
+        for name, value in read.penalty.items():
+            penalty[name].copy_(value)
+        self.hold()
+
+    def _select(self, plan: Plan, latency: Latency | None) -> Selection:
+        choices = resolve_plan(plan, self._layers)
+        selection = select(self._model, choices, shared_filters(self._model, self._examples, choices))
+        if not selection.weights:
+            raise UserError("plan: it prunes nothing, every layer is dense")
+        budget = budget_of(self.config, self._layers, set(selection.weights), latency)
+        if budget is None:
+            return selection
+        threshold = selection.threshold(selection.values())
+        least = budget.cost(threshold.densities(threshold.highest))
+        if least > budget.value:
+            raise UserError(
+                f"{budget.argument}: got {budget.value:g}, the least possible is {least:.4g}: one group of every layer"
+            )
+        return Selection(selection.weights, selection.choices, selection.shared, budget)
+
+    def _make_penalty(self) -> Penalty | None:
+        if self.config.method == "reweighted":
+            return Reweighted(self._selection, self.config.strength)
+        if self.config.method == "admm":
+            return Admm(self._selection, self.config.strength)
+        return None
+
+    def _prune(self, left: float) -> None:
+        self._set_masks(self._selection.masks(self._selection.values(), left))
+        hold_zeros(self._selection.weights, self.masks, self._optimizer)
+
+    def _set_masks(self, masks: Masks) -> None:
+        """Take over the masks, in place where there are some: a recorded step keeps reading the same memory."""
+        for name, mask in masks.items():
+            parameter = self._selection.weights[name].parameter
+            self.masks.setdefault(name, torch.empty_like(parameter, dtype=torch.bool)).copy_(mask)
+
+    def _agree(self) -> None:
+        agree([*self.masks.values(), *(() if self._penalty is None else self._penalty.state.values())])
+
+    def _follow_device(self) -> None:
+        """Move the state to where the model is, which may have been moved since."""
+        device = next(iter(self._selection.weights.values())).parameter.device
+        for state in (self.masks, {} if self._penalty is None else self._penalty.state):
+            for name, value in state.items():
+                if value.device != device:
+                    state[name] = value.to(device)
+
+    def _check_learning_rate(self) -> None:
+        if self._optimizer is not None and self.config.method == "reweighted":
+            check_step(max(float(group["lr"]) for group in self._optimizer.param_groups), self.config.strength)
+
+    def _warn_of_learning_rate(self) -> None:
+        """Only warn, since the rate may have risen in the middle of a run."""
+        try:
+            self._check_learning_rate()
+        except UserError as error:
+            warnings.warn(str(error), stacklevel=4)

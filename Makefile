@@ -21,13 +21,13 @@ demo-quick: setup
 	$(BIN)/prunemap demo --quick -o runs/demo-quick
 
 test: setup
-	$(BIN)/python -m pytest --ignore tests/kernels/test_sanitizers.py
+	$(BIN)/python -m pytest -n auto --ignore tests/kernels/test_sanitizers.py
 
 check: setup
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/kernels/test_sanitizers.py
+	$(BIN)/python -m pytest -q -n auto tests/kernels/test_sanitizers.py
 
 bench: setup
 	$(BIN)/python benchmarks/demo.py

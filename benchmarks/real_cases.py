@@ -25,7 +25,7 @@ DENSE_BAR = 1.2
 """Ours / ONNX Runtime's time, both on the dense network."""
 PRUNED_BAR = 1 / 3
 """Ours pruned to 10 % / ONNX Runtime's dense, of the networks with random weights."""
-SPARSITIES = ("block:8x4@0.1", "unstructured@0.1")
+SPARSITIES = ("punched:8x4@0.1", "block:8x4@0.1", "unstructured@0.1")
 TOKENS = 128
 STEPS, BLOCK_TOKENS = 50, 128
 CENTERFACE_SIZE = (1, 3, 480, 640)

@@ -1,5 +1,6 @@
 """Pruning of torch modules: masks by plan, one-shot pruning, (masked) training, checkpoints, ONNX export."""
 
+from prunemap.pruning.batchnorm import reestimate_batchnorm
 from prunemap.pruning.checkpoint import (
     ModelInfo,
     build_described,
@@ -17,7 +18,7 @@ from prunemap.pruning.one_shot import prune
 from prunemap.pruning.prune_config import PruneConfig
 from prunemap.pruning.pruner import Pruner
 from prunemap.pruning.rates import LayerRate, PrunedRates
-from prunemap.pruning.stages import StageFiles, TrainReport, prune_to_files, train_to_files, use_threads
+from prunemap.pruning.stages import PrunePhase, StageFiles, TrainReport, prune_to_files, train_to_files, use_threads
 from prunemap.pruning.train import train
 from prunemap.pruning.train_config import EpochRecord, History, TrainConfig
 
@@ -29,6 +30,7 @@ __all__ = [
     "Masks",
     "ModelInfo",
     "PruneConfig",
+    "PrunePhase",
     "PrunedRates",
     "Pruner",
     "StageFiles",
@@ -45,6 +47,7 @@ __all__ = [
     "placed",
     "prune",
     "prune_to_files",
+    "reestimate_batchnorm",
     "save_checkpoint",
     "save_compact_checkpoint",
     "train",

@@ -21,7 +21,7 @@ from prunemap.pruning.layers import Examples, list_layers, resolve_plan
 from prunemap.pruning.masks import Masks, check_zeros, hold_zeros
 from prunemap.pruning.penalty import Reweighted, check_step
 from prunemap.pruning.prune_config import PruneConfig
-from prunemap.pruning.pruner_state import PrunerState, read_state
+from prunemap.pruning.pruner_state import PrunerProgress, PrunerState, check_state
 from prunemap.pruning.rates import PrunedRates, rates_of
 from prunemap.pruning.selection import Selection, select
 from prunemap.pruning.shared_filters import shared_filters
@@ -85,7 +85,8 @@ class Pruner:
         self.finalized = False
         self._model, self._examples, self._optimizer = unwrapped(model), example_inputs, optimizer
         self._steps, self._used = 0, False
-        self._check_learning_rate()
+        if optimizer is not None:
+            self.check_learning_rate(_largest_rate(optimizer))
         self._layers = list_layers(self._model, example_inputs)
         self._selection = self._select(plan, latency)
         self._penalty = self._make_penalty()
@@ -123,6 +124,7 @@ class Pruner:
             UserError: weights are infinite or NaN; nothing was changed.
         """
         self._steps += 1
+        self._follow_device()
         due = self._steps % self.config.update_every == 0 and self._steps <= self.config.steps
         if self.finalized or not due:
             return
@@ -134,6 +136,19 @@ class Pruner:
         elif self.config.method == "gradual":
             self._prune(left=max(0.0, 1 - self._steps / self.config.steps) ** 3)
         self._agree()
+
+    def check_learning_rate(self, lr: float) -> None:
+        """Check that the penalty is not too strong for a learning rate.
+
+        Raises:
+            UserError: it is.
+        """
+        if self.config.method == "reweighted":
+            check_step(lr, self.config.strength)
+
+    def use(self, optimizer: Optimizer) -> None:
+        """Take another optimizer: what it remembers of pruned weights is set to zero with them."""
+        self._optimizer = optimizer
 
     def finalize(self) -> PrunedRates:
         """Prune: from now on the masks stay as they are; return what every layer keeps (print it).
@@ -168,10 +183,16 @@ class Pruner:
         else:
             convert_module(self._model, self._examples, path)
 
+    @property
+    def state(self) -> PrunerState:
+        """All that a pruner made with the same arguments needs to go on; the tensors are no copies."""
+        choices = {name: f"{each.scheme} {each.density:.6g}" for name, each in self._selection.choices.items()}
+        progress = PrunerProgress(config=self.config, choices=choices, steps=self._steps, finalized=self.finalized)
+        return PrunerState(progress, self.masks, {} if self._penalty is None else self._penalty.state)
+
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a pruner made with the same arguments needs to go on; tensors, numbers and strings only."""
-        penalty = {} if self._penalty is None else self._penalty.state
-        return PrunerState(self.config, self._steps, self.finalized, self.masks, penalty).to_dict()
+        """Return copies of the state: tensors and strings only."""
+        return self.state.to_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state``; the weights are the model's own to load.
@@ -179,13 +200,17 @@ class Pruner:
         Raises:
             UserError: it is not of a pruner with the same settings, layers and shapes; nothing was changed.
         """
-        penalty = {} if self._penalty is None else self._penalty.state
-        shapes = {name: weight.parameter for name, weight in self._selection.weights.items()}
-        read = read_state(state, self.config, shapes, penalty)
-        self._steps, self.finalized = read.steps, read.finalized
-        self._set_masks(read.masks)
-        for name, value in read.penalty.items():
-            penalty[name].copy_(value)
+        self.restore(PrunerState.of_dict(state))
+
+    def restore(self, found: PrunerState) -> None:
+        """See :meth:`load_state_dict`."""
+        mine = self.state
+        check_state(found, mine, {name: weight.parameter for name, weight in self._selection.weights.items()})
+        self._steps, self.finalized = found.progress.steps, found.progress.finalized
+        self._follow_device()
+        self._set_masks(found.masks)
+        for name, value in found.penalty.items():
+            mine.penalty[name].copy_(value)
         self.hold()
 
     def _select(self, plan: Plan, latency: Latency | None) -> Selection:
@@ -212,6 +237,7 @@ class Pruner:
         return None
 
     def _prune(self, left: float) -> None:
+        self._follow_device()
         self._set_masks(self._selection.masks(self._selection.values(), left))
         hold_zeros(self._selection.weights, self.masks, self._optimizer)
 
@@ -232,13 +258,14 @@ class Pruner:
                 if value.device != device:
                     state[name] = value.to(device)
 
-    def _check_learning_rate(self) -> None:
-        if self._optimizer is not None and self.config.method == "reweighted":
-            check_step(max(float(group["lr"]) for group in self._optimizer.param_groups), self.config.strength)
-
     def _warn_of_learning_rate(self) -> None:
         """Only warn, since the rate may have risen in the middle of a run."""
         try:
-            self._check_learning_rate()
+            if self._optimizer is not None:
+                self.check_learning_rate(_largest_rate(self._optimizer))
         except UserError as error:
             warnings.warn(str(error), stacklevel=4)
+
+
+def _largest_rate(optimizer: Optimizer) -> float:
+    return max(float(group["lr"]) for group in optimizer.param_groups)

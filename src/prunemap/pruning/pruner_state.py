@@ -8,56 +8,81 @@ from typing import Any
 
 from torch import Tensor
 
+from prunemap.core.value import Value
 from prunemap.errors import Problems
-from prunemap.pruning.masks import Masks
 from prunemap.pruning.prune_config import PruneConfig
+
+
+class PrunerProgress(Value):
+    """What a pruner does and how far it came."""
+
+    config: PruneConfig
+    choices: dict[str, str]
+    """Scheme and density by the name of the weight."""
+    steps: int = 0
+    finalized: bool = False
 
 
 @dataclass(frozen=True)
 class PrunerState:
-    """How far it came, with what."""
+    """The progress and the tensors; these are the pruner's own, not copies."""
 
-    config: PruneConfig
-    steps: int
-    finalized: bool
-    masks: Masks
+    progress: PrunerProgress
+    masks: Mapping[str, Tensor]
     penalty: Mapping[str, Tensor]
 
     def to_dict(self) -> dict[str, Any]:
         """Return copies."""
         return {
-            "config": self.config.model_dump(),
-            "steps": self.steps,
-            "finalized": self.finalized,
+            "progress": self.progress.model_dump_json(),
             "masks": {name: mask.clone() for name, mask in self.masks.items()},
             "penalty": {name: value.clone() for name, value in self.penalty.items()},
         }
 
+    @classmethod
+    def of_dict(cls, state: Mapping[str, Any]) -> PrunerState:
+        """Inverse of :meth:`to_dict`.
 
-def read_state(
-    state: Mapping[str, Any], config: PruneConfig, weights: Mapping[str, Tensor], penalty: Mapping[str, Tensor]
-) -> PrunerState:
-    """Return the state, checked.
+        Raises:
+            UserError: something is missing.
+        """
+        problems = Problems("state_dict: it is not of a Pruner")
+        problems.extend(f"{key!r} is missing" for key in ("progress", "masks", "penalty") if key not in state)
+        problems.raise_if_any()
+        return cls(PrunerProgress.model_validate_json(state["progress"]), state["masks"], state["penalty"])
+
+
+def differences(found: PrunerProgress, asked: PrunerProgress) -> list[str]:
+    """Return in what two pruners differ, apart from how far they came."""
+    listed = []
+    for key, value in asked.config.model_dump().items():
+        other = found.config.model_dump()[key]
+        if other != value:
+            listed.append(f"{key}: {other} saved, {value} asked for")
+    for name in sorted(found.choices.keys() | asked.choices.keys()):
+        one, other = (progress.choices.get(name, "dense") for progress in (found, asked))
+        if one != other:
+            listed.append(f"layer {name!r}: {one} saved, {other} asked for")
+    return listed
+
+
+def check_state(found: PrunerState, mine: PrunerState, weights: Mapping[str, Tensor]) -> None:
+    """Check that ``found`` is of a pruner like ``mine``.
 
     Args:
-        weights: shapes of the masks, by name.
-        penalty: shapes of the state of the penalty.
+        weights: of which the masks are, by name.
 
     Raises:
-        UserError: it is of a pruner with other settings, layers or shapes; all differences are listed.
+        UserError: other settings, layers or shapes; all differences are listed.
     """
     problems = Problems("state_dict: it is not of this pruner")
-    missing = {"config", "steps", "finalized", "masks", "penalty"} - state.keys()
-    problems.extend(f"{key!r} is missing" for key in sorted(missing))
+    problems.extend(differences(found.progress, mine.progress))
+    for what, tensors, wanted in (
+        ("masks", found.masks, weights if found.masks else {}),
+        ("penalty", found.penalty, mine.penalty),
+    ):
+        problems.extend(f"{what} of {name!r} are on one side only" for name in sorted(tensors.keys() ^ wanted.keys()))
+        for name in sorted(tensors.keys() & wanted.keys()):
+            if tensors[name].shape != wanted[name].shape:
+                problems.add(f"{what} of {name!r}: {list(tensors[name].shape)}, here {list(wanted[name].shape)}")
     problems.raise_if_any()
-    for key, asked in config.model_dump().items():
-        if state["config"].get(key) != asked:
-            problems.add(f"{key}: {state['config'].get(key)} in the state, {asked} asked for")
-    for what, wanted in (("masks", weights if state["masks"] else {}), ("penalty", penalty)):
-        found = state[what]
-        problems.extend(f"{what} of {name!r} are on one side only" for name in sorted(found.keys() ^ wanted.keys()))
-        for name in sorted(found.keys() & wanted.keys()):
-            if found[name].shape != wanted[name].shape:
-                problems.add(f"{what} of {name!r}: {list(found[name].shape)}, here {list(wanted[name].shape)}")
-    problems.raise_if_any()
-    return PrunerState(config, int(state["steps"]), bool(state["finalized"]), state["masks"], state["penalty"])

@@ -1,7 +1,8 @@
 """RunState: a training run after a whole epoch, as one safetensors file that is replaced whole or not at all.
 
-The tensors are the module's state and the optimizer's momentum; the rest is JSON in the file's metadata. No random
-state is kept: what is random in an epoch follows from the seed and the number of the epoch.
+The tensors are the module's state, the optimizer's momentum and, while a pruner works, its masks and penalty; the
+rest is JSON in the file's metadata. No random state is kept: what is random in an epoch follows from the seed and the
+number of the epoch.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from torch.optim import Optimizer
 from prunemap.core.value import Value
 from prunemap.errors import Problems
 from prunemap.pruning.masks import Masks
+from prunemap.pruning.pruner import Pruner
+from prunemap.pruning.pruner_state import PrunerProgress, PrunerState, differences
 from prunemap.pruning.tensor_file import read_tensors, write_tensors
 from prunemap.pruning.train_config import EpochRecord, History
 
-MODULE, MOMENTUM = "module.", "momentum."
+MODULE, MOMENTUM, MASKS, PENALTY = "module.", "momentum.", "masks.", "penalty."
 """Prefixes of the tensors' names."""
 
 
@@ -29,6 +32,7 @@ class RunState(Value):
     start_sha256: str
     """Of the weights and masks at the start."""
     history: History
+    pruner: PrunerProgress | None = None
 
     def after(self, record: EpochRecord) -> RunState:
         """Return the state with one more epoch."""
@@ -45,17 +49,25 @@ def start_sha256(module: nn.Module, masks: Masks) -> str:
     return digest.hexdigest()
 
 
-def save_run(path: Path, state: RunState, module: nn.Module, optimizer: Optimizer) -> None:
-    """Write the state, the module and the momentum."""
+def save_run(
+    path: Path, state: RunState, module: nn.Module, optimizer: Optimizer, pruner: Pruner | None = None
+) -> None:
+    """Write the state, the module, the momentum and what the pruner has."""
     tensors = {MODULE + name: tensor for name, tensor in module.state_dict().items()}
     for name, parameter in module.named_parameters():
         if "momentum_buffer" in optimizer.state[parameter]:
             tensors[MOMENTUM + name] = optimizer.state[parameter]["momentum_buffer"]
+    if pruner is not None:
+        tensors |= {MASKS + name: mask for name, mask in pruner.state.masks.items()}
+        tensors |= {PENALTY + name: value for name, value in pruner.state.penalty.items()}
+        state = state.model_copy(update={"pruner": pruner.state.progress})
     write_tensors(path, tensors, state)
 
 
-def load_run(path: Path, start: RunState, module: nn.Module, optimizer: Optimizer) -> RunState:
-    """Read a run that started as ``start`` into the module and the optimizer; return how far it came.
+def load_run(
+    path: Path, start: RunState, module: nn.Module, optimizer: Optimizer, pruner: Pruner | None = None
+) -> RunState:
+    """Read a run that started as ``start`` into the module, optimizer and pruner; return how far it came.
 
     Raises:
         UserError: the file is not a run of prunemap, is corrupted, or belongs to a run that started otherwise.
@@ -67,6 +79,8 @@ def load_run(path: Path, start: RunState, module: nn.Module, optimizer: Optimize
     for name, parameter in module.named_parameters():
         if name in momentum:
             optimizer.state[parameter]["momentum_buffer"] = momentum[name].to(parameter.device)
+    if pruner is not None and state.pruner is not None:
+        pruner.restore(PrunerState(state.pruner, _under(MASKS, tensors), _under(PENALTY, tensors)))
     return state
 
 
@@ -78,6 +92,10 @@ def _check_same_run(path: Path, start: RunState, state: RunState) -> None:
         found = getattr(state.history.config, field)
         if found != asked:
             problems.add(f"{field}: {found} in the file, {asked} asked for")
+    if (state.pruner is None) != (start.pruner is None):
+        problems.add("one of the two only retrains, the other still prunes")
+    elif state.pruner is not None and start.pruner is not None:
+        problems.extend(differences(state.pruner, start.pruner))
     if state.start_sha256 != start.start_sha256:
         problems.add("it started from other weights or masks")
     problems.raise_if_any()

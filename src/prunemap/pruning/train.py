@@ -1,8 +1,9 @@
-"""The training loop, for dense networks and for masked retraining."""
+"""The training loop: of dense networks, while a pruner works, and of pruned ones with their zeros held."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -11,7 +12,6 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
 from prunemap.datasets import Dataset
@@ -21,6 +21,8 @@ from prunemap.pruning.device import channels_last, choose_device, device_of, pla
 from prunemap.pruning.evaluate import evaluate
 from prunemap.pruning.layers import evaluation_mode
 from prunemap.pruning.masks import Masks, apply_masks, check_zeros
+from prunemap.pruning.objective import objective
+from prunemap.pruning.pruner import Pruner
 from prunemap.pruning.replay import Replayed
 from prunemap.pruning.run_state import RunState, load_run, save_run, start_sha256
 from prunemap.pruning.train_config import EpochRecord, History, TrainConfig, learning_rate
@@ -38,6 +40,8 @@ def train(
     config: TrainConfig,
     *,
     masks: Masks = NO_MASKS,
+    pruner: Pruner | None = None,
+    teacher: nn.Module | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
 ) -> History:
@@ -48,29 +52,43 @@ def train(
     is trained on ``config.device`` and ends where it was.
 
     Args:
+        pruner: of this module, to work while it is trained; it is not finalized here.
+        teacher: whose outputs are learned too, with the weight ``config.distillation``: the dense network.
         resume: go on from ``checkpoint`` if it exists; else it is overwritten.
 
     Raises:
-        UserError: the module does not fit the data, the loss is not finite, ``checkpoint`` is of another run, or
-            there is no such device.
+        UserError: the module or the teacher does not fit the data, the penalty is too strong for the learning rate,
+            the loss is not finite, ``checkpoint`` is of another run, or there is no such device.
         InternalError: a pruned weight became non-zero.
     """
     path, device = None if checkpoint is None else Path(checkpoint), choose_device(config.device)
-    with placed(module, device):
+    if config.distillation and teacher is None:
+        raise UserError(f"teacher: got none with distillation {config.distillation:g}, allowed is a trained network")
+    taught = teacher if teacher is not None and config.distillation else None
+    with placed(module, device), _at_rest(taught, device):
         masks = {name: mask.to(device) for name, mask in masks.items()}
-        _check_fits(module, dataset)
+        for network in (module, *([taught] if taught else [])):
+            _check_fits(network, dataset)
         apply_masks(module, masks)
         optimizer = _make_optimizer(module, config)
-        state = RunState(dataset=dataset.name, start_sha256=start_sha256(module, masks), history=History(config=config))
+        if pruner is not None:
+            pruner.check_learning_rate(config.lr)
+            pruner.use(optimizer)
+        state = RunState(
+            dataset=dataset.name,
+            start_sha256=start_sha256(module, masks),
+            history=History(config=config),
+            pruner=None if pruner is None else pruner.state.progress,
+        )
         if resume and path is not None and path.exists():
-            state = load_run(path, state, module, optimizer)
+            state = load_run(path, state, module, optimizer, pruner)
         batches = training_batches(dataset.train, config.batch_size, config.seed, device)
-        run = _Run(module, dataset, config, masks, optimizer, batches)
+        run = _Run(module, dataset, config, masks, optimizer, batches, pruner, taught)
         with show_training(state.history, run.steps, path) as progress, channels_last(module):
             for epoch in range(len(state.history.epochs), config.epochs):
                 state = state.after(run.train_epoch(epoch, progress))
                 if path is not None:
-                    save_run(path, state, module, optimizer)
+                    save_run(path, state, module, optimizer, pruner)
     return state.history
 
 
@@ -84,6 +102,8 @@ class _Run:
     masks: Masks
     optimizer: SGD
     batches: EpochBatches
+    pruner: Pruner | None = None
+    teacher: nn.Module | None = None
 
     @property
     def device(self) -> torch.device:
@@ -124,20 +144,25 @@ class _Run:
     def train_step(self, batch: TensorBatch, lr: float) -> float:
         """Take one step of the optimizer; return the loss before it."""
         _set_learning_rate(self.optimizer, lr)
-        return self._step(batch).item()
+        loss = self._step(batch).item()
+        if self.pruner is not None and isfinite(loss):
+            self.pruner.advance()
+        return loss
 
     @cached_property
     def _step(self) -> Callable[[TensorBatch], Tensor]:
         return Replayed(self.update) if self.device.type == "cuda" else self.update
 
     def update(self, batch: TensorBatch) -> Tensor:
-        """Forward, backward, and a step at the learning rate that is set; return the loss."""
+        """Forward, backward, and a step at the learning rate that is set; return the loss without any penalty."""
         bfloat16 = uses_bfloat16(self.config.precision, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bfloat16):
             outputs = self.module(batch.images)
-        loss = cross_entropy(outputs.float(), batch.labels, label_smoothing=self.config.label_smoothing)
+            with torch.no_grad():
+                wanted = None if self.teacher is None else self.teacher(batch.images).float()
+        loss = objective(outputs.float(), batch.labels, self.config, wanted)
         self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        torch.autograd.backward(loss if self.pruner is None else loss + self.pruner.penalty())
         self.optimizer.step()
         self.mask()
         return loss.detach()
@@ -145,6 +170,23 @@ class _Run:
     def mask(self) -> None:
         """Set the pruned weights and their momentum to zero again."""
         apply_masks(self.module, self.masks, self.optimizer)
+        if self.pruner is not None:
+            self.pruner.hold()
+
+
+@contextmanager
+def _at_rest(teacher: nn.Module | None, device: torch.device) -> Iterator[None]:
+    """Hold the teacher on ``device`` in evaluation mode."""
+    if teacher is None:
+        yield
+        return
+    with placed(teacher, device), channels_last(teacher):
+        training = teacher.training
+        teacher.eval()
+        try:
+            yield
+        finally:
+            teacher.train(training)
 
 
 def _make_optimizer(module: nn.Module, config: TrainConfig) -> SGD:

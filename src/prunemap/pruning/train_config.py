@@ -21,6 +21,10 @@ class TrainConfig(Value):
     momentum: float = Field(default=0.9, gt=0, lt=1)
     weight_decay: float = Field(default=5e-4, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    distillation: float = Field(default=0.0, ge=0, lt=1)
+    """Weight of the teacher's outputs in the loss, beside that of the labels."""
+    temperature: float = Field(default=4.0, gt=0)
+    """By which outputs are divided before they are compared with the teacher's."""
     seed: int = Field(default=0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto = bfloat16 autocast on hardware that computes in it, else float32."""

@@ -191,10 +191,11 @@ def test_a_state_of_another_pruner_is_refused(net: nn.Module, plan: Plan, make_p
     other = Pruner(net, make_plan(list_layers(net, EXAMPLE), "filter", 0.4, dense=("conv2",)), EXAMPLE, steps=9)
     with pytest.raises(UserError) as caught:
         other.load_state_dict(state)
-    assert "steps: 5 in the state, 9 asked for" in str(caught.value)
+    assert "steps: 5 saved, 9 asked for" in str(caught.value)
+    assert "layer 'conv1': dense saved, filter 0.4 asked for" in str(caught.value)
     assert "penalty of 'fc' are on one side only" in str(caught.value)
     with pytest.raises(UserError, match="'masks' is missing"):
-        other.load_state_dict({"config": {}})
+        other.load_state_dict({"progress": ""})
 
 
 def test_accumulated_gradients_equal_one_large_batch(make_net: MakeNet, plan: Plan) -> None:

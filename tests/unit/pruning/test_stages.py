@@ -17,6 +17,8 @@ from prunemap.core.value import read_json
 from prunemap.datasets import Dataset
 from prunemap.errors import UserError
 from prunemap.pruning import (
+    PruneConfig,
+    PrunePhase,
     StageFiles,
     TrainConfig,
     TrainReport,
@@ -28,6 +30,7 @@ from prunemap.pruning import (
     prune_to_files,
     train_to_files,
 )
+from prunemap.pruning.prune_config import Method
 
 CONFIG = TrainConfig(epochs=1, batch_size=24, lr=0.05, warmup_epochs=0.2)
 MakePlan = Callable[..., Plan]
@@ -91,3 +94,40 @@ def test_one_shot_is_pruning_without_retraining(dense: Path, plan: Plan, data: D
 def test_an_output_of_another_name_is_refused() -> None:
     with pytest.raises(UserError, match=r"-o/--output: got model\.onnx, allowed is a name that ends in \.safetensors"):
         StageFiles.of("model.onnx")
+
+
+@pytest.mark.parametrize("method", ["reweighted", "gradual", "admm"])
+def test_weights_to_prune_are_found_by_training(
+    dense: Path, plan: Plan, data: Dataset, tmp_path: Path, method: Method
+) -> None:
+    files = StageFiles(tmp_path / "pruned.safetensors")
+    two = CONFIG.model_copy(update={"epochs": 2, "distillation": 0.5})
+    phase = PrunePhase(config=PruneConfig(method=method, density=0.3), training=two, reestimate_batchnorm=True)
+    report = prune_to_files(dense, plan, data, CONFIG, files.checkpoint, phase=phase)
+    assert report == read_json(files.report, TrainReport, "report")
+    assert report.pruning == phase
+    assert report.pruning_history is not None
+    assert len(report.pruning_history.epochs) == 2
+    assert report.rates is not None
+    assert report.rates.density == pytest.approx(0.3, abs=0.01)
+    assert len({layer.density for layer in report.rates.layers}) > 1, "one threshold gives each layer its own density"
+    masks, weights = load_file(files.masks), load_checkpoint(files.checkpoint)[0].state_dict()
+    for name, mask in masks.items():
+        assert not weights[f"{name}.weight"][~mask].any()
+    again = prune_to_files(dense, plan, data, CONFIG, files.checkpoint, resume=True, phase=phase)
+    assert again == report
+
+
+def test_a_phase_needs_training_unless_it_is_one_shot() -> None:
+    with pytest.raises(ValueError, match="method gradual: needs a training of one epoch or more"):
+        PrunePhase(config=PruneConfig(method="gradual"))
+    with pytest.raises(ValueError, match="method one_shot: needs no training"):
+        PrunePhase(training=CONFIG)
+
+
+def test_a_plan_that_leaves_everything_dense_prunes_nothing(
+    dense: Path, data: Dataset, make_plan: MakePlan, tmp_path: Path
+) -> None:
+    plan = make_plan(list_layers(load_checkpoint(dense)[0], torch.zeros(1, 1, 8, 8)), "dense", 1.0)
+    report = prune_to_files(dense, plan, data, None, tmp_path / "pruned.safetensors")
+    assert (report.macs_kept, report.rates) == (1.0, None)

@@ -12,7 +12,8 @@ from torch import nn
 from prunemap.core.plan import Plan
 from prunemap.datasets import Dataset
 from prunemap.errors import InternalError, UserError
-from prunemap.pruning import History, TrainConfig, evaluate, list_layers, prune, train
+from prunemap.pruning import History, Pruner, TrainConfig, evaluate, list_layers, prune, train
+from prunemap.pruning.objective import objective
 from prunemap.pruning.train import _Run
 from prunemap.pruning.train_config import learning_rate
 
@@ -263,3 +264,77 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
 def test_config_refuses_a_warmup_that_never_ends() -> None:
     with pytest.raises(ValueError, match="warmup_epochs: got 2, allowed is less than epochs"):
         TrainConfig(epochs=2, warmup_epochs=2)
+
+
+def pruner_of(net: nn.Module, make_plan: MakePlan, method: str, **settings: float) -> Pruner:
+    example = torch.zeros(1, 1, 8, 8)
+    plan = make_plan(list_layers(net, example), "punched:4x2", 0.4, dense=("conv1", "fc"))
+    return Pruner(net, plan, example, method=method, steps=27, **settings)
+
+
+@pytest.mark.parametrize("method", ["reweighted", "gradual", "admm"])
+def test_a_pruner_works_while_training_and_resumes(
+    make_net: MakeNet, make_plan: MakePlan, data: Dataset, tmp_path: Path, method: str
+) -> None:
+    file = tmp_path / "run.safetensors"
+    straight = make_net()
+    pruner = pruner_of(straight, make_plan, method)
+    expected = train(straight, data, CONFIG, pruner=pruner)
+    rates = pruner.finalize()
+    stopped = make_net()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_in_epoch(patch, 3)
+        train(stopped, data, CONFIG, pruner=pruner_of(stopped, make_plan, method), checkpoint=file)
+    resumed = make_net()
+    again = pruner_of(resumed, make_plan, method)
+    assert train(resumed, data, CONFIG, pruner=again, checkpoint=file, resume=True) == expected
+    assert again.finalize() == rates
+    assert same(straight, resumed)
+    other = make_net()
+    with pytest.raises(UserError, match=r"lam: None saved, 0\.001 asked for"):
+        train(other, data, CONFIG, pruner=pruner_of(other, make_plan, method, lam=1e-3), checkpoint=file, resume=True)
+    with pytest.raises(UserError, match="one of the two only retrains"):
+        train(make_net(), data, CONFIG, checkpoint=file, resume=True)
+
+
+def test_the_penalty_weakens_what_will_be_pruned(make_net: MakeNet, make_plan: MakePlan, data: Dataset) -> None:
+    shares, config = [], CONFIG.model_copy(update={"epochs": 12})
+    for penalised in (False, True):
+        net = make_net()
+        pruner = pruner_of(net, make_plan, "reweighted", lam=4e-3)
+        train(net, data, config, pruner=pruner if penalised else None)
+        weight = net.get_parameter("conv2.weight").detach().clone()
+        pruner.finalize()
+        shares.append(float(weight[~pruner.masks["conv2"]].norm() / weight.norm()))
+    assert shares[1] < 0.9 * shares[0]
+
+
+def test_a_penalty_too_strong_for_the_learning_rate(net: nn.Module, make_plan: MakePlan, data: Dataset) -> None:
+    with pytest.raises(UserError, match=r"lambda: got 0\.005 with a learning rate of 0\.1"):
+        train(net, data, CONFIG, pruner=pruner_of(net, make_plan, "reweighted", lam=5e-3))
+
+
+def test_distillation_follows_the_teacher(make_net: MakeNet, data: Dataset) -> None:
+    """A teacher that always says class 1 is believed, and is left as it was."""
+    teacher = make_net().train()
+    with torch.no_grad():
+        teacher.get_parameter("fc.weight").zero_()
+        teacher.get_parameter("fc.bias").copy_(torch.tensor([0.0, 30.0, 0.0]))
+    before = weights(teacher)
+    config = CONFIG.model_copy(update={"distillation": 0.95})
+    net = make_net()
+    train(net, data, config, teacher=teacher)
+    images = torch.from_numpy(data.sample_images(30))
+    assert (net.eval()(images).argmax(1) == 1).all()
+    assert teacher.training
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+    with pytest.raises(UserError, match=r"teacher: got none with distillation 0\.95"):
+        train(make_net(), data, config)
+
+
+def test_the_objective_is_its_equation() -> None:
+    outputs, wanted = torch.tensor([[1.0, -1.0]]), torch.tensor([[0.0, 2.0]])
+    config = CONFIG.model_copy(update={"distillation": 0.25, "temperature": 2.0, "label_smoothing": 0.0})
+    p, q = torch.softmax(wanted / 2, 1), torch.softmax(outputs / 2, 1)
+    expected = 0.75 * -torch.log_softmax(outputs, 1)[0, 0] + 0.25 * 4 * (p * (p / q).log()).sum()
+    torch.testing.assert_close(objective(outputs, torch.tensor([0]), config, wanted), expected)

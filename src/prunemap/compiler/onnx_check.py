@@ -17,6 +17,9 @@ MAX_ELEMENTS = 2**29
 MAX_DEPTH, MAX_VISITS = 64, 2**20
 """Of graphs inside of graphs and functions; inference looks at an inner graph twice for each time at the outer one."""
 
+MAX_RANK = 64
+_AXES = ("axis", "axes", "perm", "batch_dims")
+"""Attributes that are places among the axes of a tensor."""
 _EQUATION = re.compile(rb"([A-Za-z\s,]|\.\.\.)*(->([A-Za-z\s]|\.\.\.)*)?")
 
 
@@ -79,6 +82,8 @@ def check_for_inference(model: onnx.ModelProto) -> None:
             kind, has = (node.op_type, attribute.name), f"model: node {node.name!r} ({node.op_type}) has"
             if kind == ("Einsum", "equation") and not _EQUATION.fullmatch(attribute.s):
                 raise UserError(f"{has} the equation {attribute.s.decode(errors='replace')!r}")
+            if attribute.name in _AXES and any(abs(axis) > MAX_RANK for axis in (attribute.i, *attribute.ints)):
+                raise UserError(f"{has} {attribute.name} beyond {MAX_RANK}, no tensor has more")
             if kind == ("Split", "num_outputs") and attribute.i != len(node.output):
                 raise UserError(f"{has} {len(node.output)} outputs, and {attribute.i} for num_outputs")
 

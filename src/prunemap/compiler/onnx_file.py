@@ -201,6 +201,12 @@ def known_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
     return shapes
 
 
+def type_name(number: int) -> str:
+    """Return what ONNX calls a type of elements."""
+    names = {known: str(name) for name, known in onnx.TensorProto.DataType.items()}
+    return names.get(number, f"of the unknown type {number}")
+
+
 def node_name(node: onnx.NodeProto) -> str:
     """Return the node's name, else its first output: the identity used in plans."""
     return str(node.name or node.output[0])

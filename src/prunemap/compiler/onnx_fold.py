@@ -47,16 +47,20 @@ def _of_shape(node: onnx.NodeProto, shape: Shape | None) -> list[AnyArray] | Non
 
 def _asked_elements(node: onnx.NodeProto, constants: Mapping[str, AnyArray]) -> int:
     """How many elements the value will have, as far as the inputs ask for a size."""
-    if node.op_type == "ConstantOfShape":
-        return int(np.prod(constants[node.input[0]].astype(object)))
-    if node.op_type == "Expand":
-        return int(np.prod(constants[node.input[1]].astype(object)))
-    if node.op_type == "Tile":
-        return int(np.prod(constants[node.input[1]].astype(object))) * constants[node.input[0]].size
+    given = [constants.get(name, np.zeros(0)) for name in node.input]
+    if any(value.dtype.kind not in "iuf" or not np.isfinite(value).all() for value in given[-1:]):
+        return 0  # the evaluator says what is wrong with it
+    if node.op_type in ("ConstantOfShape", "Expand", "Tile"):
+        times = given[0].size if node.op_type == "Tile" else 1
+        return int(np.prod(given[-1].astype(object))) * times
     if node.op_type == "Range":
-        start, limit, delta = (constants[name].item() for name in node.input)
-        return int(abs((limit - start) / delta)) if delta else 0
-    return 0
+        start, limit, delta = (float(value.item()) for value in given)
+        return int(min(abs(np.nan_to_num((limit - start) / delta)), MAX_ELEMENTS + 1)) if delta else 0
+    if node.op_type == "OneHot":
+        return given[0].size * int(np.max(given[1], initial=0))
+    if node.op_type == "Pad" and len(given) > 1:
+        return given[0].size + int(np.max(given[1], initial=0))
+    return int(np.max(given[0], initial=0)) if node.op_type.endswith("Window") else 0
 
 
 def _evaluated(node: onnx.NodeProto, inputs: dict[str, AnyArray], opset: int) -> list[AnyArray]:

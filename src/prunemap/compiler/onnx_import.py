@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from prunemap.compiler.ir import Elementwise, Graph, Identity, Kind, Node, Shape
-from prunemap.compiler.onnx_file import constants_of, graph_inputs, known_shapes, node_name
+from prunemap.compiler.onnx_file import constants_of, graph_inputs, known_shapes, node_name, type_name
 from prunemap.compiler.onnx_fold import folded
 from prunemap.compiler.onnx_node import KINDS, NotTaken, OnnxNode
 from prunemap.compiler.onnx_rules import FAST_RULES, GENERAL_RULES, ONNX_OPS
@@ -74,7 +74,7 @@ def _take_nodes(model: onnx.ModelProto) -> _Taken:
     for value in graph_inputs(model):
         kind = KINDS.get(value.type.tensor_type.elem_type)
         if kind is None:
-            name = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+            name = type_name(value.type.tensor_type.elem_type)
             taken.refuse(value.name, "input", f"it is {name}; FLOAT, INT32, INT64 and BOOL are supported")
         taken.shapes[value.name], taken.kinds[value.name] = inferred[value.name], kind or "f32"
     for proto in model.graph.node:

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from prunemap.compiler.ir import Kind, Shape
 from prunemap.compiler.onnx_check import graphs_of
-from prunemap.compiler.onnx_file import graph_inputs, node_name
+from prunemap.compiler.onnx_file import graph_inputs, node_name, type_name
 from prunemap.compiler.onnx_import import find_unsupported, known_tensors
 from prunemap.compiler.onnx_node import KINDS
 from prunemap.core.artifact import DTYPES, OTHER_DTYPES, TensorInfo
@@ -246,7 +246,7 @@ def _type_name(value: onnx.ValueInfoProto) -> str:
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
         return f"a {str(kind).removesuffix('_type').replace('_', ' ')}"
-    return str(onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type))
+    return type_name(value.type.tensor_type.elem_type)
 
 
 def _reads(node: onnx.NodeProto) -> list[str]:

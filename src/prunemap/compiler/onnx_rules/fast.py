@@ -162,7 +162,7 @@ def _flatten(node: OnnxNode) -> Taken:
 
 
 def _reshape(node: OnnxNode) -> Taken:
-    shape, wanted = node.shape(), [int(n) for n in node.constant(1, "shape")]
+    shape, wanted = node.shape(), [int(n) for n in node.constant(1, "shape").reshape(-1)]
     rest = int(np.prod(shape[1:]))
     first_kept = len(wanted) == 2 and wanted[0] in (shape[0], 0, -1)
     if first_kept and wanted[1] in (rest, -1) and wanted.count(-1) < 2:

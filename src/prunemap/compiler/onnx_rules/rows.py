@@ -145,7 +145,7 @@ def _instance_norm(node: OnnxNode) -> Sequence[str]:
 def _group_norm(node: OnnxNode) -> Sequence[str]:
     check_kinds(node)
     shape, groups = node.shape(), int(node.attributes["num_groups"])
-    if shape[1] % groups:
+    if groups < 1 or shape[1] % groups:
         raise NotTaken(f"{shape[1]} channels do not divide into {groups} groups")
     _check_channels(node, shape[1])
     rows = node.build.reshape(node.tensor(), (shape[0], groups, prod(shape[1:]) // groups))

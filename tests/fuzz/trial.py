@@ -14,10 +14,11 @@ import onnx
 from prunemap.compiler.build import find_compiler
 from prunemap.compiler.compile import build_graph
 from prunemap.compiler.emit import emit_program
-from prunemap.compiler.layers import list_layers
+from prunemap.compiler.finite import check_finite, check_folded
+from prunemap.compiler.layers import inspect_model
 from prunemap.compiler.lower import lower
 from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_import import find_unsupported, import_graph
+from prunemap.compiler.onnx_import import import_graph
 from prunemap.compiler.partition import partition
 from prunemap.compiler.passes import optimise
 from prunemap.errors import UnsupportedError, UserError
@@ -115,15 +116,15 @@ def _compiler(path: Path, folder: Path, compile_it: bool) -> tuple[str, str]:
         stages.now = "read"
         model = read_onnx(path)
         stages.now = "inspect"
-        list_layers(model)
-        unsupported = find_unsupported(model)
-        if unsupported:
+        if inspect_model(path).unsupported:
             stages.now = "partition"
             partition(model)
         stages.now = "import"
         graph = import_graph(model)
         stages.now = "optimise"
+        check_finite(model)
         graph = optimise(graph)
+        check_folded(graph)
         stages.now = "lower"
         target = resolve_target("native")
         emit_program(lower(graph, target), target)

@@ -12,6 +12,7 @@ import onnx
 
 from prunemap.compiler.build import Compiler, build_library, find_compiler, kernel_sources
 from prunemap.compiler.emit import emit_program
+from prunemap.compiler.finite import check_finite, check_folded
 from prunemap.compiler.ir import Graph, Kind, Shape
 from prunemap.compiler.layers import list_layers
 from prunemap.compiler.lower import lower
@@ -76,7 +77,9 @@ def compile_loaded(
         source: the file that it was read from.
         schemes: structure pinned by a plan, by node name.
     """
+    check_finite(model)
     graph = optimise(import_graph(model))
+    check_folded(graph)
     wide = dict.fromkeys(int64_tensors(model), "int64")
     build = partial(build_graph, graph, target, compiler, schemes=schemes, detect=detect, source=source, dtypes=wide)
     if tune is None or why_not_here(target):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from prunemap.compiler.finite import find_not_finite
 from prunemap.compiler.ir import Array, Conv, Linear, Recurrent, Shape
 from prunemap.compiler.onnx_file import (
     attributes_of,
@@ -81,14 +82,19 @@ def read_specs(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> 
 
 
 def inspect_model(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> Inspection:
-    """Return the layers as they are in the file, and every node that cannot be compiled yet.
+    """Return the layers as they are in the file, every node that cannot be compiled yet, weights that are no numbers.
 
     Raises:
         UserError: the file cannot be read, or its input sizes are not known.
     """
     loaded = read_onnx(model, shapes)
     layers = tuple(_inspected(layer) for layer in list_layers(loaded))
-    return Inspection(model=str(model), layers=layers, unsupported=tuple(find_unsupported(loaded)))
+    return Inspection(
+        model=str(model),
+        layers=layers,
+        unsupported=tuple(find_unsupported(loaded)),
+        not_finite=tuple(find_not_finite(loaded)),
+    )
 
 
 def _inspected(layer: ModelLayer) -> InspectedLayer:
@@ -99,7 +105,7 @@ def _inspected(layer: ModelLayer) -> InspectedLayer:
         weight_shape=spec.weight_shape,
         macs=spec.macs,
         params=spec.params,
-        density=float(np.count_nonzero(layer.weight) / layer.weight.size),
+        density=float(np.count_nonzero(layer.weight) / max(layer.weight.size, 1)),
         structure=structure_of(layer.weight),
     )
 

@@ -30,9 +30,22 @@ class UnsupportedNode(Value):
     why: str
 
 
+class NotFinite(Value):
+    """Stored weights with values that are no numbers; a model that has them cannot be compiled."""
+
+    tensor: str
+    node: str
+    """That reads it."""
+    nan: int
+    infinite: int
+    size: int
+    """All of its values."""
+
+
 class Inspection(Value):
     """What ``prunemap inspect --json`` prints; layers in graph order."""
 
     model: str
     layers: tuple[InspectedLayer, ...]
     unsupported: tuple[UnsupportedNode, ...]
+    not_finite: tuple[NotFinite, ...] = ()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # importing pruning imports torch, which inspecting and compi
 
 
 def inspection_tables(inspection: Inspection) -> list[Table]:
-    """Return the layers, and the nodes that cannot be compiled yet if there are any."""
+    """Return the layers, and, if there are any, weights that are NaN, and nodes that cannot be compiled yet."""
     layers = inspection.layers
     totals = (
         f"{len(layers)} layers, {count(sum(layer.params for layer in layers))} weights, "
@@ -30,7 +30,17 @@ def inspection_tables(inspection: Inspection) -> list[Table]:
     for layer in layers:
         cells = (shape(layer.weight_shape), count(layer.macs), percent(layer.density), str(layer.structure))
         table.add_row(layer.name, layer.kind, *cells)
-    return [table, *([_unsupported(inspection)] if inspection.unsupported else [])]
+    more = [_not_finite(inspection)] if inspection.not_finite else []
+    return [table, *more, *([_unsupported(inspection)] if inspection.unsupported else [])]
+
+
+def _not_finite(inspection: Inspection) -> Table:
+    table = new_table(
+        "weights that are no numbers: it cannot be compiled", "weights", "layer", "NaN", "infinite", "of", left=2
+    )
+    for each in inspection.not_finite:
+        table.add_row(each.tensor, each.node, count(each.nan), count(each.infinite), count(each.size))
+    return table
 
 
 def _unsupported(inspection: Inspection) -> Table:

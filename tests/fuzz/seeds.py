@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from shutil import which
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -13,6 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from prunemap.compiler import compile_with_fallback
 from tests.networks import OnnxBuilder, residual_network
 
+COMPILER = "gcc" if which("gcc") else None
+"""It is quicker than the default one where there is no cache."""
 DATA = "weights.data"
 """The second file of a model with external weights."""
 
@@ -155,6 +158,6 @@ def seed_programs() -> dict[str, bytes]:
         for name in ("plain", "branches"):
             model, path = Path(folder) / f"{name}.onnx", Path(folder) / f"{name}.pmap"
             model.write_bytes(seed_models()[name])
-            compile_with_fallback(model, cc="gcc", tune=None).save(path)
+            compile_with_fallback(model, cc=COMPILER, tune=None).save(path)
             files[name] = path.read_bytes()
     return files

@@ -26,7 +26,7 @@ from prunemap.runtime import Engine, random_inputs, read_program, start
 from prunemap.targets import resolve_target
 from tests.fuzz.onnx_mutations import change_bytes, change_structure
 from tests.fuzz.pmap_mutations import change_pmap
-from tests.fuzz.seeds import DATA, write_external
+from tests.fuzz.seeds import COMPILER, DATA, write_external
 
 DEFECT = "defect"
 
@@ -131,7 +131,7 @@ def _compiler(path: Path, folder: Path, compile_it: bool) -> tuple[str, str]:
         if not compile_it:
             return "lowered"
         stages.now = "compile"
-        program = build_graph(graph, target, find_compiler("gcc"))
+        program = build_graph(graph, target, find_compiler(COMPILER))
         stages.now = "run"
         with warnings.catch_warnings(), Engine(program) as engine:
             engine.run(random_inputs(engine.inputs))

@@ -52,15 +52,22 @@ def check_finite(model: onnx.ModelProto) -> None:
 
 
 def check_folded(graph: Graph) -> None:
-    """Raise ``UserError`` for weights that are not finite once what follows a layer is folded into it."""
+    """Raise ``UserError`` for weights that overflow, or get NaN, once what follows a layer is folded into it.
+
+    A bias may be infinite: masks of attention are added to one.
+    """
     problems = Problems("model: these weights overflow when the nodes around their layer are folded into them")
-    problems.extend(f"{node.name}" for node in graph.nodes if not all(map(_is_finite, _arrays(node.op))))
+    problems.extend(f"{node.name}" for node in graph.nodes if any(_overflown(node.op)))
     problems.raise_if_any()
 
 
-def _arrays(op: object) -> Iterator[AnyArray]:
+def _overflown(op: object) -> Iterator[bool]:
+    """Whether each array of an op is one that no network means."""
     if isinstance(op, Conv | Linear | Affine | Recurrent):
-        yield from (value for each in fields(op) if isinstance(value := getattr(op, each.name), np.ndarray))
+        for each in fields(op):
+            value = getattr(op, each.name)
+            if isinstance(value, np.ndarray) and not _is_finite(value):
+                yield each.name == "weight" or bool(np.isnan(value).any())
 
 
 def _is_finite(value: AnyArray) -> bool:

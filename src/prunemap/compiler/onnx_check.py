@@ -109,8 +109,10 @@ def check_texts(model: onnx.ModelProto) -> None:
     """Raise ``UserError`` for names that are not text; protobuf finds out when they are read."""
     for message in (model, model.graph, *model.graph.node, *model.graph.initializer):
         for field, value in message.ListFields():
-            if field.type == field.TYPE_STRING and isinstance(value, bytes):  # protobuf could not decode them
-                raise UserError(f"model: its {field.name} {value!r} is not UTF-8")
+            texts = [] if field.type != field.TYPE_STRING else [value] if isinstance(value, str | bytes) else value
+            for text in texts:
+                if isinstance(text, bytes):  # protobuf could not decode it
+                    raise UserError(f"model: its {field.name} {text!r} is not UTF-8")
 
 
 def check_nodes(model: onnx.ModelProto) -> None:

@@ -139,6 +139,8 @@ def _transpose(node: OnnxNode) -> Sequence[str]:
 def _reshape(node: OnnxNode) -> Sequence[str]:
     shape, wanted = node.shape(), numbers(node, 1, "shape") or []
     if not node.attributes.get("allowzero", 0):
+        if 0 in wanted[len(shape) :]:
+            raise NotTaken(f"a reshape of {list(shape)} to {wanted}: a 0 means the size of an axis that is not there")
         wanted = [shape[axis] if size == 0 else size for axis, size in enumerate(wanted)]
     known = prod(size for size in wanted if size != -1)
     if wanted.count(-1) == 1 and known:

@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prunemap.benchmarking.pruned_onnx import prune_onnx
     from prunemap.core.latency_table import LatencyTable
     from prunemap.core.plan import Plan
     from prunemap.core.scheme_spec import SchemeSpec
@@ -43,6 +44,7 @@ _HOMES = {
     "map": "prunemap.mapping:map_model",
     "profile": "prunemap.latency:profile_models",
     "prune": "prunemap.pruning:prune",
+    "prune_onnx": "prunemap.benchmarking.pruned_onnx:prune_onnx",
     "train": "prunemap.pruning:train",
     "verify": "prunemap.sources:verify",
 }
@@ -64,6 +66,7 @@ __all__ = [
     "map",
     "profile",
     "prune",
+    "prune_onnx",
     "train",
     "verify",
 ]

@@ -133,7 +133,9 @@ CASES = {
     ),
     "demo into a file": ("demo -o {f}/good.onnx", "output: cannot write"),
     "bad output name": ("train resnet8 -o {o}/a.pt --epochs 2", "ends in .safetensors"),
-    "checkpoint that is none": ("prune {f}/good.onnx --plan {f}/other_plan.json -o {o}/a.safetensors", "checkpoint"),
+    "checkpoint that is none": ("prune {f}/strings.npy --plan {f}/other_plan.json -o {o}/a.safetensors", "checkpoint"),
+    "ONNX to a checkpoint": ("prune {f}/good.onnx --plan {f}/other_plan.json -o {o}/a.safetensors", "ends in .onnx"),
+    "ONNX and another plan": ("prune {f}/good.onnx --plan {f}/other_plan.json -o {o}/a.onnx", "'elsewhere'"),
     "unknown option": ("compile {f}/good.onnx -o {o}/a.pmap --fast", "--fast"),
     "no output": ("compile {f}/good.onnx", "--output"),
 }

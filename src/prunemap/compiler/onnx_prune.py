@@ -16,7 +16,7 @@ from prunemap.core.files import check_writable
 from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import Value
-from prunemap.errors import Problems
+from prunemap.errors import Problems, UserError
 from prunemap.schemes import make_mask, why_illegal
 
 
@@ -32,7 +32,7 @@ class PrunedLayer(Value):
     """Sum of the squares of the kept weights / of all."""
 
 
-def prune_onnx(
+def write_pruned(
     model_path: str | Path, plan: Plan, output_path: str | Path, shapes: Mapping[str, Shape] | None = None
 ) -> tuple[PrunedLayer, ...]:
     """Write the model with the weights that the plan prunes by magnitude set to zero; nothing else changes.
@@ -46,6 +46,8 @@ def prune_onnx(
     Raises:
         UserError: the model cannot be read, the plan does not fit it, or the output cannot be written.
     """
+    if Path(output_path).suffix != ".onnx":
+        raise UserError(f"-o/--output: got {output_path}, allowed is a name that ends in .onnx")
     layers = list_layers(read_onnx(model_path, shapes))
     entries = plan.resolve([layer.spec for layer in layers])
     chosen = [(layer, entry) for layer, entry in zip(layers, entries, strict=True) if entry is not None]

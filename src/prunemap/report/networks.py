@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from prunemap.benchmarking.pruned_onnx import OnnxPruning
 from prunemap.core.artifact import Manifest
 from prunemap.core.inspection import Inspection
 from prunemap.core.scheme_spec import DENSE
@@ -47,6 +48,22 @@ def _unsupported(inspection: Inspection) -> Table:
     table = new_table("cannot be compiled yet", "node", "operator", "why", left=3)
     for node in inspection.unsupported:
         table.add_row(node.name, node.op, node.why)
+    return table
+
+
+def onnx_pruning_table(result: OnnxPruning, output: str | Path) -> Table:
+    """Return what became of the layers of an ONNX file.
+
+    Args:
+        output: the file that was written.
+    """
+    verified = result.verified
+    error = f"compiled, it is off by at most {verified.max_relative_error:.1e} from {verified.reference}"
+    table = new_table(str(output), "layer", "weight shape", "scheme", "density", "energy kept", caption=error, left=1)
+    for layer in result.layers:
+        table.add_row(
+            layer.name, shape(layer.weight_shape), str(layer.scheme), percent(layer.density), percent(layer.energy)
+        )
     return table
 
 

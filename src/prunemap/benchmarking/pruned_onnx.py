@@ -1,0 +1,30 @@
+"""One-shot pruning of an ONNX file, and the proof that what was written compiles to what it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prunemap.benchmarking.verify import VerifyResult, verify
+from prunemap.compiler import compile_model
+from prunemap.compiler.onnx_prune import PrunedLayer, write_pruned
+from prunemap.core.plan import Plan
+from prunemap.core.value import Value
+from prunemap.runtime import Engine
+
+
+class OnnxPruning(Value):
+    """The layers that were pruned, and how far the compiled program is off on random inputs."""
+
+    layers: tuple[PrunedLayer, ...]
+    verified: VerifyResult
+
+
+def prune_onnx(model: str | Path, plan: Plan, output: str | Path) -> OnnxPruning:
+    """Write an ONNX file with the weights that a plan prunes by magnitude set to zero; nothing else changes.
+
+    Raises:
+        UserError: the model cannot be read or compiled, the plan does not fit it, or the output cannot be written.
+    """
+    layers = write_pruned(model, plan, output)
+    with Engine(compile_model(output, tune=None)) as engine:
+        return OnnxPruning(layers=layers, verified=verify(engine, output))

@@ -1,0 +1,43 @@
+"""Options of `prunemap prune` that say what is pruned and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        help="A trained network of `prunemap train`, or any ONNX file.",
+        metavar="{DENSE.safetensors|MODEL.onnx}",
+        show_default=False,
+    ),
+]
+PlanFile = Annotated[Path, typer.Option("--plan", help="plan.json of `prunemap map`.", show_default=False)]
+Method = Annotated[
+    str, typer.Option("--method", help="one-shot, reweighted, gradual or admm; all but one-shot train meanwhile.")
+]
+PruneEpochs = Annotated[
+    int, typer.Option("--prune-epochs", help="Epochs in which the weights to prune are found; not for one-shot.")
+]
+Strength = Annotated[
+    float | None,
+    typer.Option("--lambda", help="Strength of the penalty of reweighted or admm.", show_default=False),
+]
+KeptMacs = Annotated[
+    float | None,
+    typer.Option(
+        "--density",
+        help="MACs to keep of the layers that the plan prunes: one threshold for all of them instead of the plan's "
+        "densities.",
+        show_default=False,
+    ),
+]
+Distillation = Annotated[
+    float, typer.Option("--distillation", help="Weight of the dense network's outputs in the loss, 0 to 1.")
+]
+ReestimateBatchNorm = Annotated[
+    bool, typer.Option("--reestimate-batchnorm", help="Measure batch norm again before the retraining.")
+]

@@ -9,9 +9,11 @@ import numpy as np
 from prunemap.compiler.ir import (
     AnyArray,
     Clamp,
+    Concat,
     Constant,
     Conv,
     Elementwise,
+    Flatten,
     Gather,
     GatherElements,
     GatherND,
@@ -195,6 +197,7 @@ def indexing(b: GraphBuilder) -> None:
         shape = [4 if i == axis else n for i, n in enumerate((5, 6, 7))]
         b.add(GatherElements(axis), x, b.indices(size, *shape))
         b.add(ScatterElements(axis, "add"), x, b.indices(size, *shape), b.input(*shape))
+    b.add(GatherElements(1), x, b.indices(6, 3, 4, 2))
     b.add(Gather(0), x, b.indices(5))
     b.add(GatherND(0), x, b.indices(5, 4, 2))
     b.add(GatherND(1), x, b.given(np.array([[3], [0], [-1], [2], [5]], np.int32), "i32"))
@@ -202,6 +205,38 @@ def indexing(b: GraphBuilder) -> None:
         unique = b.given(np.array([[0, 1], [4, 5], [-2, 0]], np.int32), "i32")
         b.add(ScatterND(reduction), x, unique, b.input(3, 7))
     b.add(ScatterND("add"), x, b.indices(5, 9, 1), b.input(9, 6, 7))
+
+
+def parts(b: GraphBuilder) -> None:
+    """General ops on tensors that lie inside a concat's result: their images are as far apart as those of the whole."""
+    maps = [
+        b.input(2, 3, 4, 5),
+        b.add(Elementwise(("sigmoid", 0)), b.input(2, 2, 4, 5)),
+        b.conv(b.input(2, 3, 4, 5), 3),
+    ]
+    vectors = [b.input(2, 3), b.add(Elementwise(("sigmoid", 0)), b.input(2, 5))]
+    for tensors in (maps, vectors):
+        b.add(Concat(), *tensors, tensors[0])
+        for name in tensors:
+            b.add(Elementwise(("add", 0, ("exp", 0))), name)
+            b.add(RowOp("softmax", (1,)), name)
+            b.add(Join(0), name, name)
+            b.add(Gather(0), name, b.indices(2, 3))
+    b.add(Reshape((4, 5, 6)), maps[0])
+    b.add(Reshape((3, 2)), vectors[0])
+
+
+def views(b: GraphBuilder) -> None:
+    """Reshapes that are another name of a tensor, between ops that run image by image."""
+    vectors = b.add(Flatten(), b.conv(b.input(2, 3, 2, 2), 3))
+    view = b.add(Reshape((2, 12, 1, 1)), vectors)
+    b.add(Clamp(Range(-1, 1)), view)
+    b.add(Concat(), view, view)
+    b.add(Clamp(Range(-1, 1)), b.add(Reshape((4, 6)), vectors))
+    b.add(Flatten(), b.add(Reshape((2, 8, 1, 1)), b.input(2, 8)))
+    x = b.input(2, 6)
+    b.add(Clamp(Range(-1, 1)), b.add(Reshape((3, 4)), x))
+    b.add(Clamp(Range(-1, 1)), x)
 
 
 def windows(b: GraphBuilder) -> None:
@@ -247,6 +282,8 @@ MAKERS: tuple[Callable[[GraphBuilder], None], ...] = (
     rows,
     products,
     indexing,
+    parts,
+    views,
     windows,
     resizing,
     recurrence,

@@ -62,6 +62,11 @@ def _row_op(op: RowOp, x: AnyArray) -> AnyArray:
     return y.transpose(np.argsort(order))
 
 
+def _gather_elements(op: GatherElements, x: AnyArray, indices: AnyArray) -> AnyArray:
+    read = tuple(slice(None if axis == op.axis else size) for axis, size in enumerate(indices.shape))
+    return np.take_along_axis(x[read], np.where(indices < 0, indices + x.shape[op.axis], indices), op.axis)
+
+
 def _gather_nd(op: GatherND, x: AnyArray, indices: AnyArray) -> AnyArray:
     batch = x.shape[: op.batch_dims]
     xs, places = x.reshape(-1, *x.shape[op.batch_dims :]), indices.reshape(prod(batch), -1, indices.shape[-1])
@@ -192,7 +197,7 @@ GENERAL_MEANING: dict[type[Any], Callable[..., AnyArray]] = {
     RowOp: _row_op,
     MatMul: lambda op, a, b: np.matmul(a, b),
     Gather: lambda op, x, i: np.take(x, i, op.axis),
-    GatherElements: lambda op, x, i: np.take_along_axis(x, np.where(i < 0, i + x.shape[op.axis], i), op.axis),
+    GatherElements: _gather_elements,
     GatherND: _gather_nd,
     ScatterND: _scatter_nd,
     ScatterElements: _scatter_elements,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import groupby
 
 from prunemap.compiler.general_shapes import GENERAL_OPS
-from prunemap.compiler.ir import Concat, Graph, Linear, Node
+from prunemap.compiler.ir import Concat, Graph, Linear, Node, Reshape
 from prunemap.compiler.program import CopyInStep, CopyOutStep, CopyStep, ImageLoop, Step, Tensor, TimedStep
 
 
@@ -26,9 +26,9 @@ class NodeSteps:
 
     @property
     def names(self) -> set[str]:
-        """The tensors in the arena that it has to do with; a concat may need no step for them."""
+        """The tensors in the arena that it has to do with; a concat or a reshape may need no step for them."""
         named = {name for timed in self.steps for name in names_of(timed.step)}
-        return named | ({*self.inputs, self.node.output} if isinstance(self.node.op, Concat) else set())
+        return named | ({*self.inputs, self.node.output} if isinstance(self.node.op, Concat | Reshape) else set())
 
 
 def tensors_of(value: object) -> list[Tensor]:

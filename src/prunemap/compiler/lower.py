@@ -84,6 +84,7 @@ def lower(
             continue
         if _is_view(low, node):
             low.views[node.output] = inputs[0]
+            lowered.append(NodeSteps(node, inputs, ()))
             continue
         rule = general_steps if isinstance(node.op, GENERAL_OPS) else _RULES[type(node.op)]
         steps = rule(low, node, *map(Tensor, inputs))

@@ -55,7 +55,8 @@ class Lowering:
 
     def strides(self, tensor: str) -> Strides:
         """Floats from one element to the next along every axis of a tensor of the graph."""
-        return strides_of(self.layout(tensor), self.graph.shapes[tensor])
+        whole, _ = root_of(tensor, self.layouts.parts)  # a part's images are as far apart as those of the whole
+        return strides_of(self.layout(tensor), self.graph.shapes[tensor], self.layout(whole).image)
 
     def is_dense(self, tensor: str) -> bool:
         """Whether a tensor is one row-major run of its elements where all its images are stored."""

@@ -18,11 +18,15 @@ def dense_strides(shape: Shape) -> Strides:
     return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
-def strides_of(layout: Layout, shape: Shape) -> Strides:
-    """Return the stride of every axis of a tensor, in floats."""
+def strides_of(layout: Layout, shape: Shape, image: int) -> Strides:
+    """Return the stride of every axis of a tensor, in floats.
+
+    Args:
+        image: floats from one image to the next.
+    """
     if layout.is_row:
         return dense_strides(shape)
-    return (layout.image, layout.plane, layout.pitch, 1)[: len(shape)]
+    return (image, layout.plane, layout.pitch, 1)[: len(shape)]
 
 
 def broadcast_strides(strides: Strides, shape: Shape, to: Shape) -> Strides:

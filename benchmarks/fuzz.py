@@ -34,6 +34,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from prunemap.core.files import write_text
+from prunemap.targets import NATIVE, resolve_target
 from tests.fuzz.seeds import seed_models, seed_programs
 from tests.fuzz.trial import DEFECT, Result, try_onnx, try_pmap
 
@@ -168,7 +169,7 @@ def main() -> None:
         state.unlink(missing_ok=True)
     began = time.monotonic()
     summary = summary_of(run_all(options.count, options.seed, state, sources), options.seed)
-    path = RESULTS / f"fuzz-{platform.machine()}-{str(summary['date'])[:10]}.json"
+    path = RESULTS / f"fuzz-{resolve_target(NATIVE).name}-{str(summary['date'])[:10]}.json"
     write_text(path, json.dumps(summary, indent=1) + "\n")
     console.print(summary["outcomes"], f"in {time.monotonic() - began:.0f} s; written: {path}", markup=False)
     sys.exit(1 if summary["defects"] else 0)

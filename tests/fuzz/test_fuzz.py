@@ -16,7 +16,7 @@ from tests.fuzz.seeds import seed_models, seed_programs
 from tests.fuzz.trial import DEFECT, Result, try_onnx, try_pmap
 
 SEED = 20
-PER_TEST = 100
+PER_TEST = 150
 LIMIT_SECONDS = 20
 LIMIT_BYTES = 3 << 30
 """Beyond what the process has when it starts."""

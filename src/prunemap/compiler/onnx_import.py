@@ -17,7 +17,7 @@ from prunemap.compiler.onnx_rules import FAST_RULES, GENERAL_RULES, ONNX_OPS
 from prunemap.compiler.shapes import make_graph, output_shape
 from prunemap.compiler.verify import misfit, verify_graph
 from prunemap.core.inspection import UnsupportedNode
-from prunemap.errors import UnsupportedError
+from prunemap.errors import Problems, UnsupportedError
 
 
 def import_graph(model: onnx.ModelProto) -> Graph:
@@ -36,7 +36,19 @@ def import_graph(model: onnx.ModelProto) -> Graph:
     inputs = {value.name: known_shapes(model)[value.name] for value in graph_inputs(model)}
     kinds = {name: taken.kinds[name] for name in inputs}
     outputs = [value.name for value in model.graph.output]
-    return verify_graph(make_graph(inputs, outputs, taken.nodes, kinds), "import")
+    graph = verify_graph(make_graph(inputs, outputs, taken.nodes, kinds), "import")
+    _check_output_kinds(model, graph)
+    return graph
+
+
+def _check_output_kinds(model: onnx.ModelProto, graph: Graph) -> None:
+    """Raise ``UserError`` for outputs of another type than the model says; what they are returned as depends on it."""
+    problems = Problems("model: types of outputs")
+    for value in model.graph.output:
+        number, made = value.type.tensor_type.elem_type, graph.kinds[value.name]
+        if number and KINDS.get(number) != made:
+            problems.add(f"{value.name!r} is said to be {type_name(number)}, its node makes {made}")
+    problems.raise_if_any()
 
 
 def find_unsupported(model: onnx.ModelProto) -> list[UnsupportedNode]:

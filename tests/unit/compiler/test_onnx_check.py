@@ -82,8 +82,8 @@ def size_of_input(size: int) -> Change:
     return lambda model: setattr(model.graph.input[0].type.tensor_type.shape.dim[2], "dim_value", size)
 
 
-def claim(*shape: int) -> Change:
-    return lambda model: model.graph.value_info.append(helper.make_tensor_value_info("conv_out", 1, shape))
+def claim(*shape: int, name: str = "conv_out") -> Change:
+    return lambda model: model.graph.value_info.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
 
 def without_shape(model: onnx.ModelProto) -> None:
@@ -121,6 +121,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "two inputs of one name": (two_inputs, "x"),
     "input of endless size": (size_of_input(2**40), f"more than {MAX_ELEMENTS} elements:|'x' is 1x3x{2**40}x8"),
     "tensor of endless size": (claim(1, 4, 2**31 - 1, 8), f"'conv_out' is 1x4x{2**31 - 1}x8"),
+    "weight said to be of another rank": (claim(4, name="w0"), "shapes do not fit each other ([ShapeInferenceError]"),
     "input without a shape": (without_shape, "is not a valid ONNX model"),
     "input that is no tensor": (sequence_input, "input 'x' has none in the model; only tensors of a known rank"),
     "input of negative size": (size_of_input(-1), "input 'x' is 1x3x?x8: give its size"),

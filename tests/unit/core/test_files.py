@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prunemap.core.files import existing_file, replacing, sha256_of, write_text
+from prunemap.core.files import check_writable, existing_file, replacing, sha256_of, write_text
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.plan import Plan
 from prunemap.core.value import read_json, write_json
@@ -77,3 +77,20 @@ def test_existing_file_says_what_is_there_instead(tmp_path: Path) -> None:
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")
     assert sha256_of(tmp_path / "empty") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_outputs_are_checked_before_long_work(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "file")
+    with pytest.raises(UserError, match="is a folder, a file is to be written"):
+        check_writable(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"output: cannot write .*file/x: "):
+        check_writable(tmp_path / "file" / "x")
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # whoever runs the tests may read everything
+    with pytest.raises(UserError, match=r"model: .*file cannot be read \(permission denied\)"):
+        existing_file(tmp_path / "file", "model")

@@ -7,14 +7,16 @@ import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from prunemap.compiler import compile_model
-from prunemap.core.artifact import Manifest
+from prunemap.core.artifact import Manifest, TensorInfo
 from prunemap.errors import UserError
 from prunemap.runtime import Engine, Program, read_program
+from prunemap.runtime.engine import checked_inputs
 from prunemap.targets import TARGETS, why_not_here
 from tests.networks import residual_network, save
 
@@ -156,3 +158,25 @@ def test_saving_where_one_cannot(program: Program, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="output: cannot write"):
         program.save(tmp_path / "file" / "m.pmap")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_program_of_another_machine(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prunemap.runtime.engine.why_not_here", lambda target: "this CPU lacks everything")
+    with pytest.raises(UserError, match=f"it was compiled for {program.manifest.target}: this CPU lacks everything"):
+        Engine(program)
+
+
+def test_no_memory_for_a_program(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = SimpleNamespace(pmap_create=lambda weights, threads: None)
+    monkeypatch.setattr("prunemap.runtime.engine._open_library", lambda program: library)
+    with pytest.raises(UserError, match=rf"no memory for {program.manifest.arena_bytes} bytes, or no 3 threads"):
+        Engine(program, threads=3)
+
+
+def test_inputs_of_a_network_with_several() -> None:
+    infos = TensorInfo("a", (2,)), TensorInfo("places", (2,), "int64")
+    with pytest.raises(UserError, match="got one array, the network has 2: a, places"):
+        checked_inputs(infos, np.zeros(2, np.float32))
+    with pytest.raises(UserError, match="'places' has values that need more than 32 bits"):
+        checked_inputs(infos, {"a": np.zeros(2, np.float32), "places": np.array([0, 2**31])})
+    assert len(checked_inputs(infos, {"a": np.zeros(2, np.float32), "places": np.array([0, 2**31 - 1])})) == 2

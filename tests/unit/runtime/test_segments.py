@@ -14,7 +14,7 @@ import prunemap
 from prunemap.compiler import compile_with_fallback
 from prunemap.core.artifact import Manifest
 from prunemap.errors import UserError
-from prunemap.runtime import Engine, Pipeline, SegmentedEngine, load, read_program, start
+from prunemap.runtime import Engine, Pipeline, SegmentedEngine, load, open_session, read_program, start
 from tests.networks import OnnxBuilder, save
 
 MEMBERS = {
@@ -120,3 +120,8 @@ def test_a_segment_of_an_unknown_engine_is_refused(pipeline: Pipeline) -> None:
     raw["segments"][1]["engine"] = "other"
     with pytest.raises(UserError, match="a segment runs in 'other'"):
         Manifest.from_json(json.dumps(raw))
+
+
+def test_a_segment_that_onnx_runtime_refuses() -> None:
+    with pytest.raises(UserError, match=r"fallback: ONNX Runtime .* refuses a segment: "):
+        open_session(b"no model")

@@ -54,6 +54,14 @@ def call_arguments(module: nn.Module, examples: Examples) -> tuple[tuple[Any, ..
         ) from None
 
 
+def run_examples(module: nn.Module, examples: Examples) -> None:
+    """Run the module in evaluation mode, where it is, for what hooks see."""
+    arguments, named = call_arguments(module, examples)
+    device = device_of(module)
+    with evaluation_mode(module):
+        module(*(_on(device, value) for value in arguments), **{name: _on(device, v) for name, v in named.items()})
+
+
 def list_layers(module: nn.Module, example_inputs: Examples) -> list[LayerSpec]:
     """Return the layers that a forward pass reaches, in the order it does.
 
@@ -77,11 +85,8 @@ def list_layers(module: nn.Module, example_inputs: Examples) -> list[LayerSpec]:
 
     for owner in owned:
         hooks.append(owner.register_forward_hook(hook, with_kwargs=True))
-    arguments, named = call_arguments(module, example_inputs)
-    device = device_of(module)
     try:
-        with evaluation_mode(module):
-            module(*(_on(device, value) for value in arguments), **{k: _on(device, v) for k, v in named.items()})
+        run_examples(module, example_inputs)
     finally:
         for one in hooks:
             one.remove()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,30 @@ from prunemap.pruning.weights import PrunableWeight, prunable_weights
 from prunemap.schemes import ArrayOps, make_mask
 
 Masks = Mapping[str, Tensor]
-"""Name of the weight → bool tensor of the parameter's shape, True = kept. Who is not named keeps every weight."""
+"""Name of the weight → bool tensor of the parameter's shape, True = kept. Who is not named keeps every weight.
+
+Beside weights, parameters that are zero with a pruned filter, by their qualified names.
+"""
+
+
+class Held(Protocol):
+    """A parameter that is held at zero where it is pruned."""
+
+    @property
+    def parameter(self) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class NamedParameter:
+    """A parameter by its qualified name."""
+
+    module: nn.Module
+    name: str
+
+    @property
+    def parameter(self) -> Tensor:
+        """The parameter as it is now."""
+        return self.module.get_parameter(self.name)
 
 
 class TorchOps:
@@ -56,17 +79,23 @@ def magnitude_mask(weight: PrunableWeight, choice: PlanLayer, density: float, va
     return weight.stored(mask).to(seen.device)
 
 
+def held_parameters(module: nn.Module, names: Iterable[str]) -> dict[str, Held]:
+    """Return the parameters that masks speak of."""
+    weights = prunable_weights(module)
+    return {name: weights.get(name) or NamedParameter(module, name) for name in names}
+
+
 def apply_masks(module: nn.Module, masks: Masks, optimizer: Optimizer | None = None) -> None:
     """Set the pruned weights to zero; see :func:`hold_zeros`."""
     if masks:
-        hold_zeros(prunable_weights(module), masks, optimizer)
+        hold_zeros(held_parameters(module, masks), masks, optimizer)
 
 
 @torch.no_grad()
-def hold_zeros(weights: Mapping[str, PrunableWeight], masks: Masks, optimizer: Optimizer | None = None) -> None:
+def hold_zeros(held: Mapping[str, Held], masks: Masks, optimizer: Optimizer | None = None) -> None:
     """Set the pruned weights to zero, and what an optimizer remembers of them: momentum, averages of gradients."""
     for name, mask in masks.items():
-        parameter, pruned = weights[name].parameter, ~mask
+        parameter, pruned = held[name].parameter, ~mask
         parameter.masked_fill_(pruned, 0.0)
         for value in optimizer.state.get(parameter, {}).values() if optimizer else ():
             if isinstance(value, Tensor) and value.shape == pruned.shape:
@@ -79,8 +108,8 @@ def check_zeros(module: nn.Module, masks: Masks) -> None:
     Raises:
         InternalError: one is not.
     """
-    for name, weight in prunable_weights(module).items():
-        if name in masks and weight.parameter.detach()[~masks[name]].any():
+    for name, held in held_parameters(module, masks).items():
+        if held.parameter.detach()[~masks[name]].any():
             raise InternalError(f"pruned weights of layer {name!r} are not zero any more")
 
 

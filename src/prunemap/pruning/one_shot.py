@@ -8,13 +8,13 @@ from prunemap.core.plan import Plan
 from prunemap.pruning.layers import Examples, list_layers, resolve_plan
 from prunemap.pruning.masks import Masks, apply_masks
 from prunemap.pruning.selection import select
-from prunemap.pruning.shared_filters import shared_filters
 
 
 def prune(module: nn.Module, plan: Plan, example_inputs: Examples) -> Masks:
     """Set the weights that the plan prunes to zero, in place; return the masks, which :func:`train` keeps.
 
-    Layers pruned by ``filter`` whose outputs are added lose the same filters.
+    Layers pruned by ``filter`` whose outputs are added lose the same filters; the bias of a filter and the batch norm
+    behind it are set to zero with it.
 
     Args:
         example_inputs: one input, such as (1, C, H, W); it tells the order of the layers.
@@ -23,7 +23,8 @@ def prune(module: nn.Module, plan: Plan, example_inputs: Examples) -> Masks:
         UserError: the plan does not fit the module, or a layer cannot have its scheme.
     """
     choices = resolve_plan(plan, list_layers(module, example_inputs))
-    selection = select(module, choices, shared_filters(module, example_inputs, choices))
-    masks = {name: mask for name, mask in selection.masks(selection.values()).items() if not mask.all()}
+    selection = select(module, example_inputs, choices)
+    masks = selection.with_companions(selection.masks(selection.values()))
+    masks = {name: mask for name, mask in masks.items() if not mask.all()}
     apply_masks(module, masks)
     return masks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,13 +19,12 @@ from prunemap.pruning.admm import Admm
 from prunemap.pruning.distributed import agree, unwrapped
 from prunemap.pruning.export import convert_module, export_onnx
 from prunemap.pruning.layers import Examples, list_layers, resolve_plan
-from prunemap.pruning.masks import Masks, check_zeros, hold_zeros
+from prunemap.pruning.masks import Masks, check_zeros, held_parameters, hold_zeros
 from prunemap.pruning.penalty import Reweighted, check_step
 from prunemap.pruning.prune_config import PruneConfig
 from prunemap.pruning.pruner_state import PrunerProgress, PrunerState, check_state
 from prunemap.pruning.rates import PrunedRates, rates_of
 from prunemap.pruning.selection import Selection, select
-from prunemap.pruning.shared_filters import shared_filters
 from prunemap.pruning.threshold import Densities, budget_of
 
 Latency = Callable[[Densities], float]
@@ -89,6 +89,8 @@ class Pruner:
             self.check_learning_rate(_largest_rate(optimizer))
         self._layers = list_layers(self._model, example_inputs)
         self._selection = self._select(plan, latency)
+        names = {name for names in self._selection.companions.values() for name in names}
+        self._held = held_parameters(self._model, [*self._selection.weights, *sorted(names)])
         self._penalty = self._make_penalty()
         if self.config.method in ("one_shot", "gradual"):
             self._prune(left=1.0 if self.config.method == "gradual" else 0.0)
@@ -115,7 +117,7 @@ class Pruner:
     def hold(self) -> None:
         """Set the pruned weights to zero again, and what the optimizer remembers of them."""
         self._follow_device()
-        hold_zeros(self._selection.weights, self.masks, self._optimizer)
+        hold_zeros(self._held, self.masks, self._optimizer)
 
     def advance(self) -> None:
         """Count a step; update where one is due.
@@ -205,7 +207,7 @@ class Pruner:
     def restore(self, found: PrunerState) -> None:
         """See :meth:`load_state_dict`."""
         mine = self.state
-        check_state(found, mine, {name: weight.parameter for name, weight in self._selection.weights.items()})
+        check_state(found, mine, {name: held.parameter for name, held in self._held.items()})
         self._steps, self.finalized = found.progress.steps, found.progress.finalized
         self._follow_device()
         self._set_masks(found.masks)
@@ -215,7 +217,7 @@ class Pruner:
 
     def _select(self, plan: Plan, latency: Latency | None) -> Selection:
         choices = resolve_plan(plan, self._layers)
-        selection = select(self._model, choices, shared_filters(self._model, self._examples, choices))
+        selection = select(self._model, self._examples, choices)
         if not selection.weights:
             raise UserError("plan: it prunes nothing, every layer is dense")
         budget = budget_of(self.config, self._layers, set(selection.weights), latency)
@@ -227,7 +229,7 @@ class Pruner:
             raise UserError(
                 f"{budget.argument}: got {budget.value:g}, the least possible is {least:.4g}: one group of every layer"
             )
-        return Selection(selection.weights, selection.choices, selection.shared, budget)
+        return replace(selection, budget=budget)
 
     def _make_penalty(self) -> Penalty | None:
         if self.config.method == "reweighted":
@@ -238,13 +240,14 @@ class Pruner:
 
     def _prune(self, left: float) -> None:
         self._follow_device()
-        self._set_masks(self._selection.masks(self._selection.values(), left))
-        hold_zeros(self._selection.weights, self.masks, self._optimizer)
+        masks = self._selection.masks(self._selection.values(), left)
+        self._set_masks(self._selection.with_companions(masks))
+        hold_zeros(self._held, self.masks, self._optimizer)
 
     def _set_masks(self, masks: Masks) -> None:
         """Take over the masks, in place where there are some: a recorded step keeps reading the same memory."""
         for name, mask in masks.items():
-            parameter = self._selection.weights[name].parameter
+            parameter = self._held[name].parameter
             self.masks.setdefault(name, torch.empty_like(parameter, dtype=torch.bool)).copy_(mask)
 
     def _agree(self) -> None:

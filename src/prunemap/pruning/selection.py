@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from prunemap.core.plan import PlanLayer
 from prunemap.core.scheme_spec import DENSE
 from prunemap.errors import Problems, UserError
+from prunemap.pruning.dead_filters import companions
 from prunemap.pruning.groups import relative_strengths, survival
+from prunemap.pruning.layers import Examples
 from prunemap.pruning.masks import magnitude_mask
+from prunemap.pruning.shared_filters import shared_filters
 from prunemap.pruning.threshold import Budget, Threshold
 from prunemap.pruning.weights import PrunableWeight, prunable_weights
 from prunemap.schemes import SCHEMES, why_illegal
@@ -32,6 +35,8 @@ class Selection:
     choices: Mapping[str, PlanLayer]
     shared: Sequence[frozenset[str]] = ()
     """Names of layers that lose the same filters."""
+    companions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the parameters that are zero with a filter, by the name of the layer."""
     budget: Budget | None = None
     """None = every layer keeps the plan's density."""
 
@@ -70,6 +75,11 @@ class Selection:
         """
         masks = self._by_plan(values, left) if self.budget is None else self._by_budget(self.budget, values, left)
         return {name: mask.contiguous() for name, mask in masks.items()}
+
+    def with_companions(self, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the masks and those of the parameters that are zero with a filter."""
+        alive = {name: self.weights[name].seen(masks[name]).flatten(1).any(1) for name in self.companions}
+        return {**masks, **{each: alive[name] for name, names in self.companions.items() for each in names}}
 
     def _by_plan(self, values: Values, left: float) -> dict[str, Tensor]:
         wanted = {name: self._wanted(name, left) for name in self.weights}
@@ -110,7 +120,7 @@ class Selection:
         return min(density + (1 - density) * left, SCHEMES[self.choices[name].scheme.name].max_density)
 
 
-def select(module: nn.Module, choices: Mapping[str, PlanLayer], shared: Sequence[frozenset[str]] = ()) -> Selection:
+def select(module: nn.Module, examples: Examples, choices: Mapping[str, PlanLayer]) -> Selection:
     """Return the selection of what the plan prunes.
 
     Args:
@@ -128,7 +138,8 @@ def select(module: nn.Module, choices: Mapping[str, PlanLayer], shared: Sequence
         if why is not None:
             problems.add(f"layer {name!r} {list(choice.weight_shape)}: {why}")
     problems.raise_if_any()
-    return Selection({name: weights[name] for name in pruned}, pruned, shared)
+    shared, zero = shared_filters(module, examples, pruned), companions(module, examples, pruned)
+    return Selection({name: weights[name] for name in pruned}, pruned, shared, zero)
 
 
 def _of_filters(seen: Tensor) -> Tensor:

@@ -123,7 +123,7 @@ def test_pruned_and_exported_they_compute_the_same(name: str, scheme: str, make_
     module, example = make(name)
     masks = prune(module, make_plan(list_layers(module, example), scheme, 0.5), example)
     check_zeros(module, masks)
-    assert set(masks) == set(prunable_weights(module))
+    assert set(masks) >= set(prunable_weights(module))
     export_onnx(module, example, tmp_path / "m.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
     (output,) = session.run(None, {"input": example.numpy()})

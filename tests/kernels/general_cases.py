@@ -224,6 +224,9 @@ def parts(b: GraphBuilder) -> None:
             b.add(Gather(0), name, b.indices(2, 3))
     b.add(Reshape((4, 5, 6)), maps[0])
     b.add(Reshape((3, 2)), vectors[0])
+    b.conv(b.add(Reshape((2, 1, 1, 5)), vectors[1]), 1)
+    weight = b.rng.standard_normal((9, 3), np.float32)
+    b.add(Recurrent("gru", weight, np.ones(9, np.float32)), b.input(4, 2, 9), vectors[0])
 
 
 def views(b: GraphBuilder) -> None:

@@ -1,7 +1,8 @@
 """Zero-copy concat: what is concatenated is written straight into the result.
 
 Channels are planes, so the channels of an input are a slice of the result; a tensor that is made for one concat is laid
-out like the result and placed inside it. Another one (read by two concats, or a view of something else) is copied.
+out like the result and placed inside it. Another one (read by two concats, a view of something else, or read as one run of
+elements) is copied.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from prunemap.compiler.ir import Concat, Flatten, Graph, Identity, Node, Reshape
+from prunemap.compiler.ir import Concat, Flatten, Graph, Identity, Node, Recurrent, Reshape
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def find_parts(graph: Graph) -> dict[str, Part]:
             continue
         channel = 0
         for index, name in enumerate(node.inputs):
-            inside = name not in parts and not _is_view(graph, name)
+            inside = name not in parts and not _is_view(graph, name) and not _is_read_as_run(graph, name)
             parts[name if inside else slice_name(node, index)] = Part(node.output, channel)
             channel += graph.shapes[name][1]
     return parts
@@ -43,6 +44,12 @@ def _is_view(graph: Graph, name: str) -> bool:
     """Whether a tensor may be another name of the one that it is made from."""
     producer = graph.producers.get(name)
     return producer is not None and isinstance(producer.op, Identity | Flatten | Reshape)
+
+
+def _is_read_as_run(graph: Graph, name: str) -> bool:
+    """Whether vectors are read as if they lay one behind the other; inside of a concat's result they do not."""
+    readers = graph.consumers.get(name, [])
+    return len(graph.shapes[name]) == 2 and any(isinstance(reader.op, Reshape | Recurrent) for reader in readers)
 
 
 def copied(node: Node, parts: Mapping[str, Part]) -> Iterator[tuple[int, str]]:

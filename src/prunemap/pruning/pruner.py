@@ -94,7 +94,6 @@ class Pruner:
         self._penalty = self._make_penalty()
         if self.config.method in ("one_shot", "gradual"):
             self._prune(left=1.0 if self.config.method == "gradual" else 0.0)
-        self._agree()
 
     @property
     def layers(self) -> list[LayerSpec]:
@@ -135,9 +134,9 @@ class Pruner:
             if not self._used:
                 warnings.warn("Pruner.penalty() was never called; add it to the loss", stacklevel=3)
             self._penalty.update()
+            agree(self._penalty.state.values())
         elif self.config.method == "gradual":
             self._prune(left=max(0.0, 1 - self._steps / self.config.steps) ** 3)
-        self._agree()
 
     def check_learning_rate(self, lr: float) -> None:
         """Check that the penalty is not too strong for a learning rate.
@@ -161,8 +160,6 @@ class Pruner:
         if not self.finalized:
             if self.config.method != "one_shot":
                 self._prune(left=0.0)
-                self._agree()
-                self.hold()
             self.finalized = True
         return self.rates()
 
@@ -232,16 +229,18 @@ class Pruner:
         return replace(selection, budget=budget)
 
     def _make_penalty(self) -> Penalty | None:
-        if self.config.method == "reweighted":
-            return Reweighted(self._selection, self.config.strength)
-        if self.config.method == "admm":
-            return Admm(self._selection, self.config.strength)
-        return None
+        if self.config.method not in ("reweighted", "admm"):
+            return None
+        make = Reweighted if self.config.method == "reweighted" else Admm
+        penalty: Penalty = make(self._selection, self.config.strength)
+        agree(penalty.state.values())
+        return penalty
 
     def _prune(self, left: float) -> None:
         self._follow_device()
         masks = self._selection.masks(self._selection.values(), left)
         self._set_masks(self._selection.with_companions(masks))
+        agree(self.masks.values())  # before anything is set to zero by them
         hold_zeros(self._held, self.masks, self._optimizer)
 
     def _set_masks(self, masks: Masks) -> None:
@@ -249,9 +248,6 @@ class Pruner:
         for name, mask in masks.items():
             parameter = self._held[name].parameter
             self.masks.setdefault(name, torch.empty_like(parameter, dtype=torch.bool)).copy_(mask)
-
-    def _agree(self) -> None:
-        agree([*self.masks.values(), *(() if self._penalty is None else self._penalty.state.values())])
 
     def _follow_device(self) -> None:
         """Move the state to where the model is, which may have been moved since."""

@@ -13,9 +13,10 @@ from prunemap.core.plan import Plan
 from prunemap.datasets import Dataset
 from prunemap.datasets.memory import MemoryImages
 from prunemap.errors import UserError
-from prunemap.pruning import TrainConfig, list_layers, prune, train
+from prunemap.pruning import Pruner, TrainConfig, list_layers, prune, train
 from prunemap.pruning.batches import ResidentImages, training_batches
 from prunemap.pruning.device import choose_device, device_of, placed, uses_bfloat16
+from prunemap.pruning.masks import check_zeros
 
 CPU = torch.device("cpu")
 
@@ -71,6 +72,26 @@ def test_training_on_a_gpu_is_training_on_the_cpu(
         assert gpu.loss == pytest.approx(cpu.loss, rel=0.02)
     for name, value in nets[0].state_dict().items():
         torch.testing.assert_close(nets[1].state_dict()[name].float(), value.float(), rtol=0.05, atol=0.02)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("method", ["reweighted", "gradual", "admm"])
+def test_pruning_on_a_gpu_is_pruning_on_the_cpu(
+    make_net: Callable[[], nn.Module], make_plan: Callable[..., Plan], data: Dataset, method: str
+) -> None:
+    """The recorded step sees the penalty and the masks of later updates."""
+    config = TrainConfig(epochs=3, batch_size=24, lr=0.05, warmup_epochs=0.5, precision="float32")
+    example, shares = torch.zeros(1, 1, 8, 8), []
+    for device in ("cpu", "cuda"):
+        net = make_net()
+        net.dropout = nn.Identity()
+        plan = make_plan(list_layers(net, example), "punched:4x2", 0.4, dense=("conv1", "fc"))
+        pruner = Pruner(net, plan, example, method=method, steps=27)
+        train(net, data, config.model_copy(update={"device": device}), pruner=pruner)
+        pruner.finalize()
+        shares.append(pruner.masks["conv2"].cpu())
+        check_zeros(net, pruner.masks)
+    assert float((shares[0] == shares[1]).float().mean()) > 0.95
 
 
 def test_a_module_is_moved_back(net: nn.Module) -> None:

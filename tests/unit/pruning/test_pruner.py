@@ -257,6 +257,14 @@ def test_compiled_it_prunes_the_same(make_net: MakeNet, plan: Plan) -> None:
     assert all(torch.equal(mask, masks[1][name]) for name, mask in masks[0].items())
 
 
+def test_the_penalty_can_be_part_of_what_is_compiled(net: nn.Module, plan: Plan) -> None:
+    pruner = Pruner(net, plan, EXAMPLE, lam=0.01)
+    compiled = torch.compile(pruner.penalty, backend="eager")
+    for _ in range(2):
+        torch.testing.assert_close(compiled(), pruner.penalty())
+        pruner._penalty.state["conv2"].mul_(2)  # type: ignore[union-attr]
+
+
 def test_several_inputs_by_name(make_plan: MakePlan, tmp_path: Path) -> None:
     class Two(nn.Module):
         def __init__(self) -> None:

@@ -175,7 +175,8 @@ def int64_tensors(model: onnx.ModelProto) -> list[str]:
 
 def constants_of(model: onnx.ModelProto) -> dict[str, np.ndarray[Any, Any]]:
     """Return every initializer and Constant node's value by tensor name, but for strings and sparse ones."""
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    numbers = (each for each in model.graph.initializer if each.data_type != onnx.TensorProto.STRING)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in numbers}
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute[0].name in _CONSTANTS:
             constants[node.output[0]] = constant_value(node)

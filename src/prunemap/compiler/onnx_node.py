@@ -173,6 +173,13 @@ class OnnxNode:
             raise NotTaken(f"its {what} is computed, only a constant is supported")
         return self.constants[self.proto.input[index]]
 
+    def integers(self, index: int, what: str) -> list[int]:
+        """Return the values of a constant input of integers."""
+        values = self.constant(index, what)
+        if values.dtype.kind not in "iu":
+            raise NotTaken(f"its {what} are {values.dtype}, only integers are supported")
+        return [int(value) for value in values.reshape(-1)]
+
     def floats(self, index: int, what: str) -> Array:
         """Return a constant input as fp32."""
         value = self.constant(index, what)

@@ -98,6 +98,11 @@ def long_weight(model: onnx.ModelProto) -> None:
     weight(model).raw_data += b"\0" * 4
 
 
+def text_weight(model: onnx.ModelProto) -> None:
+    texts = TensorProto(name="w1", data_type=TensorProto.STRING, dims=[4], string_data=[b"a"] * 4)
+    model.graph.initializer[1].CopyFrom(texts)
+
+
 def long_constant(model: onnx.ModelProto) -> None:
     value = numpy_helper.from_array(np.ones(3, np.float32))
     model.graph.node.insert(0, helper.make_node("Constant", [], ["c"], name="fixed", value=value))
@@ -114,6 +119,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "weight of negative size": (lambda m: weight(m).dims.__setitem__(0, -4), "is not a valid ONNX model"),
     "constant of more values": (long_constant, "'value of fixed' of shape 3: cannot reshape"),
     "constant without a value": (one_node("Constant"), "bad (Constant): has 0 values"),
+    "weight of texts": (text_weight, "conv (Conv): the shape of its input 'w1' is not known"),
     "input left out": (names_nowhere, "is not a valid ONNX model"),
     "input left out among many": (one_node("Sum", "x", "", "x"), "bad (Sum): its input 1 is missing"),
     "node that makes nothing": (one_node("Relu", "x", outputs=0), "ONNX model|bad"),

@@ -149,7 +149,7 @@ def _pool(node: OnnxNode, kind: type[MaxPool] | type[AveragePool]) -> Taken:
 
 
 def _reduce_mean(node: OnnxNode) -> Taken:
-    axes = node.constant(1, "axes") if node.has(1) else node.attributes.get("axes", ())
+    axes = node.integers(1, "axes") if node.has(1) else node.attributes.get("axes", ())
     if len(node.shape()) != 4 or sorted(int(a) % 4 for a in axes) != [2, 3]:
         raise NotTaken("only the mean over height and width is supported")
     return GlobalAveragePool(flat=not node.attributes.get("keepdims", 1)), X
@@ -162,7 +162,7 @@ def _flatten(node: OnnxNode) -> Taken:
 
 
 def _reshape(node: OnnxNode) -> Taken:
-    shape, wanted = node.shape(), [int(n) for n in node.constant(1, "shape").reshape(-1)]
+    shape, wanted = node.shape(), node.integers(1, "shape")
     rest = int(np.prod(shape[1:]))
     first_kept = len(wanted) == 2 and wanted[0] in (shape[0], 0, -1)
     if first_kept and wanted[1] in (rest, -1) and wanted.count(-1) < 2:
@@ -171,7 +171,7 @@ def _reshape(node: OnnxNode) -> Taken:
 
 
 def _squeeze(node: OnnxNode) -> Taken:
-    axes = node.constant(1, "axes") if node.has(1) else node.attributes.get("axes", ())
+    axes = node.integers(1, "axes") if node.has(1) else node.attributes.get("axes", ())
     if len(node.shape()) != 4 or node.shape()[2:] != (1, 1) or sorted(int(a) % 4 for a in axes) != [2, 3]:
         raise NotTaken("only squeezing (N, C, 1, 1) to (N, C) is supported")
     return Flatten(), X

@@ -54,10 +54,7 @@ def transposed(node: OnnxNode, tensor: str, axes: Sequence[int]) -> str:
 def numbers(node: OnnxNode, index: int, what: str) -> list[int] | None:
     """Return integers that are an input since some opset and were an attribute before, None if they are not given."""
     if node.has(index):
-        values = node.constant(index, what)
-        if values.dtype.kind not in "iu":
-            raise NotTaken(f"its {what} are {values.dtype}, only integers are supported")
-        return [int(value) for value in values.reshape(-1)]
+        return node.integers(index, what)
     given: Sequence[int] | None = node.attributes.get(what)
     return None if given is None else [int(value) for value in given]
 
@@ -262,7 +259,7 @@ def _space_to_depth(node: OnnxNode) -> Sequence[str]:
 
 
 def _trilu(node: OnnxNode) -> Sequence[str]:
-    diagonal = int(node.constant(1, "k").item()) if node.has(1) else 0
+    diagonal = sum(node.integers(1, "k")) if node.has(1) else 0
     if len(node.shape()) < 2:
         raise NotTaken(f"its input has {len(node.shape())} axes, 2 or more are needed")
     ones = np.ones(node.shape()[-2:], np.bool_)

@@ -52,8 +52,8 @@ def _from_axis(node: OnnxNode, default: int) -> tuple[int, ...]:
 
 def _axes(node: OnnxNode) -> tuple[int, ...] | None:
     """Return the axes to reduce: an input since some opset, an attribute before; None = none are given."""
-    given = node.constant(1, "axes") if node.has(1) else node.attributes.get("axes", ())
-    axes = sorted({node.axis(int(axis)) for axis in np.asarray(given).reshape(-1)})
+    given = node.integers(1, "axes") if node.has(1) else node.attributes.get("axes", ())
+    axes = sorted({node.axis(axis) for axis in given})
     if axes:
         return tuple(axes)
     return None if node.attributes.get("noop_with_empty_axes", 0) else tuple(range(len(node.shape())))
@@ -223,7 +223,7 @@ def _top_k(node: OnnxNode) -> Sequence[str]:
 
 def _cumulative_sum(node: OnnxNode) -> Sequence[str]:
     add = integer_sum if check_kinds(node, ("f32", "i32"), of=[0]) == "i32" else row
-    axis = node.axis(int(node.constant(1, "axis").reshape(-1)[0]))
+    axis = node.axis(sum(node.integers(1, "axis")[:1]))
     exclusive, reverse = (node.attributes.get(name, 0) for name in ("exclusive", "reverse"))
     return [add(node, "cumulative_sum", [axis], node.tensor(), exclusive, reverse)]
 

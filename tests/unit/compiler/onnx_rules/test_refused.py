@@ -21,6 +21,7 @@ REFUSED = {
     "concat of other ranks": (("Concat", MAP, ROW), {"axis": 1}, "concatenates [[1, 4, 5, 6], [2, 4]] along axis 1"),
     "pads of endless size": (("Pad", ROW, np.array([0, 0, 0, HUGE])), {}, "ask for more than"),
     "pads that are no integers": (("Pad", ROW, np.zeros(4, np.float32)), {}, "its pads are float32"),
+    "axes that are no integers": (("ReduceSum", ROW, np.complex64([1])), {}, "its axes are complex64"),
     "pads that leave nothing": (("Pad", ROW, np.array([-2, 0, 0, 0])), {}, "leave nothing of 2"),
     "tiles of endless size": (("Tile", ROW, np.array([1, HUGE])), {}, "its repeats [1, 46116860184"),
     "expand to endless size": (("Expand", ROW, np.array([HUGE, 2, 4])), {}, "ask for more than"),

@@ -1,7 +1,9 @@
 """Zero-copy concat: what is concatenated is written straight into the result.
 
 Channels are planes, so the channels of an input are a slice of the result; a tensor that is made for one concat is laid
-out like the result and placed inside it"""
+out like the result and placed inside it. Another one (read by two concats, a view of something else, or read as one
+run of elements) is copied.
+"""
 
 from __future__ import annotations
 

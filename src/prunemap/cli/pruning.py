@@ -20,7 +20,7 @@ Method = Annotated[
     str, typer.Option("--method", help="one-shot, reweighted, gradual or admm; all but one-shot train meanwhile.")
 ]
 PruneEpochs = Annotated[
-    int, typer.Option("--prune-epochs", help="Epochs in which the weights to prune are found; not for one-shot.")
+    int, typer.Option("--prune-epochs", min=1, help="Epochs in which the weights to prune are found; not for one-shot.")
 ]
 Strength = Annotated[
     float | None,

@@ -285,8 +285,11 @@ def _resident_bytes() -> int:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_loading_and_freeing_leaves_nothing_behind(path: Path, threads: int) -> None:
-    x, sizes = np.ones((1, 3, 6, 6), np.float32), []
+def test_loading_and_freeing_leaves_nothing_behind(threads: int, tmp_path: Path) -> None:
+    b, path = OnnxBuilder(), tmp_path / "m.pmap"
+    model = save(b.model([1, 3, 32, 32], b.conv("x", (4, 3, 3, 3)), 4), tmp_path / "m.onnx")
+    compile_model(model, tune=None).save(path)
+    x, sizes = np.ones((1, 3, 32, 32), np.float32), []
     for _ in range(5):
         for _ in range(200):
             with Engine.load(path, threads) as engine:

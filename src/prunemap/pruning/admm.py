@@ -18,8 +18,8 @@ TARGET, DUAL = "target.", "dual."
 class Admm:
     """The penalty; its state is U (``dual``) and Z − U (``target``) of every weight."""
 
-    def __init__(self, selection: Selection, rho: float) -> None:
-        self._selection, self._rho = selection, rho
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
         self.state: dict[str, Tensor] = {}
         for name, value in selection.values().items():
             self.state[DUAL + name] = torch.zeros_like(value, dtype=torch.float32)
@@ -36,8 +36,8 @@ class Admm:
             self.state[TARGET + name].copy_(projected - self.state[DUAL + name])
 
     def penalty(self) -> Tensor:
-        """Return ρ/2 · Σ ‖W − Z + U‖²."""
-        return self._rho / 2 * torch.stack([self._of(name) for name in self._selection.weights]).sum()
+        """Return 1/2 · Σ ‖W − Z + U‖²."""
+        return 0.5 * torch.stack([self._of(name) for name in self._selection.weights]).sum()
 
     def _of(self, name: str) -> Tensor:
         return (self._selection.weights[name].parameter.float() - self.state[TARGET + name]).square().sum()

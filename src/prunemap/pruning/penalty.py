@@ -6,6 +6,9 @@ m_g is the mean square of group g, s_l the mean of m_g over layer l, ε = 1e-3. 
 ∂R/∂W = 2λ·a_g·W with a cached coefficient per weight. λ reads as weight decay on an average group (a ≈ 1), whatever
 the layer, its blocks or the scale of its weights; groups near zero are pushed up to 1/ε times harder, strong ones are
 left alone. Published with the norm instead of the mean square: reweighted dynamic regularisation (BLK-REW, 2020).
+
+How long: updated often, gradient descent takes the same 4λ·s_l·dT from the mean square of every group, where T is the
+sum of the learning rates over 1 − momentum. So a run pulls weak and strong groups apart when 4λ·T is about 2.
 """
 
 from __future__ import annotations
@@ -18,13 +21,15 @@ from prunemap.pruning.groups import EPS, coefficients
 from prunemap.pruning.selection import Selection
 
 LARGEST_STEP = 0.5
+ENOUGH = 2.0
+"""4λ·T of a run that pulls weak and strong groups apart."""
 
 
 class Reweighted:
     """The penalty; its state is the coefficient of every weight."""
 
-    def __init__(self, selection: Selection, lam: float) -> None:
-        self._selection, self._lam = selection, lam
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
         self.state: dict[str, Tensor] = {}
         self.update()
 
@@ -36,12 +41,22 @@ class Reweighted:
             self.state.setdefault(name, torch.empty_like(weight.parameter, dtype=torch.float32)).copy_(new)
 
     def penalty(self) -> Tensor:
-        """Return R."""
-        return self._lam * torch.stack([self._of(name) for name in self.state]).sum()
+        """Return R / λ."""
+        return torch.stack([self._of(name) for name in self.state]).sum()
 
     def _of(self, name: str) -> Tensor:
         weight = self._selection.weights[name].parameter
         return (self.state[name] * weight.float().square()).sum()
+
+
+def suggested_lambda(lr: float, momentum: float, steps: int) -> float:
+    """Return the λ with which a run of SGD is long enough, as far as its largest learning rate allows.
+
+    Args:
+        lr: the largest; its mean is taken for half of that.
+    """
+    total = 0.5 * lr * steps / (1 - momentum)
+    return min(ENOUGH / (4 * total), 0.8 * LARGEST_STEP * EPS / lr)
 
 
 def check_step(lr: float, lam: float) -> None:

@@ -20,7 +20,7 @@ class PruneConfig(Value):
 
     method: Method = "reweighted"
     lam: float | None = Field(default=None, gt=0)
-    """λ of the reweighted penalty, ρ of ADMM; None = what :data:`LAMBDAS` says."""
+    """λ of the reweighted penalty, ρ of ADMM; None = what suits the optimizer, else what :data:`LAMBDAS` says."""
     steps: int = Field(default=1000, gt=0)
     """Optimizer steps of the pruning phase, over which the updates are spread."""
     updates: int | None = Field(default=None, gt=0)

@@ -20,7 +20,7 @@ from prunemap.pruning.distributed import agree, unwrapped
 from prunemap.pruning.export import convert_module, export_onnx
 from prunemap.pruning.layers import Examples, list_layers, resolve_plan
 from prunemap.pruning.masks import Masks, check_zeros, held_parameters, hold_zeros
-from prunemap.pruning.penalty import Reweighted, check_step
+from prunemap.pruning.penalty import Reweighted, check_step, suggested_lambda
 from prunemap.pruning.prune_config import PruneConfig
 from prunemap.pruning.pruner_state import PrunerProgress, PrunerState, check_state
 from prunemap.pruning.rates import PrunedRates, rates_of
@@ -32,7 +32,7 @@ Latency = Callable[[Densities], float]
 
 
 class Penalty(Protocol):
-    """What is added to the loss, computed anew at each update."""
+    """What is added to the loss, times λ or ρ; its state is computed anew at each update."""
 
     state: dict[str, Tensor]
 
@@ -72,7 +72,8 @@ class Pruner:
 
         Args:
             example_inputs: what the model is called with: one tensor, its arguments in order or by name.
-            optimizer: has what it remembers of pruned weights (momentum, …) set to zero with them.
+            optimizer: has what it remembers of pruned weights (momentum, …) set to zero with them; the λ of the
+                reweighted penalty follows from its learning rate and ``steps`` where it is not given.
             latency: predicts ms from the densities by layer; needed with ``latency_ms``.
             settings: the fields of :class:`PruneConfig`, such as ``method="gradual"``, ``steps=5000``, ``density=0.2``.
 
@@ -85,6 +86,7 @@ class Pruner:
         self.finalized = False
         self._model, self._examples, self._optimizer = unwrapped(model), example_inputs, optimizer
         self._steps, self._used = 0, False
+        self.strength = self._suggested_strength()
         if optimizer is not None:
             self.check_learning_rate(_largest_rate(optimizer))
         self._layers = list_layers(self._model, example_inputs)
@@ -106,7 +108,7 @@ class Pruner:
         self._follow_device()
         if self._penalty is None or self.finalized:
             return torch.zeros((), device=next(iter(self._selection.weights.values())).parameter.device)
-        return self._penalty.penalty()
+        return self.strength * self._penalty.penalty()
 
     def step(self) -> None:
         """Hold the zeros, after each step of the optimizer; at the updates compute penalty or masks anew."""
@@ -145,11 +147,12 @@ class Pruner:
             UserError: it is.
         """
         if self.config.method == "reweighted":
-            check_step(lr, self.config.strength)
+            check_step(lr, self.strength)
 
     def use(self, optimizer: Optimizer) -> None:
-        """Take another optimizer: what it remembers of pruned weights is set to zero with them."""
+        """Take another optimizer, as in the constructor."""
         self._optimizer = optimizer
+        self.strength = self._suggested_strength()
 
     def finalize(self) -> PrunedRates:
         """Prune: from now on the masks stay as they are; return what every layer keeps (print it).
@@ -228,11 +231,19 @@ class Pruner:
             )
         return replace(selection, budget=budget)
 
+    def _suggested_strength(self) -> float:
+        """Return what the config says or, for the reweighted penalty under SGD, what suits the learning rate."""
+        if self._optimizer is None or self.config.lam is not None or self.config.method != "reweighted":
+            return self.config.strength
+        if any("momentum" not in group for group in self._optimizer.param_groups):
+            return self.config.strength
+        momentum = max(float(group["momentum"]) for group in self._optimizer.param_groups)
+        return suggested_lambda(_largest_rate(self._optimizer), momentum, self.config.steps)
+
     def _make_penalty(self) -> Penalty | None:
         if self.config.method not in ("reweighted", "admm"):
             return None
-        make = Reweighted if self.config.method == "reweighted" else Admm
-        penalty: Penalty = make(self._selection, self.config.strength)
+        penalty: Penalty = (Reweighted if self.config.method == "reweighted" else Admm)(self._selection)
         agree(penalty.state.values())
         return penalty
 
@@ -267,4 +278,5 @@ class Pruner:
 
 
 def _largest_rate(optimizer: Optimizer) -> float:
-    return max(float(group["lr"]) for group in optimizer.param_groups)
+    """Return the largest rate, before any scheduler has lowered it for a warm-up."""
+    return max(float(rate) for group in optimizer.param_groups for rate in (group["lr"], group.get("initial_lr", 0)))

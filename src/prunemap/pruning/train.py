@@ -72,8 +72,8 @@ def train(
         apply_masks(module, masks)
         optimizer = _make_optimizer(module, config)
         if pruner is not None:
-            pruner.check_learning_rate(config.lr)
             pruner.use(optimizer)
+            pruner.check_learning_rate(config.lr)
         state = RunState(
             dataset=dataset.name,
             start_sha256=start_sha256(module, masks),

@@ -127,6 +127,23 @@ def test_a_penalty_that_overshoots_is_refused(net: nn.Module, make_plan: MakePla
         pruner.step()
 
 
+def test_lambda_follows_from_the_length_of_the_run(net: nn.Module, make_plan: MakePlan) -> None:
+    """4λ·T = 2, where the largest learning rate allows it."""
+    plan = make_plan(list_layers(net, EXAMPLE), "unstructured", 0.5)
+
+    def strength(lr: float, steps: int, make: Callable[..., torch.optim.Optimizer] = torch.optim.SGD) -> float:
+        options = {"momentum": 0.9} if make is torch.optim.SGD else {}
+        optimizer = make(net.parameters(), lr=lr, **options)
+        return Pruner(net, plan, EXAMPLE, optimizer=optimizer, steps=steps).strength
+
+    assert strength(0.1, 10_000) == pytest.approx(2 / (4 * 0.05 * 10_000 / 0.1))
+    assert strength(0.1, 10) == pytest.approx(0.4 * EPS / 0.1)
+    assert strength(1e-3, 10_000, torch.optim.Adam) == strength(1e-3, 10, torch.optim.Adam) == 1e-3
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.01)
+    assert Pruner(net, plan, EXAMPLE, optimizer=optimizer, steps=10).strength == pytest.approx(0.4 * EPS / 0.1)
+
+
 def test_weak_groups_vanish_and_strong_ones_stay() -> None:
     """Nothing but the penalty: after some steps the weakest filters are next to nothing."""
     layer = nn.Linear(6, 8, bias=False)

@@ -8,7 +8,7 @@ the layer, its blocks or the scale of its weights; groups near zero are pushed u
 left alone. Published with the norm instead of the mean square: reweighted dynamic regularisation (BLK-REW, 2020).
 
 How long: updated often, gradient descent takes the same 4λ·s_l·dT from the mean square of every group, where T is the
-sum of the learning rates over 1 − momentum. So a run pulls weak and strong groups apart when 4λ·T is about 2.
+sum of the learning rates over 1 − momentum. So a run pulls weak and strong groups apart when 4λ·T is about 4.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from prunemap.pruning.groups import EPS, coefficients
 from prunemap.pruning.selection import Selection
 
 LARGEST_STEP = 0.5
-ENOUGH = 2.0
-"""4λ·T of a run that pulls weak and strong groups apart."""
+ENOUGH = 4.0
+"""4λ·T of a run that pulls weak and strong groups apart. Of ResNet-8 on the bundled images in 8x4 blocks the weakest
+90 % hold 85 % of the energy before, 71 % after a run with 1.7, 46 % after one with 3.8."""
 
 
 class Reweighted:

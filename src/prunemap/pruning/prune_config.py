@@ -12,7 +12,7 @@ from prunemap.errors import Problems
 Method = Literal["reweighted", "gradual", "one_shot", "admm"]
 METHODS: tuple[Method, ...] = ("reweighted", "gradual", "one_shot", "admm")
 LAMBDAS: dict[Method, float] = {"reweighted": 1e-3, "admm": 1e-2, "gradual": 0.0, "one_shot": 0.0}
-UPDATES: dict[Method, int] = {"reweighted": 4, "admm": 8, "gradual": 32, "one_shot": 1}
+UPDATES: dict[Method, int] = {"reweighted": 12, "admm": 8, "gradual": 32, "one_shot": 1}
 
 
 class PruneConfig(Value):

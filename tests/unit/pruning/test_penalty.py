@@ -128,7 +128,7 @@ def test_a_penalty_that_overshoots_is_refused(net: nn.Module, make_plan: MakePla
 
 
 def test_lambda_follows_from_the_length_of_the_run(net: nn.Module, make_plan: MakePlan) -> None:
-    """4λ·T = 2, where the largest learning rate allows it."""
+    """4λ·T = 4, where the largest learning rate allows it."""
     plan = make_plan(list_layers(net, EXAMPLE), "unstructured", 0.5)
 
     def strength(lr: float, steps: int, make: Callable[..., torch.optim.Optimizer] = torch.optim.SGD) -> float:
@@ -136,7 +136,7 @@ def test_lambda_follows_from_the_length_of_the_run(net: nn.Module, make_plan: Ma
         optimizer = make(net.parameters(), lr=lr, **options)
         return Pruner(net, plan, EXAMPLE, optimizer=optimizer, steps=steps).strength
 
-    assert strength(0.1, 10_000) == pytest.approx(2 / (4 * 0.05 * 10_000 / 0.1))
+    assert strength(0.1, 10_000) == pytest.approx(4 / (4 * 0.05 * 10_000 / 0.1))
     assert strength(0.1, 10) == pytest.approx(0.4 * EPS / 0.1)
     assert strength(1e-3, 10_000, torch.optim.Adam) == strength(1e-3, 10, torch.optim.Adam) == 1e-3
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)

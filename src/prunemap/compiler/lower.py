@@ -53,8 +53,11 @@ from prunemap.compiler.select import TileChoice
 from prunemap.core.layer import Pads
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.target import Target
+from prunemap.errors import UserError
 
 OVERREAD_VECTORS = 4
+_LARGEST_PLANE = 2**31 - 1
+"""Kernels count its elements in 32 bits."""
 
 
 def lower(
@@ -135,6 +138,10 @@ def _place_tensors(low: Lowering, loops: Sequence[ImageLoop]) -> tuple[tuple[Pla
     for name in named:
         root, channel = low.root(name)
         layout = low.layout(name)
+        if layout.plane > _LARGEST_PLANE:
+            raise UserError(
+                f"model: {name!r} would need planes of {layout.plane} elements with the padding around them"
+            )
         if root in low.constants:
             placed.append(Placed(name, layout, low.constants[root] // 4, constant=True))
             continue

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from prunemap.compiler import inspect_model
+from prunemap.compiler import compile_model, inspect_model
 from prunemap.compiler.onnx_check import MAX_ELEMENTS
 from prunemap.compiler.onnx_file import read_onnx
 from prunemap.compiler.onnx_import import import_graph
@@ -224,3 +224,10 @@ def test_weights_in_a_second_file_that_was_cut(size: int, tmp_path: Path) -> Non
     (tmp_path / "m.data").write_bytes((tmp_path / "m.data").read_bytes()[:size])
     with pytest.raises(UserError, match="model: "):
         read_onnx(path)
+
+
+def test_padding_of_endless_size(tmp_path: Path) -> None:
+    b = OnnxBuilder()
+    y = b.conv("x", (4, 3, 3, 3), pads=[2**19] * 4, dilations=[2**19, 2**19])
+    with pytest.raises(UserError, match=r"'x' would need planes of \d+ elements with the padding around"):
+        compile_model(save(b.model([1, 3, 8, 8], y, 4), tmp_path / "m.onnx"), tune=None)

@@ -48,6 +48,7 @@ from prunemap.compiler.strides import (
     dense_strides,
     joined,
 )
+from prunemap.errors import InternalError
 
 _OUTSIDE = np.iinfo(np.int32).min
 _POOLS = ("max", "max_index", "average", "lp")
@@ -113,6 +114,8 @@ def _run(table: AnyArray) -> tuple[int, int]:
 def _reshape(low: Lowering, node: Node, source: Tensor) -> list[Step]:
     """Copy where memory is not row-major on both sides; a view is not lowered at all."""
     before, after = node.inputs[0], node.output
+    if not low.is_dense(before) and not low.is_dense(after):
+        raise InternalError(f"node {node.name!r} reshapes a map to a map, which goes through a row")
     shape = low.graph.shapes[before if low.is_dense(after) else after]
     sides = [dense_strides(shape) if low.is_dense(name) else low.strides(name) for name in (after, before)]
     return [copy_step(low, node, shape, (Tensor(after), 0, sides[0]), (source, 0, sides[1]))]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunemap.compiler.ir import Conv, Node
+from prunemap.compiler.ir import Conv, Node, Reshape
 from prunemap.compiler.layout import assign_layouts, phases_name, planar_layout
+from prunemap.compiler.lower import lower
 from prunemap.compiler.memory import Life, place
 from prunemap.compiler.shapes import make_graph
+from prunemap.errors import InternalError
 from prunemap.targets import X86_64_V4
 
 small = st.integers(0, 3)
@@ -60,3 +63,14 @@ def test_tensors_alive_together_do_not_overlap(spans: list[tuple[int, int, int]]
 def test_the_arena_is_reused() -> None:
     chain = [Life(f"t{i}", 100, i, i + 1) for i in range(10)]
     assert place(chain)[1] <= 2 * 112
+
+
+def test_a_map_becomes_another_map_only_through_a_row() -> None:
+    conv = Conv(np.ones((4, 4, 3, 3), np.float32), np.zeros(4, np.float32), pads=(1, 1, 1, 1))
+    nodes = [
+        Node("a", conv, ("x",), "y"),
+        Node("turn", Reshape((1, 4, 9, 4)), ("y",), "z"),
+        Node("b", conv, ("z",), "w"),
+    ]
+    with pytest.raises(InternalError, match="'turn' reshapes a map to a map"):
+        lower(make_graph({"x": (1, 4, 6, 6)}, ["w"], nodes), X86_64_V4)

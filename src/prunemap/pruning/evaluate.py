@@ -1,22 +1,65 @@
-"""Accuracy of a module on a split."""
+"""Accuracy and loss of a module on a split."""
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from prunemap.datasets import Split
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from prunemap.datasets import Dataset, Split
+from prunemap.errors import UserError
 from prunemap.pruning.device import device_of
 from prunemap.pruning.layers import evaluation_mode
 
 BATCH_SIZE = 250
 
 
+class Quality(NamedTuple):
+    """How well a module does on some images."""
+
+    accuracy: float
+    """Share of the images (0 to 1) whose largest output is their label."""
+    loss: float
+    """Mean cross-entropy in nats."""
+
+
 def evaluate(module: nn.Module, split: Split, batch_size: int = BATCH_SIZE) -> float:
     """Return the share of the images (0 to 1) whose largest output is their label, in float32 (GPU: TF32)."""
-    correct, device = 0, device_of(module)
+    outputs = _outputs(module, split, batch_size)
+    return sum(int((found.argmax(1) == labels).sum()) for found, labels in outputs) / len(split)
+
+
+def measure(module: nn.Module, split: Split, batch_size: int = BATCH_SIZE) -> Quality:
+    """Return accuracy and loss on the images, in float32 (GPU: TF32); see :func:`check_fits`."""
+    correct, loss = 0, 0.0
+    for outputs, labels in _outputs(module, split, batch_size):
+        correct += int((outputs.argmax(1) == labels).sum())
+        loss += float(cross_entropy(outputs.double(), labels, reduction="sum"))
+    return Quality(correct / len(split), loss / len(split))
+
+
+def _outputs(module: nn.Module, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield outputs (N, classes) and labels (N) of every batch, on the CPU."""
+    device = device_of(module)
     with evaluation_mode(module):
         for images, labels in split.batches(batch_size):
-            predicted = module(torch.from_numpy(images).to(device)).argmax(1)
-            correct += int((predicted.cpu() == torch.from_numpy(labels)).sum())
-    return correct / len(split)
+            yield module(torch.from_numpy(images).to(device)).cpu(), torch.from_numpy(labels)
+
+
+def check_fits(module: nn.Module, dataset: Dataset) -> None:
+    """Check that a module is for such images.
+
+    Raises:
+        UserError: it cannot take them, or has fewer outputs than there are classes.
+    """
+    images = torch.from_numpy(dataset.sample_images(1)).to(device_of(module))
+    try:
+        with evaluation_mode(module):
+            outputs = module(images).shape[-1]
+    except RuntimeError as error:
+        raise UserError(f"dataset: the model cannot take images of {list(dataset.input_shape)}: {error}") from None
+    if outputs < len(dataset.classes):
+        raise UserError(f"dataset: {dataset.name} has {len(dataset.classes)} classes, the model {outputs} outputs")

@@ -18,8 +18,7 @@ from prunemap.datasets import Dataset
 from prunemap.errors import UserError
 from prunemap.pruning.batches import EpochBatches, TensorBatch, training_batches
 from prunemap.pruning.device import channels_last, choose_device, device_of, placed, uses_bfloat16
-from prunemap.pruning.evaluate import evaluate
-from prunemap.pruning.layers import evaluation_mode
+from prunemap.pruning.evaluate import check_fits, evaluate
 from prunemap.pruning.masks import Masks, apply_masks, check_zeros
 from prunemap.pruning.objective import objective
 from prunemap.pruning.pruner import Pruner
@@ -68,7 +67,7 @@ def train(
     with placed(module, device), _at_rest(taught, device):
         masks = {name: mask.to(device) for name, mask in masks.items()}
         for network in (module, *([taught] if taught else [])):
-            _check_fits(network, dataset)
+            check_fits(network, dataset)
         apply_masks(module, masks)
         optimizer = _make_optimizer(module, config)
         if pruner is not None:
@@ -209,15 +208,3 @@ def _set_learning_rate(optimizer: SGD, lr: float) -> None:
         group["lr"].fill_(lr)
     else:
         group["lr"] = lr
-
-
-def _check_fits(module: nn.Module, dataset: Dataset) -> None:
-    """Raise UserError if the module cannot take the images or has fewer outputs than there are classes."""
-    images = torch.from_numpy(dataset.sample_images(1)).to(device_of(module))
-    try:
-        with evaluation_mode(module):
-            outputs = module(images).shape[-1]
-    except RuntimeError as error:
-        raise UserError(f"dataset: the model cannot take images of {list(dataset.input_shape)}: {error}") from None
-    if outputs < len(dataset.classes):
-        raise UserError(f"dataset: {dataset.name} has {len(dataset.classes)} classes, the model {outputs} outputs")

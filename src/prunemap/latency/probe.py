@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
-from prunemap.schemes import SCHEMES, make_mask, why_illegal
+from prunemap.schemes import SCHEMES, legal_schemes, make_mask
 
 DEFAULT_SCHEMES = tuple(
     SchemeSpec.parse(text)
@@ -71,17 +71,8 @@ def make_probes(
 
 
 def _legal(setting: LayerSetting, schemes: Sequence[SchemeSpec]) -> list[SchemeSpec]:
-    """Return the schemes, dense apart, that a layer of this setting can have."""
-    if setting.kind == "depthwise":
-        return []
-    shape, legal = setting.weight_shape, []
-    for scheme in schemes:
-        why = why_illegal(scheme, shape)
-        if why is None and scheme != DENSE:
-            legal.append(scheme)
-        elif why and (scheme.name not in SCHEMES or SCHEMES[scheme.name].why_illegal(shape) is None):
-            raise UserError(f"schemes: {why}")  # wrong whatever the layer, not just unfit for this one
-    return legal
+    """Return the schemes, dense apart, that a layer of this setting is measured with."""
+    return [] if setting.kind == "depthwise" else legal_schemes(setting.weight_shape, schemes)
 
 
 def probe_settings(settings: Iterable[LayerSetting | None]) -> list[LayerSetting]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from prunemap.datasets import Dataset
 from prunemap.errors import UserError
 from prunemap.pruning.device import device_of
+from prunemap.pruning.evaluate import BATCH_SIZE
 from prunemap.pruning.layers import evaluation_mode
+
+REESTIMATION_BATCHES = 16
 
 
 def reestimate_batchnorm(module: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -45,3 +51,9 @@ def reestimate_batchnorm(module: nn.Module, batches: Iterable[Tensor]) -> None:
                 norm.load_state_dict(buffers, strict=False)
     if not seen:
         raise UserError("batches: got none, allowed is one batch of images or more")
+
+
+def reestimation_images(dataset: Dataset) -> Iterator[Tensor]:
+    """Yield the training images, augmented, that :func:`reestimate_batchnorm` is to see; always the same."""
+    for images, _ in islice(dataset.train.training_batches(BATCH_SIZE, 0, 0), REESTIMATION_BATCHES):
+        yield torch.from_numpy(images)

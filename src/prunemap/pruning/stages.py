@@ -7,9 +7,7 @@ prune are found by training, ``.pruning.safetensors`` (that run).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -23,10 +21,10 @@ from prunemap.core.scheme_spec import DENSE
 from prunemap.core.value import Value, write_json
 from prunemap.datasets import Dataset
 from prunemap.errors import UserError
-from prunemap.pruning.batchnorm import reestimate_batchnorm
+from prunemap.pruning.batchnorm import reestimate_batchnorm, reestimation_images
 from prunemap.pruning.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
 from prunemap.pruning.device import choose_device, placed
-from prunemap.pruning.evaluate import BATCH_SIZE, evaluate
+from prunemap.pruning.evaluate import evaluate
 from prunemap.pruning.export import export_onnx
 from prunemap.pruning.layers import list_layers, resolve_plan
 from prunemap.pruning.masks import Masks, kept
@@ -38,7 +36,6 @@ from prunemap.pruning.train import train
 from prunemap.pruning.train_config import History, TrainConfig
 
 SUFFIX = ".safetensors"
-REESTIMATION_BATCHES = 16
 
 
 class PrunePhase(Value):
@@ -188,7 +185,7 @@ def prune_to_files(
     pruned = _prune(module, plan, dataset, files, phase, teacher, resume)
     with placed(module, place):
         if phase.reestimate_batchnorm:
-            reestimate_batchnorm(module, _some_images(dataset))
+            reestimate_batchnorm(module, reestimation_images(dataset))
         before = evaluate(module, dataset.held_out)
     history = None
     if config is not None:
@@ -231,11 +228,6 @@ def _prune(
     rates = pruner.finalize()
     masks = {name: mask for name, mask in pruner.masks.items() if not mask.all()}
     return _Pruned(masks, phase, rates, history)
-
-
-def _some_images(dataset: Dataset) -> Iterator[torch.Tensor]:
-    for images, _ in islice(dataset.train.training_batches(BATCH_SIZE, 0, 0), REESTIMATION_BATCHES):
-        yield torch.from_numpy(images)
 
 
 def _example(info: ModelInfo) -> torch.Tensor:

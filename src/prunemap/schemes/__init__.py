@@ -29,6 +29,7 @@ __all__ = [
     "Scheme",
     "View",
     "group_scores",
+    "legal_schemes",
     "make_mask",
     "scheme_of",
     "why_illegal",
@@ -51,6 +52,22 @@ def why_illegal(spec: SchemeSpec, weight_shape: Sequence[int], density: float | 
     if density is not None and density > scheme.max_density + 1e-6:
         return f"scheme {str(spec)!r} allows a density of at most {scheme.max_density:.3g}, got {density:g}"
     return scheme.why_illegal(weight_shape)
+
+
+def legal_schemes(weight_shape: Sequence[int], specs: Sequence[SchemeSpec]) -> list[SchemeSpec]:
+    """Return those of the schemes, dense apart, that a weight of this shape can have.
+
+    Raises:
+        UserError: one is wrong whatever the weight: unknown, or with or without a block size where it must not be.
+    """
+    legal = []
+    for spec in specs:
+        why = why_illegal(spec, weight_shape)
+        if why is None and spec.name != "dense":
+            legal.append(spec)
+        elif why and (spec.name not in SCHEMES or SCHEMES[spec.name].why_illegal(weight_shape) is None):
+            raise UserError(f"schemes: {why}")
+    return legal
 
 
 def scheme_of(spec: SchemeSpec, weight_shape: Sequence[int], density: float | None = None) -> Scheme:

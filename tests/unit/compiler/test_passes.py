@@ -16,6 +16,7 @@ from prunemap.compiler.ir import (
     Clamp,
     Concat,
     Conv,
+    Elementwise,
     Flatten,
     GlobalAveragePool,
     Graph,
@@ -25,6 +26,8 @@ from prunemap.compiler.ir import (
     Node,
     Op,
     Range,
+    Remap,
+    Reshape,
 )
 from prunemap.compiler.passes import PIPELINE, drop_dead_channels, optimise
 from prunemap.compiler.printer import print_graph
@@ -56,12 +59,16 @@ def make_op(name: str, rng: np.random.Generator) -> Op:
         "padded mean": AveragePool((3, 3), (1, 1), (1, 1, 1, 1), count_pads=True),
         "add": Add(),
         "concat": Conv(weight(rng, CHANNELS, 3 * CHANNELS, 1, 1, scheme="column"), vector),  # behind the concat
+        "silu": Elementwise(("mul", 0, ("sigmoid", 0))),
+        "gate": Elementwise(("mul", 0, ("sigmoid", 1))),
+        "swap": Remap((0, 1, 2, 3), (np.arange(2), np.asarray([2, 0, 3, 1]), np.arange(5), np.arange(4))),
+        "halves": Remap((0, 1, 2, 3), (np.arange(2), np.asarray([0, 1, 0, -1]), np.arange(5), np.arange(4))),
     }[name]
 
 
 NAMES = (
     *("conv", "filters", "columns", "groups", "depthwise", "pointwise", "affine", "relu", "relu6", "identity"),
-    *("max", "mean", "padded mean", "add", "concat"),
+    *("max", "mean", "padded mean", "add", "concat", "silu", "gate", "swap", "halves", "shuffle"),
 )
 
 
@@ -78,7 +85,17 @@ def graphs(draw: st.DrawFn) -> Graph:
             parts = (tensors[-1], draw(st.sampled_from(tensors)), draw(st.sampled_from(tensors)))
             nodes.append(Node(f"c{i}", Concat(), parts, f"c{i}"))
             inputs = (f"c{i}",)
-        nodes.append(Node(f"n{i}", make_op(name, rng), inputs, f"t{i}"))
+        if name == "gate":
+            nodes.append(Node(f"g{i}", GlobalAveragePool(), inputs, f"g{i}"))
+            inputs = (tensors[-1], f"g{i}")
+        if name == "shuffle":
+            nodes += [
+                Node(f"a{i}", Reshape((2, 2, CHANNELS // 2, 5, 4)), inputs, f"a{i}"),
+                Node(f"b{i}", Remap((0, 2, 1, 3, 4), tuple(map(np.arange, (2, 2, 2, 5, 4)))), (f"a{i}",), f"b{i}"),
+                Node(f"n{i}", Reshape((2, CHANNELS, 5, 4)), (f"b{i}",), f"t{i}"),
+            ]
+        else:
+            nodes.append(Node(f"n{i}", make_op(name, rng), inputs, f"t{i}"))
         tensors.append(f"t{i}")
     outputs = [tensors[-1]]
     if draw(st.booleans()):

@@ -7,15 +7,13 @@ the packed formats, so channels are zeroed, not removed, and no shape changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.general_shapes import GENERAL_OPS
 from prunemap.compiler.ir import (
     Add,
     Affine,
@@ -24,20 +22,25 @@ from prunemap.compiler.ir import (
     Clamp,
     Concat,
     Conv,
+    Elementwise,
     Flatten,
     GlobalAveragePool,
     Graph,
     Identity,
+    Join,
     Linear,
     MaxPool,
     Node,
-    Range,
+    Remap,
+    Reshape,
     Shape,
 )
+from prunemap.compiler.known_values import channel_values, known_values, nothing_known
+from prunemap.compiler.outlines import Outline, fitted, moved_back, of_axis, reshaped, uniform
 from prunemap.compiler.shapes import with_nodes
 
-Channels = NDArray[np.float32]
-"""Per channel the value that it has at every pixel of every input, NaN where it depends on them."""
+ELEMENT_BY_ELEMENT = (Add, Affine, Clamp, Elementwise, Identity)
+BY_CHANNEL = (MaxPool, AveragePool, GlobalAveragePool)
 
 
 def run(graph: Graph) -> Graph:
@@ -46,31 +49,20 @@ def run(graph: Graph) -> Graph:
 
 
 def _fold_constants(graph: Graph) -> Graph:
-    known = {name: _unknown(graph.shapes[name]) for name in graph.inputs}
+    known = {name: nothing_known(graph.shapes[name]) for name in graph.inputs}
     nodes = []
     for old in graph.nodes:
-        if isinstance(old.op, GENERAL_OPS):
-            known[old.output] = _unknown(graph.shapes[old.output])
-            nodes.append(old)
-            continue
-        node = _folded(old, known[old.inputs[0]]) if isinstance(old.op, Conv | Linear) else old
-        values = _VALUES[type(node.op)](node.op, *(known[name] for name in node.inputs))
-        pixels = _channels(graph.shapes[node.output]) // len(values)  # 1 but behind a flatten
-        known[node.output] = np.repeat(values, pixels)
+        inputs = [known[name] for name in old.inputs]
+        node = old
+        if isinstance(old.op, Conv | Linear):
+            node = _folded(old, channel_values(inputs[0], graph.shapes[old.inputs[0]]))
+        known[node.output] = known_values(graph, node, inputs)
         nodes.append(node)
     return with_nodes(graph, nodes)
 
 
-def _channels(shape: Shape) -> int:
-    return shape[1] if len(shape) > 1 else 1
-
-
-def _unknown(shape: Shape) -> Channels:
-    return np.full(_channels(shape), np.nan, np.float32)
-
-
-def _folded(node: Node, x: Channels) -> Node:
-    """Move what the constant channels of ``x`` add to every output into the bias."""
+def _folded(node: Node, x: Array) -> Node:
+    """Move what the constant channels of ``x`` add to every output into the bias; x: (C,), NaN = not constant."""
     op = node.op
     assert isinstance(op, Conv | Linear)
     pads = op.pads if isinstance(op, Conv) else ()
@@ -97,82 +89,66 @@ def _channel_of(op: Conv | Linear, channels: int) -> NDArray[np.int64]:
     return first[:, None] + np.arange(columns, dtype=np.int64)
 
 
-def _layer_values(op: Conv | Linear, x: Channels, residual: Channels | None = None) -> Channels:
-    constant = ~op.weight.reshape(len(op.weight), -1).any(1)
-    values = op.bias if residual is None else op.bias + residual
-    return _clamped(np.where(constant, values, np.nan), op.clamp)
-
-
-def _clamped(values: NDArray[Any], clamp: Range) -> Channels:
-    return np.asarray(np.clip(values, clamp.low, clamp.high), np.float32)
-
-
-def _average_values(op: AveragePool, x: Channels) -> Channels:
-    return np.where(x == 0, x, np.nan).astype(np.float32) if op.count_pads and any(op.pads) else x
-
-
-_VALUES: dict[type[Any], Callable[..., Channels]] = {
-    Conv: _layer_values,
-    Linear: _layer_values,
-    Affine: lambda op, x: x * op.scale + op.shift,
-    Clamp: lambda op, x: _clamped(x, op.range),
-    Add: lambda op, a, b: _clamped(a + b, op.clamp),
-    Concat: lambda op, *xs: np.concatenate(xs),
-    MaxPool: lambda op, x: x,
-    AveragePool: _average_values,
-    GlobalAveragePool: lambda op, x: x,
-    Flatten: lambda op, x: x,
-    Identity: lambda op, x: x,
-}
-
-
 def _drop_unread_rows(graph: Graph) -> Graph:
     """Zero the weights of every row whose channel has no weight in any layer behind it."""
-    read = {name: np.full(_channels(shape), name in graph.outputs) for name, shape in graph.shapes.items()}
+    read = {name: uniform(shape, name in graph.outputs) for name, shape in graph.shapes.items()}
     nodes = []
     for old in reversed(graph.nodes):
         node, used = old, read[old.output]
         if isinstance(old.op, Conv | Linear):
-            node = _without_rows(old, used)
-            source = read[old.inputs[0]]
-            np.logical_or.at(source, _channel_of(old.op, len(source)), _by_input_channel(_op(node)).any(-1))
+            node = _without_rows(old, old.op, used)
         nodes.append(node)
-        for name, channels in _read_channels(old, used, read):
-            read[name] |= channels
+        for name, elements in zip(node.inputs, _read_elements(graph, node, used), strict=True):
+            read[name] = read[name] | elements
     return with_nodes(graph, reversed(nodes))
 
 
-def _read_channels(
-    node: Node, used: NDArray[np.bool_], read: dict[str, NDArray[np.bool_]]
-) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Yield which channels of its inputs a node reads, but for those that a layer's weights read.
+def _read_elements(graph: Graph, node: Node, used: Outline) -> Iterator[Outline]:
+    """Yield which elements of each of its inputs a node reads.
 
     Args:
-        used: which channels of its output are read.
-        read: by tensor; tells how many channels it has.
+        used: which elements of its result are read.
     """
-    if isinstance(node.op, GENERAL_OPS):
-        yield from ((name, np.ones_like(read[name])) for name in node.inputs)
+    op, shapes = node.op, [graph.shapes[name] for name in node.inputs]
+    if isinstance(op, Conv | Linear):
+        yield _read_by_weights(op, shapes[0])
+        yield from (used for _ in shapes[1:])
+    elif isinstance(op, ELEMENT_BY_ELEMENT):
+        yield from (fitted(used, shape) for shape in shapes)
+    elif isinstance(op, BY_CHANNEL):
+        yield of_axis(_channels(used), len(shapes[0]))
+    elif isinstance(op, Concat | Join):
+        yield from _parts(used, shapes, op.axis if isinstance(op, Join) else 1)
+    elif isinstance(op, Remap):
+        yield moved_back(op, used, shapes[0])
+    elif isinstance(op, Reshape | Flatten):
+        yield reshaped(used, graph.shapes[node.output], shapes[0])
+    else:
+        yield from (uniform(shape, True) for shape in shapes)
+
+
+def _read_by_weights(op: Conv | Linear, shape: Shape) -> Outline:
+    channels = np.zeros(shape[1], bool)
+    np.logical_or.at(channels, _channel_of(op, len(channels)), _by_input_channel(op).any(-1))
+    return of_axis(channels, len(shape))
+
+
+def _parts(used: Outline, shapes: list[Shape], axis: int) -> Iterator[Outline]:
+    """Yield which elements are read of tensors that stand one after the other along an axis."""
+    if used.shape[axis] == 1:
+        yield from (used for _ in shapes)
         return
-    if isinstance(node.op, Concat):
-        ends = np.cumsum([len(read[name]) for name in node.inputs])
-        yield from zip(node.inputs, np.split(used, ends[:-1]), strict=True)
-        return
-    if not isinstance(node.op, Conv | Linear):
-        by_channel: NDArray[np.bool_] = used.reshape(len(read[node.inputs[0]]), -1)
-        yield node.inputs[0], np.asarray(by_channel.any(1))
-    for name in node.inputs[1:]:
-        yield name, used
+    yield from np.split(used, np.cumsum([shape[axis] for shape in shapes])[:-1], axis)
 
 
-def _op(node: Node) -> Conv | Linear:
-    assert isinstance(node.op, Conv | Linear)
-    return node.op
-
-
-def _without_rows(node: Node, used: NDArray[np.bool_]) -> Node:
-    op = _op(node)
-    if used.all():
+def _without_rows(node: Node, op: Conv | Linear, used: Outline) -> Node:
+    rows = _channels(used)
+    if rows.all():
         return node
-    weight = op.weight * used.reshape(-1, *(1,) * (op.weight.ndim - 1))
+    weight = op.weight * rows.reshape(-1, *(1,) * (op.weight.ndim - 1))
     return replace(node, op=replace(op, weight=weight.astype(np.float32)))
+
+
+def _channels(used: Outline) -> NDArray[np.bool_]:
+    """Return which channels are used anywhere, (C,) or, all alike, (1,)."""
+    return np.asarray(np.moveaxis(used, 1, -1).reshape(-1, used.shape[1]).any(0))

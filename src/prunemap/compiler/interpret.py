@@ -58,10 +58,9 @@ def _conv(op: Conv, x: Array, residual: Array | None = None) -> Array:
     outputs, per_group, kh, kw = op.weight.shape
     windows = _windows(x, (kh, kw), op.stride, op.pads, op.dilation, 0)
     n, _, ho, wo = windows.shape[:4]
-    windows = windows.reshape(n, op.groups, per_group, ho, wo, kh, kw)
-    weight = op.weight.reshape(op.groups, outputs // op.groups, per_group, kh, kw)
-    y = np.einsum("ngihwkl,goikl->ngohw", windows, weight, optimize=True).reshape(n, outputs, ho, wo)
-    y = y + op.bias[:, None, None]
+    columns = windows.transpose(0, 1, 4, 5, 2, 3).reshape(n, op.groups, per_group * kh * kw, ho * wo)
+    weight = op.weight.reshape(op.groups, outputs // op.groups, per_group * kh * kw)
+    y = (weight @ columns).reshape(n, outputs, ho, wo) + op.bias[:, None, None]
     return _clamp(y if residual is None else y + residual, op.clamp)
 
 

@@ -1,18 +1,27 @@
-"""Single layers, compiled to be timed: each alone, with any of the tiles that can run it."""
+"""Single layers, compiled to be timed: each alone, as in a network, with any of the tiles that can run it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from onnx import NodeProto, helper
 
 from prunemap.compiler.build import find_compiler
 from prunemap.compiler.compile import build_graph
-from prunemap.compiler.ir import Array, Conv, Graph, Linear, Node, Op, Shape
+from prunemap.compiler.interpret import interpret
+from prunemap.compiler.ir import Array, Graph, Node, Recurrent, Shape
 from prunemap.compiler.lower import lower
+from prunemap.compiler.node_names import onnx_name
+from prunemap.compiler.onnx_import import take_node
+from prunemap.compiler.onnx_node import OnnxNode
+from prunemap.compiler.onnx_rules.recurrent import add_recurrence
+from prunemap.compiler.passes import optimise
 from prunemap.compiler.select import TileChoice
 from prunemap.compiler.shapes import make_graph
+from prunemap.compiler.stored_weight import StoredWeight
 from prunemap.compiler.verify import verify_graph
 from prunemap.core.layer import LayerSetting, Pads
 from prunemap.runtime import Program
@@ -25,25 +34,50 @@ class LayerCase:
 
     setting: LayerSetting
     weight: Array
-    """(O, I/groups, Kh, Kw) or (O, I)"""
+    """``setting.weight_shape``"""
     tile: TileChoice | None = None
     """What runs it; None = the model's choice."""
 
 
 def tile_variants(cases: Sequence[LayerCase], target: str = NATIVE) -> list[list[LayerCase]]:
     """Return every case with each of the tiles that can run it, the model's choice first."""
-    candidates = lower(_graph(cases), resolve_target(target), halos=_halos(cases)).candidates
+    graph = optimise(_graph(cases))
+    found = lower(graph, resolve_target(target), halos=_halos(cases)).candidates
+    candidates = {onnx_name(node): tiles for node, tiles in found.items()}
     tiles = (candidates.get(_name(i), (case.tile,)) for i, case in enumerate(cases))
     return [[replace(case, tile=tile) for tile in of_case] for case, of_case in zip(cases, tiles, strict=True)]
 
 
 def compile_layers(cases: Sequence[LayerCase], *, target: str = NATIVE, cc: str | None = None) -> Program:
-    """Compile independent layers into one program: slot i times case i, output i is its result.
+    """Compile independent layers into one program: output i is the result of case i.
 
-    Cases with equal settings read the same input; the inputs are called ``x0``, ``x1``, … in order of appearance.
+    A layer may become several steps, such as the copies around a transposed convolution: :func:`case_slots` tells
+    which. Cases with equal settings read the same input, of ``setting.in_shape``; the inputs are called ``x0``, ``x1``,
+    … in order of appearance.
     """
-    tiles = {_name(i): case.tile for i, case in enumerate(cases) if case.tile is not None}
-    return build_graph(_graph(cases), resolve_target(target), find_compiler(cc), tiles=tiles, halos=_halos(cases))
+    graph = optimise(_graph(cases))
+    by_case = {_name(i): case.tile for i, case in enumerate(cases)}
+    tiles = {node.name: tile for node in graph.nodes if (tile := by_case.get(onnx_name(node.name))) is not None}
+    return build_graph(graph, resolve_target(target), find_compiler(cc), tiles=tiles, halos=_halos(cases))
+
+
+def case_slots(names: Sequence[str]) -> dict[int, list[int]]:
+    """Return the places of every case among the slots (or nodes) of a program of :func:`compile_layers`."""
+    found: dict[int, list[int]] = {}
+    for place, name in enumerate(names):
+        case = onnx_name(name)
+        if case.startswith(_CASE):
+            found.setdefault(int(case.removeprefix(_CASE)), []).append(place)
+    return found
+
+
+def interpret_layers(cases: Sequence[LayerCase], inputs: Mapping[str, Array]) -> list[Array]:
+    """Return what the cases mean, by the interpreter on the graph before any pass.
+
+    Args:
+        inputs: as for the program.
+    """
+    return interpret(_graph(cases), inputs)
 
 
 def _halos(cases: Sequence[LayerCase]) -> dict[str, Pads]:
@@ -56,23 +90,64 @@ def _halos(cases: Sequence[LayerCase]) -> dict[str, Pads]:
     return {name: (0, 0, 0, 1) for name, each in beside.items() if each.size != (1, 1)}
 
 
-def _graph(cases: Sequence[LayerCase]) -> Graph:
-    names = {setting: f"x{i}" for i, setting in enumerate(dict.fromkeys(case.setting for case in cases))}
-    nodes = [Node(_name(i), _layer_op(case), (names[case.setting],), f"y{i}") for i, case in enumerate(cases)]
-    inputs = {name: _input_shape(setting) for setting, name in names.items()}
-    return verify_graph(make_graph(inputs, [node.output for node in nodes], nodes), "layer cases")
+_CASE = "case"
 
 
 def _name(index: int) -> str:
-    return f"case{index}"
+    return f"{_CASE}{index}"
 
 
-def _input_shape(setting: LayerSetting) -> Shape:
-    return (1, setting.in_channels) if setting.kind == "linear" else (1, setting.in_channels, *setting.size)
+def _graph(cases: Sequence[LayerCase]) -> Graph:
+    """Return the layers as the import takes them in."""
+    names = {setting: f"x{i}" for i, setting in enumerate(dict.fromkeys(case.setting for case in cases))}
+    inputs: dict[str, Shape] = {name: setting.in_shape for setting, name in names.items()}
+    nodes = list[Node]()
+    for i, case in enumerate(cases):
+        make = _recurrence if case.setting.is_recurrent else _layer
+        nodes += make(case, _name(i), names[case.setting], f"y{i}")
+    graph = make_graph(inputs, [f"y{i}" for i in range(len(cases))], nodes)
+    return verify_graph(graph, "layer cases")
 
 
-def _layer_op(case: LayerCase) -> Op:
-    setting, bias = case.setting, np.zeros(len(case.weight), np.float32)
+def _layer(case: LayerCase, name: str, x: str, y: str) -> list[Node]:
+    """Return what becomes of a convolution, a transposed one, or a linear layer."""
+    setting, weight = case.setting, f"{name} weight"
+    constants = {weight: _stored(case), f"{name} bias": np.zeros(setting.out_channels, np.float32)}
+    proto = _onnx_node(setting, [x, *constants], y, name)
+    return take_node(proto, constants, {x: setting.in_shape})
+
+
+def _stored(case: LayerCase) -> Array:
+    """Return the weight as ONNX has it."""
+    setting = case.setting
+    if setting.kind != "conv_transpose":
+        return case.weight
+    inputs, outputs = setting.in_channels, setting.out_channels // setting.groups
+    stored = np.empty((inputs, outputs, *setting.kernel), np.float32)
+    return StoredWeight("", "inputs first", setting.groups).write(stored, case.weight)
+
+
+def _onnx_node(setting: LayerSetting, inputs: Sequence[str], output: str, name: str) -> NodeProto:
     if setting.kind == "linear":
-        return Linear(case.weight, bias)
-    return Conv(case.weight, bias, setting.stride, setting.pads, setting.dilation, setting.groups)
+        return helper.make_node("Gemm", inputs, [output], name, transB=1)
+    axes = len(setting.size)
+    window: dict[str, Any] = {"strides": setting.stride, "dilations": setting.dilation, "group": setting.groups}
+    if setting.kind != "conv_transpose":
+        return helper.make_node("Conv", inputs, [output], name, pads=setting.pads, **window)
+    pads = [max(0, each) for each in setting.pads]
+    added = [max(0, -each) for each in setting.pads[axes:]]
+    return helper.make_node("ConvTranspose", inputs, [output], name, pads=pads, output_padding=added, **window)
+
+
+def _recurrence(case: LayerCase, name: str, x: str, y: str) -> list[Node]:
+    """Return the steps of time of an LSTM or GRU, on the gates' sums of the inputs."""
+    setting = case.setting
+    node = OnnxNode.of(helper.make_node("Identity", [x], [y], name), {}, {x: setting.in_shape}, {x: "f32"}, 1)
+    bias = np.zeros(setting.out_channels, np.float32)
+    op = Recurrent("gru", case.weight, bias, reset_after=setting.reset_after)
+    op = replace(op, kind="lstm") if setting.kind == "lstm" else op
+    zeros = np.zeros((setting.size[1], setting.in_channels), np.float32)
+    states = [node.build.constant(zeros) for _ in range(2 if op.kind == "lstm" else 1)]
+    add_recurrence(node, f"{name}/recurrent", op, x, states)
+    *before, last = node.build.nodes
+    return [*before, replace(last, output=y)]

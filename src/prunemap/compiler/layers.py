@@ -14,6 +14,7 @@ import onnx
 
 from prunemap.compiler.finite import find_not_finite
 from prunemap.compiler.ir import Array, Conv, Linear, Recurrent, Shape
+from prunemap.compiler.layer_settings import node_setting, recurrent_settings
 from prunemap.compiler.onnx_file import (
     attributes_of,
     constants_of,
@@ -22,16 +23,14 @@ from prunemap.compiler.onnx_file import (
     node_name,
     read_onnx,
 )
-from prunemap.compiler.onnx_import import find_unsupported, import_graph
+from prunemap.compiler.onnx_import import find_unsupported, import_graph, known_tensors
 from prunemap.compiler.onnx_node import recurrent_names
-from prunemap.compiler.onnx_rules.windows import four, of_one_row, pair, read_window
 from prunemap.compiler.passes import fold_affine
 from prunemap.compiler.stored_weight import StoredWeight
 from prunemap.compiler.structure import structure_of
 from prunemap.core.inspection import InspectedLayer, Inspection
-from prunemap.core.layer import LayerKind, LayerSetting, LayerSpec
+from prunemap.core.layer import LayerKind, LayerSpec
 from prunemap.core.plan import ModelIdentity
-from prunemap.errors import UserError
 
 LAYER_KINDS: dict[str, LayerKind] = {
     "Conv": "conv",
@@ -112,7 +111,7 @@ def _inspected(layer: ModelLayer) -> InspectedLayer:
 
 def list_layers(model: onnx.ModelProto) -> list[ModelLayer]:
     """Return the layers with constant weights, in graph order, of a model with known shapes."""
-    constants, shapes = constants_of(model), known_shapes(model)
+    constants, shapes = constants_of(model), _shapes_around_layers(model)
     layers = []
     for node in model.graph.node:
         kind = LAYER_KINDS.get(node.op_type)
@@ -128,26 +127,37 @@ def list_layers(model: onnx.ModelProto) -> list[ModelLayer]:
     return layers
 
 
+def _shapes_around_layers(model: onnx.ModelProto) -> dict[str, Shape]:
+    """Return the shapes of tensors; where ONNX's inference leaves out one beside a layer, the import is asked too."""
+    shapes = known_shapes(model)
+    layers = (node for node in model.graph.node if node.op_type in LAYER_KINDS)
+    beside = {name for node in layers for name in (node.input[0], node.output[0])}
+    return shapes if beside <= shapes.keys() else known_tensors(model)[1] | shapes
+
+
 def _recurrent_layers(
     node: onnx.NodeProto, kind: LayerKind, constants: Mapping[str, Any], shapes: Mapping[str, Shape]
 ) -> list[ModelLayer]:
     """Return two layers per direction: (gates·hidden, inputs) on the inputs, (gates·hidden, hidden) on the state."""
-    x, layers = shapes.get(node.input[0]), []
-    for direction in range(len(constants[node.input[1]])):
-        for name, given in zip(recurrent_names(node_name(node), direction), node.input[1:3], strict=True):
+    attributes, x = attributes_of(node), shapes.get(node.input[0])
+    directions, *shape = constants[node.input[1]].shape
+    settings = recurrent_settings(kind, attributes, shape, x)
+    layers = []
+    for direction in range(directions):
+        names = recurrent_names(node_name(node), direction)
+        for name, given, setting in zip(names, node.input[1:3], settings, strict=True):
             if given not in constants:
                 continue
             stored = StoredWeight(given, part=direction)
             weight = stored.read(constants[given])
-            steps = x[1 if attributes_of(node).get("layout", 0) else 0] if x else 0
             spec = LayerSpec(
                 name=name,
                 module="",  # a torch module has all of them
                 kind=kind,
                 weight_shape=weight.shape,
-                macs=int(weight.size) * steps,
+                macs=int(weight.size) * (x[1 if attributes.get("layout", 0) else 0] if x else 0),
                 params=int(weight.size),
-                setting=None,
+                setting=setting,
             )
             layers.append(ModelLayer(spec, weight, stored))
     return layers
@@ -168,7 +178,7 @@ def _layer(node: onnx.NodeProto, kind: LayerKind, whole: Array, shapes: dict[str
     if kind == "conv_transpose":
         stored = replace(stored, form="inputs first")
     weight = stored.read(whole)
-    setting = _setting(kind, attributes, weight, (x, y))
+    setting = node_setting(kind, attributes, weight.shape, x, y)
     if setting is not None and setting.kind == "depthwise":
         kind = "depthwise"
     spec = LayerSpec(
@@ -190,35 +200,3 @@ def _macs(kind: LayerKind, weight: Array, x: Shape | None, y: Shape | None) -> i
     if kind == "linear" and y is not None:
         return int(weight.size) * prod(y[1:-1])
     return int(weight.size) * prod(y[2:]) if y is not None else 0
-
-
-def _setting(
-    kind: LayerKind, attributes: dict[str, Any], weight: Array, shapes: tuple[Shape | None, Shape | None]
-) -> LayerSetting | None:
-    """What the latency depends on; None for layers that are not measured yet, such as linear ones on several tokens.
-
-    Args:
-        shapes: of the input and of the output.
-    """
-    x, y = shapes
-    if kind == "linear" and weight.ndim == 2 and (y is None or prod(y[1:-1]) == 1):
-        return LayerSetting(kind="linear", in_channels=weight.shape[1], out_channels=weight.shape[0])
-    if kind != "conv" or x is None or len(x) not in (3, 4) or weight.ndim != len(x):
-        return None
-    try:
-        window = read_window(attributes, weight.shape[2:], x[2:])
-    except (ValueError, UserError):  # the import says what is wrong with it
-        return None
-    window, size = (window, pair(x[2:])) if len(x) == 4 else (of_one_row(window), (1, x[2]))
-    groups = attributes.get("group", 1)
-    return LayerSetting(
-        kind="depthwise" if groups == x[1] and groups > 1 else "conv",
-        in_channels=x[1],
-        out_channels=weight.shape[0],
-        kernel=pair(window.kernel),
-        stride=pair(window.stride),
-        pads=four(window.pads),
-        dilation=pair(window.dilation),
-        groups=groups,
-        size=size,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -60,6 +60,23 @@ def known_tensors(model: onnx.ModelProto) -> tuple[dict[str, np.ndarray[Any, Any
     """Return what is known before a network runs: values that are stored or folded; shapes; kinds of elements."""
     taken = _take_nodes(model)
     return taken.constants, taken.shapes, taken.kinds
+
+
+def take_node(
+    proto: onnx.NodeProto, constants: Mapping[str, np.ndarray[Any, Any]], shapes: Mapping[str, Shape], opset: int = 22
+) -> list[Node]:
+    """Return what stands for one node outside of any model.
+
+    Args:
+        constants: the values of its inputs that are known.
+        shapes: of the others, all fp32.
+
+    Raises:
+        NotTaken: it cannot be taken in.
+    """
+    taken = _Taken(dict(constants), dict(shapes), dict.fromkeys(shapes, "f32"), opset)
+    _take(taken, proto)
+    return taken.nodes
 
 
 @dataclass

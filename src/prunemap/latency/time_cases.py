@@ -1,18 +1,20 @@
-"""Times layers on this machine, each with the fastest of the tiles that can run it."""
+"""Times layers on this machine, each with the fastest of the tiles that can run it.
+
+The time of a layer is the sum of all the steps that it became.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler import LayerCase, compile_layers, tile_variants
+from prunemap.compiler import LayerCase, case_slots, compile_layers, interpret_layers, tile_variants
 from prunemap.devices import pinned
 from prunemap.errors import InternalError
-from prunemap.latency.reference import compute_layer
 from prunemap.runtime import Engine, random_inputs
 from prunemap.targets import NATIVE
 
@@ -57,13 +59,25 @@ def time_cases(
     inputs = random_inputs(program.manifest.inputs, seed)
     sizes = [len(of_case) for of_case in variants]
     with pinned(threads), Engine(program, threads) as engine:
-        check_outputs(cases, list(inputs.values()), _by_case(engine.run(inputs), sizes))
+        check_outputs(cases, interpret_layers(cases, inputs), _by_case(engine.run(inputs), sizes))
         once = float(engine.time_slots(inputs, 3)[1:].sum(axis=1).min())
         runs = int(np.clip(timed_seconds / once, MIN_RUNS, MAX_RUNS))
-        seconds = engine.time_slots(inputs, runs)[:, : len(flat)]
-    kernels = {choice.node: choice.kernel for choice in program.manifest.layers}
+        slots = engine.time_slots(inputs, runs)
+    seconds = sums_of(slots, case_slots(program.manifest.slots))
+    kernels = [choice.kernel for choice in program.manifest.layers]
+    by_case = case_slots([choice.node for choice in program.manifest.layers])
     best = fastest(seconds[::2], sizes)
-    return CaseTimes(seconds[1::2, best], tuple(kernels[program.manifest.slots[i]] for i in best))
+    return CaseTimes(seconds[1::2, best], tuple(kernels[by_case[i][0]] for i in best))
+
+
+def sums_of(seconds: NDArray[np.float64], slots: Mapping[int, Sequence[int]]) -> NDArray[np.float64]:
+    """Return what each case took in all of its steps, (runs, cases).
+
+    Args:
+        seconds: (runs, slots).
+        slots: which are those of each case.
+    """
+    return np.stack([seconds[:, slots[case]].sum(axis=1) for case in sorted(slots)], axis=1)
 
 
 def fastest(seconds: NDArray[np.float64], sizes: Sequence[int]) -> list[int]:
@@ -83,21 +97,19 @@ def _by_case(values: Sequence[T], sizes: Sequence[int]) -> list[Sequence[T]]:
 
 
 def check_outputs(
-    cases: Sequence[LayerCase], inputs: Sequence[NDArray[np.float32]], outputs: Sequence[Sequence[NDArray[np.float32]]]
+    cases: Sequence[LayerCase], wanted: Sequence[NDArray[np.float32]], outputs: Sequence[Sequence[NDArray[np.float32]]]
 ) -> None:
     """Compare every output with what the layer means.
 
     Args:
-        inputs: one per distinct setting, in order of appearance.
+        wanted: of each case.
         outputs: of each case, whichever tiles made them.
 
     Raises:
         InternalError: one differs by more than ``TOLERANCE`` of its largest magnitude.
     """
-    by_setting = dict(zip(dict.fromkeys(case.setting for case in cases), inputs, strict=True))
-    for case, found in zip(cases, outputs, strict=True):
-        wanted = compute_layer(case.setting, case.weight, by_setting[case.setting])
-        error = float(np.abs(np.stack(found) - wanted).max() / (np.abs(wanted).max() or 1.0))
+    for case, right, found in zip(cases, wanted, outputs, strict=True):
+        error = float(np.abs(np.stack(found) - right).max() / (np.abs(right).max() or 1.0))
         if not error <= TOLERANCE:
             density = np.count_nonzero(case.weight) / case.weight.size
             raise InternalError(

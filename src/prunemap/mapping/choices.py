@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prunemap.compiler import ModelLayer
+from prunemap.core.layer import GATES
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.latency import Predictor
 from prunemap.mapping.energy import EnergyAt, kept_energy
@@ -60,6 +61,11 @@ class LayerChoices:
 
     def _one_group(self, scheme: SchemeSpec) -> float:
         return 1 / SCHEMES[scheme.name].view(self.spec.weight_shape, scheme).count
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether it belongs to an LSTM or GRU."""
+        return self.spec.kind in GATES
 
     @property
     def lowest_density(self) -> float:

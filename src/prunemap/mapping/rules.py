@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prunemap.compiler import ModelLayer
+from prunemap.core.layer import GATES
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE
 from prunemap.errors import UserError
@@ -20,8 +21,6 @@ from prunemap.mapping.choices import LayerChoices
 from prunemap.mapping.mapper import Budget, MapRequest, MapResult
 from prunemap.mapping.units import Choice, Unit, latency_of, loss_of, macs_of, make_units
 from prunemap.schemes import SCHEMES
-
-PRUNABLE_KINDS = ("conv", "linear")
 
 
 class Rules:
@@ -57,17 +56,18 @@ class Rules:
 def why_fixed(layers: Sequence[ModelLayer]) -> dict[str, str]:
     """Return, by name, why a layer stays dense whatever the device: few MACs and sensitive, or not modelled."""
     first = next((layer for layer in layers if layer.spec.kind == "conv"), None)
+    classifiers = [layer for layer in layers[-1:] if layer.spec.kind not in GATES]
     fixed = {}
     for layer in layers:
         kind, sensitive = layer.spec.kind, "few MACs and sensitive"
         if layer is first:
             fixed[layer.spec.name] = f"first convolution: {sensitive}"
-        elif layer is layers[-1]:
+        elif layer in classifiers:
             fixed[layer.spec.name] = f"last layer: {sensitive}"
         elif kind == "depthwise":
             fixed[layer.spec.name] = f"depthwise: {sensitive}"
-        elif layer.spec.setting is None or kind not in PRUNABLE_KINDS:
-            fixed[layer.spec.name] = f"{kind} layers are not mapped yet"
+        elif layer.spec.setting is None:
+            fixed[layer.spec.name] = "the sizes of its tensors are not known, so its latency is not"
     return fixed
 
 

@@ -79,7 +79,8 @@ def make_units(layers: Mapping[str, LayerChoices], coupled: Sequence[frozenset[s
     """Return the units of a network.
 
     A coupled set becomes one unit if ``filter`` is the rule's choice for most of its latency, else its layers are
-    decided one by one and without ``filter``. A set with a layer that is never pruned cannot share it.
+    decided one by one and without ``filter``. A set with a layer that is never pruned cannot share it. Gates of an LSTM
+    or GRU never lose filters: a unit has a row in every gate of two layers.
 
     Args:
         layers: the prunable layers by name.
@@ -93,7 +94,7 @@ def make_units(layers: Mapping[str, LayerChoices], coupled: Sequence[frozenset[s
             units.append(Unit(tuple(members), "shared"))
         else:
             units.extend(Unit((member,), "forbidden") for member in members)
-    return units + [Unit((layer,), "allowed") for layer in single.values()]
+    return units + [Unit((layer,), "forbidden" if layer.is_recurrent else "allowed") for layer in single.values()]
 
 
 def _filter_wins(members: Sequence[LayerChoices], density: float) -> bool:

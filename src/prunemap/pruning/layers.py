@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from prunemap.core.layer import LayerSetting, LayerSpec, Pair
+from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.core.plan import Plan, PlanLayer, resolve_layers
 from prunemap.errors import UserError
 from prunemap.pruning.device import device_of
@@ -145,7 +145,7 @@ def _tokens(given: Tensor, batch_first: bool) -> int:
 
 
 def _setting(weight: PrunableWeight, given: Any, output: Any) -> LayerSetting | None:
-    """Return what the latency depends on; None for layers whose latency is not modelled yet."""
+    """Return what the latency depends on; None for layers that plans are not made for in torch."""
     layer = weight.owner
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
         return _conv_setting(weight, layer, given)
@@ -155,34 +155,24 @@ def _setting(weight: PrunableWeight, given: Any, output: Any) -> LayerSetting | 
 
 
 def _conv_setting(weight: PrunableWeight, layer: nn.Conv1d | nn.Conv2d, given: Tensor) -> LayerSetting:
-    """Return the setting; a 1-D convolution is one over a map of a single row."""
-    kernel, stride, dilation = _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.dilation)
     return LayerSetting(
         kind=weight.kind,
         in_channels=layer.in_channels,
         out_channels=layer.out_channels,
-        kernel=kernel,
-        stride=stride,
-        pads=_pads(layer.padding, kernel, dilation),
-        dilation=dilation,
+        kernel=layer.kernel_size,
+        stride=layer.stride,
+        pads=_pads(layer.padding, layer.kernel_size, layer.dilation),
+        dilation=layer.dilation,
         groups=layer.groups,
-        size=_pair(given.shape[2:]),
+        size=tuple(given.shape[2:]),
     )
 
 
-def _pair(values: Sequence[int], alone: int = 1) -> Pair:
-    first, second = values if len(values) == 2 else (alone, values[0])
-    return first, second
-
-
-def _pads(
-    padding: str | Sequence[int], kernel: tuple[int, int], dilation: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    """Return (top, left, bottom, right); of an odd total, ``same`` puts the larger part at the end, as torch does."""
+def _pads(padding: str | Sequence[int], kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
+    """Return all begins, then all ends; of an odd total, ``same`` puts the larger part at the end, as torch does."""
     if padding == "valid":
-        return 0, 0, 0, 0
+        return (0,) * (2 * len(kernel))
     if padding == "same":
-        height, width = (step * (size - 1) for step, size in zip(dilation, kernel, strict=True))
-        return height // 2, width // 2, height - height // 2, width - width // 2
-    top, left = _pair(padding, alone=0)  # type: ignore[arg-type]
-    return top, left, top, left
+        totals = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
+        return (*(total // 2 for total in totals), *(total - total // 2 for total in totals))
+    return (*map(int, padding), *map(int, padding))

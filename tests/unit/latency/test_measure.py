@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prunemap.compiler import LayerCase
+from prunemap.compiler import LayerCase, interpret_layers
 from prunemap.core.latency_table import LatencyTable, Machine
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import SchemeSpec
@@ -17,8 +17,7 @@ from prunemap.devices import allowed_cpus
 from prunemap.errors import InternalError, UserError
 from prunemap.latency import LocalTimer, Probe, make_probes, measure
 from prunemap.latency.measure import BATCH_FLOATS, BATCH_PROBES, split_batches
-from prunemap.latency.reference import compute_layer
-from prunemap.latency.time_cases import check_outputs, fastest
+from prunemap.latency.time_cases import check_outputs, fastest, sums_of
 
 MACHINE = Machine(cpu="synthetic", arch="none", cores=1, system="none", target="t", compiler="c")
 SETTINGS = [
@@ -119,57 +118,21 @@ def test_threads_are_checked_before_anything_starts() -> None:
         LocalTimer(threads=len(allowed_cpus()) + 1)
 
 
-CASES = [
-    LayerSetting(kind="conv", in_channels=3, out_channels=4, kernel=(3, 3), pads=(1, 1, 1, 1), size=(6, 7)),
-    LayerSetting(
-        kind="conv", in_channels=4, out_channels=6, kernel=(3, 2), stride=(2, 1), pads=(0, 1, 2, 0), size=(9, 8)
-    ),
-    LayerSetting(kind="conv", in_channels=4, out_channels=6, kernel=(3, 3), dilation=(2, 2), groups=2, size=(9, 9)),
-    LayerSetting(
-        kind="depthwise", in_channels=4, out_channels=4, kernel=(3, 3), pads=(1, 1, 1, 1), groups=4, size=(5, 5)
-    ),
-    LayerSetting(kind="linear", in_channels=12, out_channels=5),
-]
-
-
-@pytest.mark.parametrize("setting", CASES, ids=str)
-def test_the_reference_agrees_with_onnx(setting: LayerSetting) -> None:
-    from onnx import TensorProto, helper
-    from onnx.reference import ReferenceEvaluator
-
-    rng = np.random.default_rng(0)
-    weight = rng.standard_normal(setting.weight_shape, dtype=np.float32)
-    if setting.kind == "linear":
-        x = rng.standard_normal((1, setting.in_channels), dtype=np.float32)
-        node = helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)
-    else:
-        x = rng.standard_normal((1, setting.in_channels, *setting.size), dtype=np.float32)
-        node = helper.make_node(
-            "Conv",
-            ["x", "w"],
-            ["y"],
-            strides=setting.stride,
-            pads=setting.pads,
-            dilations=setting.dilation,
-            group=setting.groups,
-        )
-    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, a.shape) for name, a in (("x", x), ("w", weight))]
-    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    model = helper.make_model(helper.make_graph([node], "layer", infos, [result]))
-    (wanted,) = ReferenceEvaluator(model).run(None, {"x": x, "w": weight})
-    assert np.allclose(compute_layer(setting, weight, x), wanted, atol=1e-5)
-
-
 @pytest.mark.parametrize("damage", [1.01, np.nan])
 def test_a_wrong_output_is_refused(damage: float) -> None:
     case = LayerCase(SETTINGS[0], Probe(SETTINGS[0], SchemeSpec("filter"), 0.5).weight())
     x = np.random.default_rng(0).standard_normal((1, 8, 8, 8), dtype=np.float32)
-    right = compute_layer(case.setting, case.weight, x)
-    check_outputs([case], [x], [[right]])
+    (right,) = interpret_layers([case], {"x0": x})
+    check_outputs([case], [right], [[right]])
     with pytest.raises(InternalError, match=r"8→8 at 8x8 with density 0\.5 is wrong"):
-        check_outputs([case], [x], [[right, (right * damage).astype(np.float32)]])
+        check_outputs([case], [right], [[right, (right * damage).astype(np.float32)]])
 
 
 def test_the_fastest_variant_of_each_case_is_found() -> None:
     seconds = np.array([[3, 1, 2, 5, 4, 9], [3, 1, 2, 5, 4, 1], [3, 9, 2, 5, 4, 9]], float)
     assert fastest(seconds, [3, 1, 2]) == [1, 3, 4]
+
+
+def test_all_steps_of_a_layer_are_its_time() -> None:
+    seconds = np.array([[1, 2, 4, 8, 16], [10, 20, 40, 80, 160]], float)
+    assert sums_of(seconds, {1: [0, 3], 0: [2]}).tolist() == [[4, 9], [40, 90]]

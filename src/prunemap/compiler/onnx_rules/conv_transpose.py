@@ -7,9 +7,10 @@ them, every weight in one place of it and zeros elsewhere. Then the phases are i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd, prod
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def conv_transpose(node: OnnxNode) -> Sequence[str]:
     groups = int(node.attributes.get("group", 1))
     if groups < 1 or channels % groups or len(weight) != channels:
         raise NotTaken(f"{channels} input channels do not fit weight {weight.shape} in {groups} groups")
-    axes = _axes(node, weight.shape[2:], node.shape()[2:])
+    axes = _axes(node.attributes, weight.shape[2:], node.shape()[2:])
     if weight.size * prod(axis.stride * axis.taps for axis in axes) > MAX_ELEMENTS:
         raise NotTaken(f"its strides and dilations {[(axis.stride, axis.dilation) for axis in axes]} are too large")
     return [with_computed_bias(node, _interleaved(node, _phases(node, weight, axes, groups), axes, groups))]
@@ -125,9 +126,22 @@ def _interleaved(node: OnnxNode, phases: str, axes: Sequence[_Axis], groups: int
     return taken_at(node, phases, dict(enumerate(wanted, start=2)))
 
 
-def _axes(node: OnnxNode, kernel: Sequence[int], size: Sequence[int]) -> list[_Axis]:
+def read_transposed_window(attributes: Mapping[str, Any], kernel: Sequence[int], size: Sequence[int]) -> Window:
+    """Return the window of a ConvTranspose: its pads are what is cut off the full result, less what is added to it.
+
+    Raises:
+        NotTaken: the attributes do not fit each other.
+    """
+    axes = _axes(attributes, kernel, size)
+    full = [axis.stride * (axis.size - 1) + axis.dilation * (axis.kernel - 1) + 1 for axis in axes]
+    ends = [n - axis.begin - axis.out for n, axis in zip(full, axes, strict=True)]
+    pads = (*(axis.begin for axis in axes), *ends)
+    return Window(tuple(kernel), tuple(axis.stride for axis in axes), pads, tuple(axis.dilation for axis in axes))
+
+
+def _axes(given: Mapping[str, Any], kernel: Sequence[int], size: Sequence[int]) -> list[_Axis]:
     """Read the attributes, axis by axis."""
-    count, given = len(size), node.attributes
+    count = len(size)
     strides, dilations = given.get("strides", (1,) * count), given.get("dilations", (1,) * count)
     extra, shape = given.get("output_padding", (0,) * count), given.get("output_shape")
     pads, auto = given.get("pads", (0,) * (2 * count)), given.get("auto_pad", b"NOTSET").decode()

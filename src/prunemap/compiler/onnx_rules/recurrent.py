@@ -79,6 +79,16 @@ def _one_direction(node: OnnxNode, x: str, direction: int, reverse: bool) -> str
     return build.add_named(names[1], op, given, *states)
 
 
+def add_recurrence(node: OnnxNode, name: str, op: Recurrent, given: str, states: Sequence[str]) -> str:
+    """Run the steps of time alone; return the name of all h, (T, B, H).
+
+    Args:
+        given: the gates' sums of the inputs, (T, B, G·H).
+    """
+    found = node.build.add_named(name, op, given, *states)
+    return taken_at(node, found, {2: np.arange(op.weight.shape[1])})
+
+
 def _recurrent(node: OnnxNode) -> Sequence[str]:
     if any(not node.is_constant(i) for i in (1, 2)) or len(node.shape()) != 3 or node.kind() != "f32":
         raise NotTaken("its weights are computed, or its input is not (steps, batch, inputs) in fp32")

@@ -236,11 +236,14 @@ def test_layers_have_the_shapes_that_plans_name(tmp_path: Path) -> None:
         "up": ("conv_transpose", (8, 16, 4), 16 * 8 * 4 * 10),
         "tokens": ("linear", (12, 8), 12 * 8 * 20),
     }
-    along = specs["along"].setting
-    assert along is not None
-    assert (along.kernel, along.size, along.pads, along.macs) == ((1, 3), (1, 10), (0, 1, 0, 1), specs["along"].macs)
-    assert specs["up"].setting is None
-    assert specs["tokens"].setting is None, "the latency of a layer on several tokens is not modelled"
+    assert {name: str(spec.setting) for name, spec in specs.items()} == {
+        "along": "conv 3/1 8→16 at 10",
+        "up": "conv_transpose 4/2 16→8 at 10",
+        "tokens": "linear 8→12 at 20",
+    }
+    for spec in specs.values():
+        assert spec.setting is not None
+        assert (spec.setting.macs, spec.setting.weight_shape) == (spec.macs, spec.weight_shape)
     for layer in read_layers(path):
         assert layer.weight.shape == layer.spec.weight_shape
         raw = next(each for each in list_layers(read_onnx(path)) if each.spec.name == layer.spec.name)

@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from prunemap.errors import UserError
 
+_PATTERN = r"[a-z_]+(:[1-9]\d{0,4}x[1-9]\d{0,4})?"
 _GRAMMAR = re.compile(r"(?P<name>[a-z_]+)(:(?P<rows>[1-9]\d{0,4})x(?P<cols>[1-9]\d{0,4}))?")
 
 
@@ -55,6 +56,11 @@ class SchemeSpec:
                 raise ValueError(str(error)) from None
 
         return core_schema.no_info_plain_validator_function(validate, serialization=core_schema.to_string_ser_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe the string."""
+        return {"type": "string", "pattern": f"^{_PATTERN}$"}
 
 
 DENSE = SchemeSpec("dense")

@@ -21,11 +21,14 @@ class Stamps(Value):
 
 
 class Workspace:
-    """Runs stages in a folder; ``say`` is told of each what happens to it."""
+    """Runs stages in a folder; ``say`` is told of each what happens to it.
 
-    def __init__(self, folder: str | Path, say: Callable[[str], None]) -> None:
+    Of several processes that run the same stages, all but the first have ``notes`` False: they only read what is done.
+    """
+
+    def __init__(self, folder: str | Path, say: Callable[[str], None], *, notes: bool = True) -> None:
         self.folder = Path(folder)
-        self._say = say
+        self._say, self._notes = say, notes
         self._file = self.folder / "stages.json"
         check_writable(self._file)
 
@@ -52,8 +55,9 @@ class Workspace:
             return
         self._say(f"{name}:")
         run()
-        stamps = Stamps(inputs={**stamps.inputs, name: key}, outputs={**stamps.outputs, name: _hashes(writes)})
-        write_json(self._file, stamps)
+        if self._notes:
+            stamps = Stamps(inputs={**stamps.inputs, name: key}, outputs={**stamps.outputs, name: _hashes(writes)})
+            write_json(self._file, stamps)
 
 
 def _key(*parts: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -57,6 +57,8 @@ class Split:
     source: ImageSource
     indices: NDArray[np.int64]
     normalisation: Normalisation
+    process: tuple[int, int] = (0, 1)
+    """Number of the process and how many share each training batch."""
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -67,17 +69,29 @@ class Split:
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield every image once, in order, as it is."""
-        return _one_ahead([self._reader(chunk, None) for chunk in _chunks(self.indices, size)])
+        readers = [self._reader(chunk, None) for chunk in _chunks(self.indices, size)]
+        return _one_ahead(readers) if readers else iter(())
+
+    def part(self, index: int, count: int) -> Split:
+        """Return every ``count``-th image from ``index`` on."""
+        return self if count == 1 else replace(self, indices=self.indices[index::count])
 
     def training_batches(self, size: int, seed: int, epoch: int) -> Iterator[Batch]:
         """Yield ``training_steps(size)`` full batches, shuffled and augmented; what does not fill one is left out."""
         return _one_ahead([self._reader(chunk, rng) for chunk, rng in self.training_draws(size, seed, epoch)])
 
     def training_draws(self, size: int, seed: int, epoch: int) -> list[tuple[NDArray[np.int64], Generator]]:
-        """Return what is random in an epoch: of each training batch the images and what augments them."""
+        """Return what is random in an epoch: of each training batch the images and what augments them.
+
+        Of several processes each has its part of every batch, so that together they train as one does.
+        """
+        index, count = self.process
         shuffled = np.random.default_rng((seed, epoch)).permutation(self.indices)
         chunks = _chunks(shuffled, size)[: self.training_steps(size)]
-        return [(chunk, np.random.default_rng((seed, epoch, step))) for step, chunk in enumerate(chunks)]
+        return [
+            (chunk[index::count], np.random.default_rng((seed, epoch, step, *([index] if index else []))))
+            for step, chunk in enumerate(chunks)
+        ]
 
     def training_steps(self, size: int) -> int:
         """Number of training batches of an epoch."""

@@ -79,7 +79,7 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, ModelInfo]:
     tensors, info = read_tensors(path, ModelInfo, "checkpoint")
     module = build_described(info)
     try:
-        module.load_state_dict(_expanded(tensors, module.state_dict()))
+        module.load_state_dict(expanded(tensors, module.state_dict()))
     except RuntimeError as error:
         first = str(error).splitlines()[:2][-1].strip()
         raise UserError(f"checkpoint: the weights in {path} do not fit {info.model}: {first}") from None
@@ -94,7 +94,7 @@ def _compact(name: str, tensor: Tensor) -> dict[str, Tensor]:
     return {name: half[kept], name + KEPT: torch.from_numpy(np.packbits(kept.numpy()))}
 
 
-def _expanded(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def expanded(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors with the zeros that a compact checkpoint leaves out; ``like`` tells the shapes."""
     expanded = {name: tensor for name, tensor in tensors.items() if not name.endswith(KEPT)}
     for name in expanded.keys() & like.keys():

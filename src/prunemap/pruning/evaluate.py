@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from prunemap.datasets import Dataset, Split
 from prunemap.errors import UserError
 from prunemap.pruning.device import device_of
+from prunemap.pruning.distributed import process_count, process_index, sum_of_all
 from prunemap.pruning.layers import evaluation_mode
 
 BATCH_SIZE = 250
@@ -27,9 +28,13 @@ class Quality(NamedTuple):
 
 
 def evaluate(module: nn.Module, split: Split, batch_size: int = BATCH_SIZE) -> float:
-    """Return the share of the images (0 to 1) whose largest output is their label, in float32 (GPU: TF32)."""
-    outputs = _outputs(module, split, batch_size)
-    return sum(int((found.argmax(1) == labels).sum()) for found, labels in outputs) / len(split)
+    """Return the share of the images (0 to 1) whose largest output is their label, in float32 (GPU: TF32).
+
+    Several processes that train together all call, and share the work.
+    """
+    outputs = _outputs(module, split.part(process_index(), process_count()), batch_size)
+    correct = sum(int((found.argmax(1) == labels).sum()) for found, labels in outputs)
+    return int(sum_of_all(torch.tensor(correct, device=device_of(module)))) / len(split)
 
 
 def measure(module: nn.Module, split: Split, batch_size: int = BATCH_SIZE) -> Quality:

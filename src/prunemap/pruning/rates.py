@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from torch import nn
+
 from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import PlanLayer
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import Value
 from prunemap.pruning.masks import Masks, kept
+from prunemap.pruning.weights import prunable_weights
 
 
 class LayerRate(Value):
     """One layer that the plan prunes."""
 
     name: str
+    shape: tuple[int, ...] = ()
+    """Of the weight, as schemes see it."""
     scheme: SchemeSpec
     density: float
     """Kept / all weights."""
     macs: int
     """Dense."""
+    energy: float | None = None
+    """Σ w² of what is kept / of all, of the dense network's weights; None where that network is not known."""
 
 
 class PrunedRates(Value):
@@ -52,6 +59,7 @@ def rates_of(masks: Masks, choices: Mapping[str, PlanLayer], layers: Sequence[La
         layers=tuple(
             LayerRate(
                 name=layer.module,
+                shape=layer.weight_shape,
                 scheme=choices[layer.module].scheme,
                 density=kept(masks, [layer]).weights,
                 macs=layer.macs,
@@ -62,3 +70,14 @@ def rates_of(masks: Masks, choices: Mapping[str, PlanLayer], layers: Sequence[La
         macs_kept=everything.macs,
         weights_kept=everything.weights,
     )
+
+
+def with_energy(rates: PrunedRates, dense: nn.Module, masks: Masks) -> PrunedRates:
+    """Return the rates with the energy kept of every layer of the ``dense`` network."""
+    weights, layers = prunable_weights(dense), []
+    for layer in rates.layers:
+        squares = weights[layer.name].parameter.detach().double().square()
+        kept_squares = (squares * masks[layer.name].to(squares.device)).sum() if layer.name in masks else squares.sum()
+        energy = float(kept_squares / squares.sum()) if squares.any() else 1.0
+        layers.append(layer.model_copy(update={"energy": energy}))
+    return rates.model_copy(update={"layers": tuple(layers)})

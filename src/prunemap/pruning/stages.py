@@ -1,135 +1,41 @@
-"""The stages ``train`` and ``prune`` from file to file.
+"""The stages ``train`` and ``prune`` from file to file; see :mod:`prunemap.pruning.stage_files` for the files.
 
-``OUTPUT.safetensors`` comes with its siblings: ``.onnx`` (the same weights, zeros in place), ``.json`` (the report),
-``.run.safetensors`` (the training run, to resume from) and, when pruned, ``.masks.safetensors``; while the weights to
-prune are found by training, ``.pruning.safetensors`` (that run).
+Of several processes that train one network all call, and the first one writes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import torch
-from pydantic import model_validator
 from torch import nn
 
-from prunemap.core.files import check_writable
+from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import DENSE
-from prunemap.core.value import Value, write_json
+from prunemap.core.value import write_json
 from prunemap.datasets import Dataset
 from prunemap.errors import UserError
 from prunemap.pruning.batchnorm import reestimate_batchnorm, reestimation_images
 from prunemap.pruning.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
 from prunemap.pruning.device import choose_device, placed
+from prunemap.pruning.distributed import is_first, wait_for_all
+from prunemap.pruning.epoch_log import EpochLog, PhaseLog
 from prunemap.pruning.evaluate import evaluate
 from prunemap.pruning.export import export_onnx
 from prunemap.pruning.layers import list_layers, resolve_plan
 from prunemap.pruning.masks import Masks, kept
-from prunemap.pruning.prune_config import PruneConfig
 from prunemap.pruning.pruner import Pruner
-from prunemap.pruning.rates import PrunedRates
+from prunemap.pruning.rates import PrunedRates, with_energy
+from prunemap.pruning.stage_files import ONE_SHOT, PrunePhase, StageFiles, TrainReport
 from prunemap.pruning.tensor_file import write_tensors
 from prunemap.pruning.train import train
 from prunemap.pruning.train_config import History, TrainConfig
-
-SUFFIX = ".safetensors"
-
-
-class PrunePhase(Value):
-    """How the weights to prune are found, before the retraining."""
-
-    config: PruneConfig = PruneConfig(method="one_shot")
-    """Its ``steps`` follow from the training."""
-    training: TrainConfig | None = None
-    """Of the network while it is pruned; None for one-shot pruning, which needs none."""
-    reestimate_batchnorm: bool = False
-    """Measure the statistics of batch norm again when the weights are pruned."""
-
-    @model_validator(mode="after")
-    def _trained(self) -> Self:
-        if (self.config.method == "one_shot") != (self.training is None):
-            wanted = "no training" if self.training else "a training of one epoch or more"
-            raise ValueError(f"method {self.config.method}: needs {wanted}")
-        return self
-
-
-ONE_SHOT = PrunePhase()
-
-
-class TrainReport(Value):
-    """What a training or a pruning stage made. Accuracies are shares, 0 to 1."""
-
-    info: ModelInfo
-    history: History | None
-    """None when a pruned network was not retrained."""
-    pruning: PrunePhase | None = None
-    pruning_history: History | None = None
-    """Of the training in which the weights to prune were found."""
-    rates: PrunedRates | None = None
-    """What every pruned layer keeps."""
-    test_accuracy: float
-    test_images: int
-    held_out_accuracy: float
-    held_out_accuracy_before: float | None = None
-    """After pruning, before retraining."""
-    weights_kept: float = 1.0
-    """Kept / all weights of the weight-carrying layers."""
-    macs_kept: float = 1.0
-    """The same in multiply-accumulates."""
-    conv_macs_kept: float = 1.0
-    """The same of the conv layers, depthwise included."""
-
-
-@dataclass(frozen=True)
-class StageFiles:
-    """The files of a stage."""
-
-    checkpoint: Path
-
-    @classmethod
-    def of(cls, output: str | Path) -> StageFiles:
-        """Check the name of the output.
-
-        Raises:
-            UserError: it does not end in .safetensors, or cannot be written.
-        """
-        if Path(output).suffix != SUFFIX:
-            raise UserError(f"-o/--output: got {output}, allowed is a name that ends in {SUFFIX}")
-        check_writable(output)
-        return cls(Path(output))
-
-    @property
-    def onnx(self) -> Path:
-        """The exported network."""
-        return self.checkpoint.with_suffix(".onnx")
-
-    @property
-    def report(self) -> Path:
-        """The :class:`TrainReport`."""
-        return self.checkpoint.with_suffix(".json")
-
-    @property
-    def run(self) -> Path:
-        """The training run, to resume from."""
-        return self.checkpoint.with_suffix(".run" + SUFFIX)
-
-    @property
-    def pruning_run(self) -> Path:
-        """The training run in which the weights to prune are found, to resume from."""
-        return self.checkpoint.with_suffix(".pruning" + SUFFIX)
-
-    @property
-    def results(self) -> tuple[Path, ...]:
-        """What a finished stage leaves for others."""
-        return (self.checkpoint, self.onnx, self.report)
-
-    @property
-    def masks(self) -> Path:
-        """The masks of a pruned network."""
-        return self.checkpoint.with_suffix(".masks" + SUFFIX)
 
 
 def use_threads(threads: int) -> None:
@@ -145,16 +51,31 @@ def use_threads(threads: int) -> None:
 
 
 def train_to_files(
-    module: nn.Module, info: ModelInfo, dataset: Dataset, config: TrainConfig, output: str | Path, resume: bool = False
+    module: nn.Module,
+    info: ModelInfo,
+    dataset: Dataset,
+    config: TrainConfig | None,
+    output: str | Path,
+    resume: bool = False,
+    *,
+    log: EpochLog | None = None,
+    device: str = "auto",
 ) -> TrainReport:
     """Train a network and write its files.
+
+    Args:
+        config: None = write it as it is.
+        log: takes every epoch.
+        device: where to measure the accuracy if there is no config.
 
     Raises:
         UserError: see :func:`prunemap.pruning.train`; or the files cannot be written.
     """
-    files = StageFiles.of(output)
-    history = train(module, dataset, config, checkpoint=files.run, resume=resume)
-    return _finish(files, module, info, dataset, _Pruned(), device=choose_device(config.device), history=history)
+    files, history = StageFiles.of(output), None
+    if config is not None:
+        history = train(module, dataset, config, checkpoint=files.run, resume=resume, log=_part(log, "dense"))
+    place = choose_device(device if config is None else config.device)
+    return _finish(files, module, info, dataset, _Pruned(), device=place, history=history)
 
 
 def prune_to_files(
@@ -168,31 +89,56 @@ def prune_to_files(
     phase: PrunePhase = ONE_SHOT,
     device: str = "auto",
 ) -> TrainReport:
-    """Prune a trained network by a plan, retrain it with the zeros held, and write its files.
+    """Prune a trained network of the zoo by a plan, retrain it, and write its files; see :func:`prune_module_to_files`.
 
     Args:
         checkpoint: of the dense network.
-        config: how to retrain, the dense network being the teacher of a distillation; None = not at all.
-        phase: how to find the weights to prune.
-        device: where to measure the accuracy if there is no config.
 
     Raises:
         UserError: the checkpoint or the plan does not fit; see also :func:`prunemap.pruning.train`.
     """
-    files, place = StageFiles.of(output), choose_device(device if config is None else config.device)
     module, info = load_checkpoint(checkpoint)
-    teacher = load_checkpoint(checkpoint)[0]
-    pruned = _prune(module, plan, dataset, files, phase, teacher, resume)
+    return prune_module_to_files(module, info, plan, dataset, config, output, resume, phase=phase, device=device)
+
+
+def prune_module_to_files(
+    module: nn.Module,
+    info: ModelInfo,
+    plan: Plan | None,
+    dataset: Dataset,
+    config: TrainConfig | None,
+    output: str | Path,
+    resume: bool = False,
+    *,
+    phase: PrunePhase = ONE_SHOT,
+    device: str = "auto",
+    log: EpochLog | None = None,
+) -> TrainReport:
+    """Prune a trained network by a plan, retrain it with the zeros held, and write its files.
+
+    Args:
+        plan: None = a control: the same trainings, and nothing pruned.
+        config: how to retrain, the dense network being the teacher of a distillation; None = not at all.
+        phase: how to find the weights to prune.
+        device: where to measure the accuracy if there is no config.
+        log: takes every epoch.
+
+    Raises:
+        UserError: the plan does not fit; see also :func:`prunemap.pruning.train`.
+    """
+    files, place = StageFiles.of(output), choose_device(device if config is None else config.device)
+    stage = _Stage(module, deepcopy(module), dataset, files, resume)
+    pruned = _train_dense(stage, phase, log) if plan is None else _prune(stage, plan, phase, log)
     with placed(module, place):
         if phase.reestimate_batchnorm:
             reestimate_batchnorm(module, reestimation_images(dataset))
         before = evaluate(module, dataset.held_out)
     history = None
     if config is not None:
-        history = train(
-            module, dataset, config, masks=pruned.masks, teacher=teacher, checkpoint=files.run, resume=resume
-        )
-    write_tensors(files.masks, dict(pruned.masks), info)
+        part = _part(log, "retrain" if plan else "control", lambda: kept(pruned.masks, stage.layers).macs)
+        history = stage.train(config, files.run, masks=pruned.masks, log=part)
+    if plan is not None and is_first():
+        write_tensors(files.masks, dict(pruned.masks), info)
     return _finish(files, module, info, dataset, pruned, device=place, history=history, before=before)
 
 
@@ -206,32 +152,65 @@ class _Pruned:
     history: History | None = None
 
 
-def _prune(
-    module: nn.Module,
-    plan: Plan,
-    dataset: Dataset,
-    files: StageFiles,
-    phase: PrunePhase,
-    teacher: nn.Module,
-    resume: bool,
-) -> _Pruned:
-    """Prune the module in place, trained meanwhile if the method needs it."""
-    example, training, history = torch.zeros(1, *dataset.input_shape), phase.training, None
-    if all(entry.scheme == DENSE for entry in resolve_plan(plan, list_layers(module, example)).values()):
-        return _Pruned()
-    steps = dataset.train.training_steps(training.batch_size) * training.epochs if training else 1
-    pruner = Pruner(module, plan, example, **phase.config.model_dump() | {"steps": steps})
-    if training is not None:
-        history = train(
-            module, dataset, training, pruner=pruner, teacher=teacher, checkpoint=files.pruning_run, resume=resume
+@dataclass(frozen=True)
+class _Stage:
+    """What is pruned in place, and what stays the same meanwhile."""
+
+    module: nn.Module
+    dense: nn.Module
+    """The network before, the teacher of a distillation."""
+    dataset: Dataset
+    files: StageFiles
+    resume: bool
+
+    @property
+    def example(self) -> torch.Tensor:
+        """One input."""
+        return torch.zeros(1, *self.dataset.input_shape)
+
+    @cached_property
+    def layers(self) -> list[LayerSpec]:
+        """Of the module."""
+        return list_layers(self.module, self.example)
+
+    def train(self, config: TrainConfig, checkpoint: Path, **what: Any) -> History:
+        """Train the module; see :func:`prunemap.pruning.train`."""
+        return train(
+            self.module,
+            self.dataset,
+            config,
+            teacher=self.dense,
+            checkpoint=checkpoint,
+            resume=self.resume,
+            **what,
         )
-    rates = pruner.finalize()
+
+
+def _prune(stage: _Stage, plan: Plan, phase: PrunePhase, log: EpochLog | None) -> _Pruned:
+    """Prune the module in place, trained meanwhile if the method needs it."""
+    module, training, history = stage.module, phase.training, None
+    if all(entry.scheme == DENSE for entry in resolve_plan(plan, stage.layers).values()):
+        return _Pruned()
+    steps = stage.dataset.train.training_steps(training.batch_size) * training.epochs if training else 1
+    pruner = Pruner(module, plan, stage.example, **phase.config.model_dump() | {"steps": steps})
+    if training is not None:
+        part = _part(log, "prune", lambda: pruner.rates().macs_kept)
+        history = stage.train(training, stage.files.pruning_run, pruner=pruner, log=part)
+    rates = with_energy(pruner.finalize(), stage.dense, pruner.masks)
     masks = {name: mask for name, mask in pruner.masks.items() if not mask.all()}
     return _Pruned(masks, phase, rates, history)
 
 
-def _example(info: ModelInfo) -> torch.Tensor:
-    return torch.zeros(1, *info.input_shape)
+def _train_dense(stage: _Stage, phase: PrunePhase, log: EpochLog | None) -> _Pruned:
+    """Train the module as :func:`_prune` does, and prune nothing."""
+    if phase.training is None:
+        return _Pruned()
+    part = _part(log, "control-prune")
+    return _Pruned(history=stage.train(phase.training, stage.files.pruning_run, log=part))
+
+
+def _part(log: EpochLog | None, phase: str, density: Callable[[], float] = lambda: 1.0) -> PhaseLog | None:
+    return None if log is None else log.phase(phase, density)
 
 
 def _finish(
@@ -246,7 +225,8 @@ def _finish(
     before: float | None = None,
 ) -> TrainReport:
     """Write checkpoint, ONNX and report; the report last, so that it vouches for the others."""
-    layers = list_layers(module, _example(info))
+    example = torch.zeros(1, *info.input_shape)
+    layers = list_layers(module, example)
     everything = kept(pruned.masks, layers)
     with placed(module, device):
         test_accuracy, held_out_accuracy = evaluate(module, dataset.test), evaluate(module, dataset.held_out)
@@ -264,7 +244,9 @@ def _finish(
         macs_kept=everything.macs,
         conv_macs_kept=kept(pruned.masks, [layer for layer in layers if layer.kind != "linear"]).macs,
     )
-    save_checkpoint(files.checkpoint, module, info)
-    export_onnx(module, _example(info), files.onnx)
-    write_json(files.report, report)
+    if is_first():
+        save_checkpoint(files.checkpoint, module, info)
+        export_onnx(module, example, files.onnx)
+        write_json(files.report, report)
+    wait_for_all()
     return report

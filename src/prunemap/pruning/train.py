@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
@@ -12,12 +12,15 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
 from prunemap.datasets import Dataset
 from prunemap.errors import UserError
 from prunemap.pruning.batches import EpochBatches, TensorBatch, training_batches
 from prunemap.pruning.device import channels_last, choose_device, device_of, placed, uses_bfloat16
+from prunemap.pruning.distributed import agree, is_first, mean_of_all, process_count, process_index
+from prunemap.pruning.epoch_log import PhaseLog
 from prunemap.pruning.evaluate import check_fits, evaluate
 from prunemap.pruning.masks import Masks, apply_masks, check_zeros
 from prunemap.pruning.objective import objective
@@ -28,8 +31,8 @@ from prunemap.pruning.train_config import EpochRecord, History, TrainConfig, lea
 from prunemap.pruning.train_progress import TrainProgress, show_training
 
 NO_MASKS: Masks = MappingProxyType({})
-EPOCHS_PER_SEED = 1_000_000
-"""Keeps the random streams of two seeds apart."""
+EPOCHS_PER_SEED, SEEDS_PER_PROCESS = 1_000_000, 1_000_000
+"""Keep the random streams of two seeds, and of two processes, apart."""
 HINT = "try a smaller learning rate or a longer warm-up; the checkpoint keeps the last whole epoch"
 
 
@@ -43,6 +46,7 @@ def train(
     teacher: nn.Module | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    log: PhaseLog | None = None,
 ) -> History:
     """Train ``module`` in place on the training images; weights that ``masks`` prune stay zero.
 
@@ -50,10 +54,13 @@ def train(
     one that was never stopped (on a GPU but for rounding). On Ctrl-C the file holds the last whole epoch. The module
     is trained on ``config.device`` and ends where it was.
 
+    Of several processes that train together all call. Each takes its part of every batch; the first one writes.
+
     Args:
         pruner: of this module, to work while it is trained; it is not finalized here.
         teacher: whose outputs are learned too, with the weight ``config.distillation``: the dense network.
         resume: go on from ``checkpoint`` if it exists; else it is overwritten.
+        log: takes every epoch.
 
     Raises:
         UserError: the module or the teacher does not fit the data, the penalty is too strong for the learning rate,
@@ -63,6 +70,10 @@ def train(
     path, device = None if checkpoint is None else Path(checkpoint), choose_device(config.device)
     if config.distillation and teacher is None:
         raise UserError(f"teacher: got none with distillation {config.distillation:g}, allowed is a trained network")
+    if config.batch_size % process_count():
+        raise UserError(
+            f"batch_size: got {config.batch_size}, allowed are multiples of the {process_count()} processes"
+        )
     taught = teacher if teacher is not None and config.distillation else None
     with placed(module, device), _at_rest(taught, device):
         masks = {name: mask.to(device) for name, mask in masks.items()}
@@ -81,13 +92,19 @@ def train(
         )
         if resume and path is not None and path.exists():
             state = load_run(path, state, module, optimizer, pruner)
-        batches = training_batches(dataset.train, config.batch_size, config.seed, device)
+        shared = replace(dataset.train, process=(process_index(), process_count()))
+        batches = training_batches(shared, config.batch_size, config.seed, device)
         run = _Run(module, dataset, config, masks, optimizer, batches, pruner, taught)
+        if log is not None:
+            log.begin(state.history)
         with show_training(state.history, run.steps, path) as progress, channels_last(module):
             for epoch in range(len(state.history.epochs), config.epochs):
-                state = state.after(run.train_epoch(epoch, progress))
-                if path is not None:
+                record = run.train_epoch(epoch, progress)
+                state = state.after(record)
+                if path is not None and is_first():
                     save_run(path, state, module, optimizer, pruner)
+                if log is not None:
+                    log.add(record)
     return state.history
 
 
@@ -119,13 +136,15 @@ class _Run:
         total, lr = 0.0, 0.0
         self.module.train()
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(self.config.seed * EPOCHS_PER_SEED + epoch)
+            seed = process_index() * SEEDS_PER_PROCESS + self.config.seed
+            torch.manual_seed(seed * EPOCHS_PER_SEED + epoch)
             for step, batch in enumerate(self.batches(epoch), start=epoch * self.steps):
                 lr = learning_rate(self.config, step, self.steps)
                 loss = self.train_step(batch, lr)
                 self.check_finite(isfinite(loss), "the loss", epoch)
                 total += loss
                 progress.step(loss)
+        agree(self.module.buffers())  # each process has measured batch norm on its own images
         self.check_finite(all(value.isfinite().all() for value in self.module.parameters()), "a weight", epoch)
         check_zeros(self.module, self.masks)
         accuracy = evaluate(self.module, self.dataset.held_out)
@@ -150,13 +169,20 @@ class _Run:
 
     @cached_property
     def _step(self) -> Callable[[TensorBatch], Tensor]:
-        return Replayed(self.update) if self.device.type == "cuda" else self.update
+        return Replayed(self.update) if self.device.type == "cuda" and process_count() == 1 else self.update
+
+    @cached_property
+    def _network(self) -> nn.Module:
+        """The module, or what calls it and makes the mean of the gradients of all processes."""
+        if process_count() == 1:
+            return self.module
+        return DistributedDataParallel(self.module, [self.device] if self.device.type == "cuda" else None)
 
     def update(self, batch: TensorBatch) -> Tensor:
         """Forward, backward, and a step at the learning rate that is set; return the loss without any penalty."""
         bfloat16 = uses_bfloat16(self.config.precision, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bfloat16):
-            outputs = self.module(batch.images)
+            outputs = self._network(batch.images)
             with torch.no_grad():
                 wanted = None if self.teacher is None else self.teacher(batch.images).float()
         loss = objective(outputs.float(), batch.labels, self.config, wanted)
@@ -164,7 +190,7 @@ class _Run:
         torch.autograd.backward(loss if self.pruner is None else loss + self.pruner.penalty())
         self.optimizer.step()
         self.mask()
-        return loss.detach()
+        return mean_of_all(loss.detach())
 
     def mask(self) -> None:
         """Set the pruned weights and their momentum to zero again."""

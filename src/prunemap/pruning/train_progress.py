@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from prunemap.pruning.distributed import is_first
 from prunemap.pruning.train_config import EpochRecord, History
 
 
@@ -39,7 +40,7 @@ def show_training(history: History, steps_per_epoch: int, checkpoint: Path | Non
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True, quiet=not is_first()), transient=True) as progress:
         task = progress.add_task(
             "",
             total=history.config.epochs * steps_per_epoch,

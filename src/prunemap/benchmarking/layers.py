@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from prunemap.benchmarking.engines import Batch, LoadedEngine, Subject
 from prunemap.compiler import read_segment_costs
 from prunemap.compiler.cost import NodeCost, read_costs
+from prunemap.compiler.node_names import onnx_name
 from prunemap.core.artifact import ONNX_RUNTIME, OURS, Manifest
 from prunemap.core.value import Value
 from prunemap.devices import Limits, measure_limits
@@ -31,6 +32,8 @@ class LayerResult(Value):
     """Least time that the machine allows / time taken; None where its cost is not known."""
     reason: str = ""
     """Why the layer runs as it does; never empty for a layer that runs dense."""
+    layer: str = ""
+    """The ONNX node with weights whose step it is: a layer may take several."""
     segment: int | None = None
     """Number of its segment, of a network that has some."""
 
@@ -77,10 +80,11 @@ def layer_results(
     choices = {choice.node: choice for choice in manifest.layers}
     numbers = {slot: k for k, segment in enumerate(manifest.segments) for slot in segment.slots}
     whole = {slot for each in manifest.segments if each.engine != OURS for slot in each.slots}
+    with_weights = {onnx_name(node) for node in choices}
     results = []
     for slot in manifest.slots:
-        cost, choice = costs.get(slot), choices.get(slot)
-        least_us = limits.limit_us(cost.macs, cost.size_bytes) if cost else None
+        cost, choice, layer = costs.get(slot), choices.get(slot), onnx_name(slot)
+        least_us = limits.limit_us(cost.macs, cost.size_bytes, cost.passes) if cost else None
         results.append(
             LayerResult(
                 name=slot,
@@ -91,6 +95,7 @@ def layer_results(
                 median_us=median_us[slot],
                 limit_share=None if least_us is None else least_us / max(median_us[slot], 1e-3),
                 reason=choice.reason if choice else "",
+                layer=layer if layer in with_weights else "",
                 segment=numbers.get(slot),
             )
         )

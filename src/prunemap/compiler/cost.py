@@ -28,7 +28,9 @@ class NodeCost:
     macs: int = 0
     """With kept weights."""
     size_bytes: int = 0
-    """Of inputs (a residual too), outputs and kept weights; fp32."""
+    """Of inputs (a residual too), outputs and kept weights, these as often as they must be read; fp32."""
+    passes: int = 1
+    """How often the weights must be read, one pass after the other: in every step of a recurrence."""
 
 
 def read_costs(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> dict[str, NodeCost]:
@@ -53,13 +55,15 @@ def _node_cost(graph: Graph, node: Node) -> NodeCost:
     weight = op.weight if isinstance(op, Conv | Linear | Recurrent) else np.empty(0, np.float32)
     kept = int(np.count_nonzero(weight))
     inputs = [graph.shapes[name] for name in node.inputs]
+    passes = out[0] if isinstance(op, Recurrent) else 1
     return NodeCost(
         slot=node.name,
         operation=type(op).__name__,
         weights=weight.size,
         kept_weights=kept,
         macs=_macs(op, kept, inputs, out),
-        size_bytes=4 * (prod(out) + sum(map(prod, inputs)) + kept),
+        size_bytes=4 * (prod(out) + sum(map(prod, inputs)) + passes * kept),
+        passes=passes,
     )
 
 

@@ -45,14 +45,16 @@ class Limits(Value):
         """Return the bandwidth at a working set, interpolated over the logarithm of its size."""
         return float(np.interp(log2(max(size_bytes, 1)), np.log2(self.sizes_bytes), self.bandwidths))
 
-    def limit_us(self, macs: float, size_bytes: float) -> float:
+    def limit_us(self, macs: float, size_bytes: float, passes: int = 1) -> float:
         """Return the least time that a layer can take: that of its multiply-adds, or of moving its bytes.
 
         Args:
             macs: multiply-accumulates with weights that are not zero.
             size_bytes: of inputs, outputs and weights that are not zero.
+            passes: how many equal parts of it follow each other over the same weights, as the steps of a recurrence
+                do: the working set is that of one.
         """
-        return max(2 * macs / self.peak_flops, size_bytes / self.bandwidth(size_bytes)) * 1e6
+        return max(2 * macs / self.peak_flops, size_bytes / self.bandwidth(size_bytes / passes)) * 1e6
 
 
 def measure_limits(target: Target, threads: int = 1, cc: str | None = None) -> Limits:

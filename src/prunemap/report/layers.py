@@ -25,7 +25,25 @@ def layer_tables(result: BenchResult) -> list[Table]:
         style = "dim" if layer.density is None else None
         kernel = layer.kernel.removeprefix("f32_").removesuffix("_i16").removesuffix("_i32")  # 80 columns are few
         table.add_row(layer.name, kernel, layer.structure, density, macs, f"{layer.median_us:.1f}", share, style=style)
-    return [table, *segment_times(result.layers), *_reasons(result.layers)]
+    return [table, *_whole_layers(result.layers), *segment_times(result.layers), *_reasons(result.layers)]
+
+
+def _whole_layers(layers: tuple[LayerResult, ...]) -> list[Table]:
+    """Return the time of the layers that take several steps, all of them; nothing if there are none."""
+    steps: dict[tuple[int | None, str], list[LayerResult]] = {}
+    for each in layers:
+        if each.layer:
+            steps.setdefault((each.segment, each.layer), []).append(each)
+    several = {layer: of_layer for (_, layer), of_layer in steps.items() if len(of_layer) > 1}
+    if not several:
+        return []
+    caption = "products: the steps with weights; moving: what is copied before, between and behind them"
+    table = new_table("layers of several steps", "layer", "steps", "products, µs", "moving, µs", "µs", caption=caption)
+    for layer, of_layer in several.items():
+        whole = sum(each.median_us for each in of_layer)
+        products = sum(each.median_us for each in of_layer if each.density is not None)
+        table.add_row(layer, str(len(of_layer)), *(f"{us:.1f}" for us in (products, whole - products, whole)))
+    return [table]
 
 
 def _layers_caption(result: BenchResult, limits: Limits) -> str:

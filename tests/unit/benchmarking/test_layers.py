@@ -58,6 +58,18 @@ def test_a_slot_is_held_against_the_limit_of_its_layer() -> None:
     assert unknown.median_us == 1.0 and unknown.limit_share is None
 
 
+def test_every_step_of_a_layer_says_whose_it_is_and_a_recurrence_has_the_limit_of_its_steps() -> None:
+    slots = ("rnn/in", "rnn", "rnn/recurrent", "rnn#8", "rnn/Transpose", "input x")
+    layers = tuple(KernelChoice(node, "f32_linear_8x1_i8", "dense", 1.0, 9, "") for node in ("rnn", "rnn/recurrent"))
+    recurrent = NodeCost("rnn/recurrent", "Recurrent", size_bytes=1 << 20, passes=64)
+    limits = LIMITS.model_copy(update={"bandwidths": (100e9, 10e9)})
+    found = layer_results(
+        manifest(*layers, slots=slots), {"rnn/recurrent": recurrent}, limits, dict.fromkeys(slots, 20.0)
+    )
+    assert [each.layer for each in found] == ["rnn", "rnn", "rnn", "rnn", "", ""]
+    assert found[2].limit_share == pytest.approx((1 << 20) / 100e9 / 20e-6)
+
+
 def test_slots_are_timed_in_the_run_of_the_network(tmp_path: Path) -> None:
     subject = open_subject(save(residual_network(), tmp_path / "m.onnx"), tune=False)
     result = bench(subject, ["onnxruntime"], effort=SHORT, per_layer=True)

@@ -68,5 +68,7 @@ def test_costs_of_general_ops() -> None:
     inputs = {"x": (7, 3, 20), "h": (3, 5), "c": (3, 5), "a": (2, 4, 6), "b": (6, 9), "v": (11,)}
     costs = costs_of(make_graph(inputs, ["states", "y", "n"], nodes))
     assert costs["time"].kept_weights == 40 and costs["time"].macs == 7 * 3 * 40
-    assert costs["product"].macs == 2 * 4 * 9 * 6
+    assert costs["time"].passes == 7, "its weights are read in every step"
+    assert costs["time"].size_bytes == 4 * (7 * 3 * (20 + 10) + 2 * 15 + 7 * 40)
+    assert costs["product"].passes == 1 and costs["product"].macs == 2 * 4 * 9 * 6
     assert costs["all"].macs == 0 and costs["number"].size_bytes == 4 * 2

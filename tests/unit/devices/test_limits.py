@@ -23,6 +23,8 @@ def test_the_limit_of_a_layer_is_the_larger_of_computing_and_moving() -> None:
     assert KNOWN.limit_us(macs=5_000_000, size_bytes=1 << 16) == pytest.approx(100)  # 10 MFLOP at 100 GFLOP/s
     assert KNOWN.limit_us(macs=1000, size_bytes=1 << 20) == pytest.approx((1 << 20) / 20e9 * 1e6)
     assert KNOWN.limit_us(macs=0, size_bytes=0) == 0
+    steps = KNOWN.limit_us(macs=0, size_bytes=1 << 20, passes=16)
+    assert steps == pytest.approx((1 << 20) / 100e9 * 1e6), "the working set is that of one step"
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -183,6 +183,18 @@ def test_bench_shows_layers_beside_the_limit_and_why_some_run_dense() -> None:
     assert len(tables) == 3 and len(bench_tables(benched())) == 1
 
 
+def test_bench_adds_up_the_steps_of_a_layer() -> None:
+    steps = (("rnn/in", 1.5, None), ("rnn", 20.0, 0.2), ("rnn/recurrent", 80.0, 0.1), ("rnn#8", 3.5, None))
+    layers = [
+        LayerResult(name=name, kernel="k", density=density, median_us=us, layer="rnn") for name, us, density in steps
+    ]
+    layers.append(LayerResult(name="fc", kernel="k", density=1.0, median_us=7.0, layer="fc"))
+    limits = Limits(threads=2, peak_flops=117e9, sizes_bytes=(1 << 14, 1 << 28), bandwidths=(233e9, 22e9))
+    text = words(render(*bench_tables(benched().model_copy(update={"layers": tuple(layers), "limits": limits}))))
+    assert "layers of several steps" in text and "rnn 4 100.0 5.0 105.0" in text
+    assert "fc 1" not in text, "one step is no sum"
+
+
 def test_bench_says_what_fake_sparsity_made() -> None:
     block, reason = SchemeSpec("block", (8, 4)), "block is for linear layers and 1x1 convolutions"
     faked = [FakedLayer(name=f"layer{i}", scheme=block, density=0.09 + i / 100) for i in range(5)]

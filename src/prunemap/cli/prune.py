@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prunemap.cli.options import Json, Output, Seed, show
+import typer
+
+from prunemap.cli.options import Json, Seed, show
 from prunemap.cli.pruning import (
     Distillation,
     KeptMacs,
     Method,
     PlanFile,
     PruneEpochs,
+    PruneOutput,
     ReestimateBatchNorm,
     Source,
     Strength,
+    prune_config,
+    prune_phase,
 )
+from prunemap.cli.recipe import Changes, PrintSchema, RecipeFile, check_given, recipe_changes, run_recipe_file
 from prunemap.cli.training import (
     BatchSize,
     Data,
@@ -30,12 +36,17 @@ from prunemap.cli.training import (
 )
 from prunemap.core.plan import Plan
 from prunemap.core.value import read_json
+from prunemap.errors import UserError
 
 
 def prune(
-    checkpoint: Source,
-    plan: PlanFile,
-    output: Output,
+    context: typer.Context,
+    checkpoint: Source = None,
+    plan: PlanFile = None,
+    output: PruneOutput = None,
+    recipe: RecipeFile = None,
+    changes: Changes = None,
+    recipe_schema: PrintSchema = False,
     data: Data = "fashion-mnist-subset",
     data_folder: DataFolder = None,
     download: Download = False,
@@ -59,28 +70,47 @@ def prune(
 
     Writes NAME.safetensors and, beside it, NAME.onnx (zeros in place), NAME.masks.safetensors and NAME.json. An ONNX
     file is pruned in one shot, without any data, to one more ONNX file; the rest of it stays as it is.
+
+    With --recipe a YAML file says all of it, for any network of the zoo or of your own (whose code is run), several
+    seeds, a dense control; -o is then a folder. On several GPUs: torchrun --nproc-per-node N -m prunemap prune …
     """
+    if recipe_schema or recipe is not None or changes:
+        _by_recipe(context, recipe, changes or [], resume=resume, as_json=json)
+        return
+    check_given({"DENSE.safetensors or MODEL.onnx": checkpoint, "--plan": plan, "-o/--output": output})
+    assert checkpoint is not None and plan is not None and output is not None, "checked"
+    wanted = read_json(plan, Plan, "--plan")
     if checkpoint.suffix == ".onnx":
-        _prune_onnx(checkpoint, read_json(plan, Plan, "--plan"), output, as_json=json)
+        _prune_onnx(checkpoint, wanted, output, as_json=json)
         return
     from prunemap.datasets import load_dataset
-    from prunemap.pruning import PruneConfig, PrunePhase, prune_to_files, use_threads
-    from prunemap.report import training_table
+    from prunemap.pruning import prune_to_files, use_threads
+    from prunemap.report import training_tables
 
     shared = {"batch_size": batch_size, "lr": lr, "seed": seed, "device": device, "distillation": distillation}
-    settings = train_config(epochs=epochs or 1, **shared)
-    config = settings if epochs else None
-    found = PruneConfig.of({"method": method.replace("-", "_"), "lam": lam, "density": density})
-    phase = PrunePhase(
-        config=found,
-        training=None if found.method == "one_shot" else train_config(epochs=prune_epochs, **shared),
-        reestimate_batchnorm=reestimate_batchnorm,
-    )
+    settings, config = train_config(epochs=epochs or 1, **shared), prune_config(method, lam, density)
+    training = None if config.method == "one_shot" else train_config(epochs=prune_epochs, **shared)
+    phase = prune_phase(config, training, reestimate_batchnorm=reestimate_batchnorm)
     use_threads(threads)
-    wanted = read_json(plan, Plan, "--plan")
     dataset = load_dataset(data, data_folder, download=download, image_size=image_size)
-    report = prune_to_files(checkpoint, wanted, dataset, config, output, resume, phase=phase, device=settings.device)
-    show(report, training_table(report), as_json=json)
+    retrain = settings if epochs else None
+    report = prune_to_files(checkpoint, wanted, dataset, retrain, output, resume, phase=phase, device=settings.device)
+    show(report, *training_tables(report), as_json=json)
+
+
+def _by_recipe(context: typer.Context, recipe: Path | None, changes: list[str], *, resume: bool, as_json: bool) -> None:
+    if context.params["recipe_schema"]:
+        from prunemap.pruning.recipe_file import recipe_schema
+
+        print(recipe_schema(), end="")
+        return
+    from prunemap.report import recipe_tables
+
+    if recipe is None:
+        raise UserError("--set: it changes a recipe; give --recipe FILE.yaml")
+    summary = run_recipe_file(recipe, recipe_changes(context, changes), resume=resume)
+    if summary is not None:
+        show(summary, *recipe_tables(summary), as_json=as_json)
 
 
 def _prune_onnx(model: Path, plan: Plan, output: Path, *, as_json: bool) -> None:

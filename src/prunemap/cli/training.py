@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,8 +31,8 @@ Device = Annotated[str, typer.Option("--device", help="auto (the GPU where there
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run of the same settings.")]
 
 
-def train_config(epochs: int, **settings: object) -> TrainConfig:
-    """Return the config; the warm-up is an epoch, or a quarter of a run shorter than four.
+def train_config(**settings: object) -> TrainConfig:
+    """Return the config.
 
     Raises:
         UserError: a value is not allowed; all such are listed.
@@ -38,12 +40,22 @@ def train_config(epochs: int, **settings: object) -> TrainConfig:
     from prunemap.pruning import TrainConfig
 
     try:
-        warmup = {"warmup_epochs": min(1.0, max(epochs, 1) / 4)}
-        return TrainConfig.model_validate({"epochs": epochs, **warmup, **settings})
+        return TrainConfig.model_validate(settings)
     except ValidationError as error:
-        problems = Problems("training options")
-        for one in error.errors(include_url=False):
-            name = "--" + str(one["loc"][0]).replace("_", "-") if one["loc"] else "options"
-            problems.add(f"{name}: got {one['input']}: {one['msg']}" if one["loc"] else one["msg"])
-        problems.raise_if_any()
+        raise_option_errors(error, "training options")
         raise
+
+
+def raise_option_errors(error: ValidationError, what: str, names: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Raise UserError with every problem under the option that the user typed.
+
+    Args:
+        names: of options that are not called like their field.
+    """
+    problems = Problems(what)
+    for one in error.errors(include_url=False):
+        field = str(one["loc"][0]) if one["loc"] else ""
+        name = names.get(field, "--" + field.replace("_", "-"))
+        message = one["msg"].removeprefix("Value error, ").replace("one_shot", "one-shot")
+        problems.add(f"{name}: got {one['input']}: {message}" if field else message)
+    problems.raise_if_any()

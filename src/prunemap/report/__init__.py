@@ -8,18 +8,27 @@ from prunemap.report.networks import (
     plan_tables,
     training_table,
 )
+from prunemap.report.pruning import rates_table, recipe_tables, training_tables
+from prunemap.report.sensitivity import sensitivity_tables
+from prunemap.report.sensitivity_plot import check_plot, write_sensitivity_plot
 from prunemap.report.timings import bench_table, bench_tables, latency_table, verify_table
 
 __all__ = [
     "DemoSummary",
     "bench_table",
     "bench_tables",
+    "check_plot",
     "compiled_tables",
     "demo_tables",
     "inspection_tables",
     "latency_table",
     "onnx_pruning_table",
     "plan_tables",
+    "rates_table",
+    "recipe_tables",
+    "sensitivity_tables",
     "training_table",
+    "training_tables",
     "verify_table",
+    "write_sensitivity_plot",
 ]

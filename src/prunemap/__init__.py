@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prunemap.latency import profile_models as profile
     from prunemap.mapping import Budget
     from prunemap.mapping import map_model as map
-    from prunemap.pruning import Pruner, TrainConfig, prune, train
+    from prunemap.pruning import Pruner, TrainConfig, prune, sensitivity, train
     from prunemap.pruning import export_onnx as export
     from prunemap.runtime import Engine, load
     from prunemap.sources import bench, compile, inspect, verify
@@ -45,6 +45,7 @@ _HOMES = {
     "profile": "prunemap.latency:profile_models",
     "prune": "prunemap.pruning:prune",
     "prune_onnx": "prunemap.benchmarking.pruned_onnx:prune_onnx",
+    "sensitivity": "prunemap.pruning:sensitivity",
     "train": "prunemap.pruning:train",
     "verify": "prunemap.sources:verify",
 }
@@ -67,6 +68,7 @@ __all__ = [
     "profile",
     "prune",
     "prune_onnx",
+    "sensitivity",
     "train",
     "verify",
 ]

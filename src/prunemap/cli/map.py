@@ -9,6 +9,7 @@ import typer
 
 from prunemap.cli.options import Json, Model, Output, Shapes, parse_shapes, show
 from prunemap.core.latency_table import LatencyTable
+from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import read_json, write_json
 
 
@@ -23,6 +24,14 @@ def map_(
     latency_ms: Annotated[
         float | None, typer.Option("--latency-ms", help="Budget: predicted milliseconds.", show_default=False)
     ] = None,
+    sensitivity: Annotated[
+        Path | None,
+        typer.Option(
+            "--sensitivity",
+            help="sensitivity.json of `prunemap sensitivity`: sensitive layers keep more.",
+            show_default=False,
+        ),
+    ] = None,
     beta: Annotated[float, typer.Option("--beta", help="How much slower than coarse pruning a scheme may be.")] = 0.2,
     method: Annotated[str, typer.Option("--method", help="rules (training-free).")] = "rules",
     shape: Shapes = None,
@@ -35,6 +44,14 @@ def map_(
 
     mapper = look_up(MAPPERS, method, "--method")
     table = read_json(latency, LatencyTable, "--latency")
-    result = map_model(model, table, Budget(density, latency_ms), beta=beta, mapper=mapper, shapes=parse_shapes(shape))
+    result = map_model(
+        model,
+        table,
+        Budget(density, latency_ms),
+        beta=beta,
+        mapper=mapper,
+        sensitivity=read_json(sensitivity, Sensitivity, "--sensitivity") if sensitivity else None,
+        shapes=parse_shapes(shape),
+    )
     write_json(output, result.plan)
     show(result.plan, *plan_tables(result), as_json=json)

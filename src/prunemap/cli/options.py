@@ -69,6 +69,27 @@ def parse_shapes(values: list[str] | None) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def parts(text: str) -> list[str]:
+    """Return what stands between the commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(text: str, argument: str) -> tuple[float, ...]:
+    """Return the numbers between the commas.
+
+    Raises:
+        UserError: one is none; all such are listed.
+    """
+    found, problems = [], Problems(argument)
+    for part in parts(text):
+        try:
+            found.append(float(part))
+        except ValueError:
+            problems.add(f"got {part!r}, allowed are numbers in (0, 1]")
+    problems.raise_if_any()
+    return tuple(found)
+
+
 def read_plan(path: Path | None) -> Plan | None:
     """Read ``--plan`` if it is given."""
     return read_json(path, Plan, "--plan") if path else None

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from prunemap.cli.options import Cc, Json, Output, Seed, Shapes, TargetName, Threads, parse_shapes, show
+from prunemap.cli.options import Cc, Json, Output, Seed, Shapes, TargetName, Threads, numbers, parse_shapes, parts, show
 from prunemap.core.scheme_spec import SchemeSpec
-from prunemap.errors import Problems
 
 
 def profile(
@@ -40,25 +39,10 @@ def profile(
     table = profile_models(
         models,
         output,
-        schemes=[SchemeSpec.parse(each) for each in _parts(schemes)] or DEFAULT_SCHEMES,
-        densities=_numbers(densities) or DEFAULT_DENSITIES,
+        schemes=[SchemeSpec.parse(each) for each in parts(schemes)] or DEFAULT_SCHEMES,
+        densities=numbers(densities, "--densities") or DEFAULT_DENSITIES,
         shapes=parse_shapes(shape),
         timer=LocalTimer(threads, target, cc, seed),
         command=shlex.join(["prunemap", *sys.argv[1:]]),
     )
     show(table, latency_table(table), as_json=json)
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    numbers, problems = [], Problems("--densities")
-    for part in _parts(text):
-        try:
-            numbers.append(float(part))
-        except ValueError:
-            problems.add(f"got {part!r}, allowed are numbers in (0, 1]")
-    problems.raise_if_any()
-    return tuple(numbers)

@@ -51,10 +51,12 @@ class Plan(Value):
         return resolve_layers(self.layers, layers)
 
 
-def resolve_layers(entries: Sequence[PlanLayer], layers: Sequence[LayerSpec]) -> list[PlanLayer | None]:
-    """See :meth:`Plan.resolve`."""
+def resolve_layers(
+    entries: Sequence[PlanLayer], layers: Sequence[LayerSpec], what: str = "plan"
+) -> list[PlanLayer | None]:
+    """See :meth:`Plan.resolve`; ``what`` names the file in messages."""
     found: list[PlanLayer | None] = [None] * len(layers)
-    problems = Problems("plan: it does not fit this model")
+    problems = Problems(f"{what}: it does not fit this model")
     unnamed: list[PlanLayer] = []
     for entry in entries:
         by_module = [i for i, layer in enumerate(layers) if entry.module and layer.module == entry.module]
@@ -69,7 +71,7 @@ def resolve_layers(entries: Sequence[PlanLayer], layers: Sequence[LayerSpec]) ->
             layer = layers[candidates[0]]
             problems.add(
                 f"layer {entry.name!r} has weight shape {list(layer.weight_shape)}, "
-                f"plan says {list(entry.weight_shape)}"
+                f"{what} says {list(entry.weight_shape)}"
             )
         elif found[candidates[0]] is not None:
             problems.add(f"layer {entry.name!r} is named twice")

@@ -9,6 +9,7 @@ from prunemap.core.layer import GATES
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.latency import Predictor
 from prunemap.mapping.energy import EnergyAt, kept_energy
+from prunemap.mapping.importance import EQUAL, Importance
 from prunemap.schemes import SCHEMES, why_illegal
 
 FILTER = SchemeSpec("filter")
@@ -42,7 +43,7 @@ class LayerChoices:
     schemes within (1 + beta) of it and faster than dense; the one that keeps the most energy is chosen.
     """
 
-    def __init__(self, layer: ModelLayer, predictor: Predictor, beta: float, importance: float = 1.0) -> None:
+    def __init__(self, layer: ModelLayer, predictor: Predictor, beta: float, importance: Importance = EQUAL) -> None:
         setting = layer.spec.setting
         assert setting is not None, "a prunable layer has a setting"
         self.spec = layer.spec
@@ -109,7 +110,7 @@ class LayerChoices:
             self._energies[scheme] = kept_energy(self._weight, scheme)
         kept, energy = self._energies[scheme](density)
         latency_us = self._predictor.latency_us(self._setting, scheme, density)
-        loss = self._importance * (1 - energy)
+        loss = self._importance.of(self.spec.name, scheme) * (1 - energy)
         return Option(scheme, density, kept, latency_us, energy, self.spec.macs * kept, loss)
 
     def choose(self, density: float, filters: bool = True) -> Option | None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from prunemap.compiler import coupled_layers, identity_of, read_layers
 from prunemap.core.latency_table import LatencyTable
+from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import read_json
+from prunemap.mapping.importance import EQUAL, importance_of
 from prunemap.mapping.mapper import DEFAULT_BETA, Budget, Mapper, MapRequest, MapResult
 from prunemap.mapping.rules import Rules
 
@@ -19,7 +21,7 @@ def map_model(
     *,
     beta: float = DEFAULT_BETA,
     mapper: Mapper | None = None,
-    importance: Mapping[str, float] | None = None,
+    sensitivity: Sensitivity | str | Path | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> MapResult:
     """Choose scheme, block size and density of every layer.
@@ -28,20 +30,23 @@ def map_model(
         table: measured on the device that the network is to run on, or its file.
         beta: how much slower than coarse structured pruning a scheme may be, as a share.
         mapper: a row of MAPPERS; None = ``rules``.
-        importance: weight of a layer's lost energy by layer name, 1 where not given.
+        sensitivity: what pruning each layer costs in accuracy, or its file; None = every layer matters alike.
 
     Raises:
-        UserError: the model cannot be read, the table lacks its layers, or the budget cannot be met.
+        UserError: the model cannot be read, the table lacks its layers, the sensitivity is of another network, or the
+            budget cannot be met.
     """
     if not isinstance(table, LatencyTable):
         table = read_json(table, LatencyTable, "latency table")
+    if isinstance(sensitivity, str | Path):
+        sensitivity = read_json(sensitivity, Sensitivity, "sensitivity")
     layers = read_layers(model, shapes)
     request = MapRequest(
         layers=layers,
         table=table,
         budget=budget,
         beta=beta,
-        importance=importance or {},
+        importance=EQUAL if sensitivity is None else importance_of(sensitivity, [layer.spec for layer in layers]),
         coupled=coupled_layers(model, shapes),
         model=identity_of(model, [layer.spec for layer in layers]),
     )

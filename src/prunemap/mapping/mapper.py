@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from prunemap.compiler import ModelLayer
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.plan import ModelIdentity, Plan
 from prunemap.errors import UserError
+from prunemap.mapping.importance import EQUAL, Importance
 
 DEFAULT_BETA = 0.2
 
@@ -51,8 +52,8 @@ class MapRequest:
     beta: float = DEFAULT_BETA
     """A scheme is a candidate while its latency is within (1 + beta) of coarse structured pruning; a harder data set
     asks for a larger beta."""
-    importance: Mapping[str, float] = field(default_factory=dict)
-    """Weight of a layer's lost energy by layer name, 1 where not given; from a sensitivity analysis."""
+    importance: Importance = EQUAL
+    """How much the lost energy of every layer matters; from a sensitivity analysis."""
     coupled: Sequence[frozenset[str]] = ()
     """Names of layers whose outputs meet in a residual addition; they share one choice of ``filter``."""
     model: ModelIdentity = field(default_factory=ModelIdentity)

@@ -43,7 +43,7 @@ class Rules:
             if layer.spec.name in fixed and layer.spec.setting is not None
         )
         layers = {
-            layer.spec.name: LayerChoices(layer, predictor, request.beta, request.importance.get(layer.spec.name, 1.0))
+            layer.spec.name: LayerChoices(layer, predictor, request.beta, request.importance)
             for layer in request.layers
             if layer.spec.name not in fixed
         }
@@ -143,6 +143,7 @@ def _result(
     for layer in request.layers:
         spec = layer.spec
         option, why = pruned.get(spec.name, (None, fixed.get(spec.name, "")))
+        weighed = request.importance.why(spec.name, option.scheme) if option else ""
         entries.append(
             PlanLayer(
                 name=spec.name,
@@ -151,7 +152,7 @@ def _result(
                 weight_shape=spec.weight_shape,
                 scheme=option.scheme if option else DENSE,
                 density=option.density if option else 1.0,
-                reason=why,
+                reason=f"{why}; {weighed}" if weighed else why,
             )
         )
     specs = [layer.spec for unit in units for layer in unit.layers]

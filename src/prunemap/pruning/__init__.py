@@ -18,7 +18,9 @@ from prunemap.pruning.one_shot import prune
 from prunemap.pruning.prune_config import PruneConfig
 from prunemap.pruning.pruner import Pruner
 from prunemap.pruning.rates import LayerRate, PrunedRates
-from prunemap.pruning.stages import PrunePhase, StageFiles, TrainReport, prune_to_files, train_to_files, use_threads
+from prunemap.pruning.sensitivity import sensitivity
+from prunemap.pruning.stage_files import PrunePhase, StageFiles, TrainReport
+from prunemap.pruning.stages import prune_to_files, train_to_files, use_threads
 from prunemap.pruning.train import train
 from prunemap.pruning.train_config import EpochRecord, History, TrainConfig
 
@@ -50,6 +52,7 @@ __all__ = [
     "reestimate_batchnorm",
     "save_checkpoint",
     "save_compact_checkpoint",
+    "sensitivity",
     "train",
     "train_to_files",
     "use_threads",

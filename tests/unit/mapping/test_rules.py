@@ -10,6 +10,7 @@ from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.latency import Predictor
 from prunemap.mapping import MAPPERS, Budget, MapRequest, MapResult
+from prunemap.mapping.importance import Importance
 from prunemap.schemes import make_mask, why_illegal
 
 RULES = MAPPERS["rules"]
@@ -155,7 +156,7 @@ def test_an_impossible_latency_says_what_is_possible(network, make_table) -> Non
 def test_important_layers_keep_more(network, make_table) -> None:
     request = MapRequest(network, make_table(network, {}), Budget(density=0.2))
     plain = RULES.map(request)
-    weighted = RULES.map(replace(request, importance={"deep": 20.0}))
+    weighted = RULES.map(replace(request, importance=Importance({"deep": 20.0})))
     density = {name: [r.plan.layers[4].density for r in (plain, weighted)] for name in ["deep"]}
     assert density["deep"][1] > density["deep"][0]
 

@@ -1,12 +1,13 @@
 """Networks trained and pruned on CIFAR-10: which accuracy is lost, against a control trained for as many epochs.
 
-A row is one training: ``dense`` from scratch, ``control`` = dense trained on, ``pruned`` = dense pruned by magnitude in
-one shot and retrained like the control. The test images are read once, at the end of a row; whatever is to be chosen
-is chosen on the 5,000 held-out training images.
+A row is one training: NETWORK-WAY-sSEED. ``dense`` is from scratch; every other way goes on from the dense network:
+a ``control`` trains it on, the rest prune it and retrain what is left, for as many epochs in all as their control.
+The test images are read once, at the end of a row; whatever is to be chosen is chosen on the 5,000 held-out training
+images.
 
 The data are a JPEG copy of CIFAR-10 in image-folder layout (train/<class>/*.jpg, test/<class>/*.jpg): accuracies are
-not comparable with published ones. ``minutes`` are those of six trainings on one GPU. Rows that the result file has
-are not trained again, an interrupted one goes on where it was; the dense network that a row starts from is taken from
+not comparable with published ones. ``minutes`` are those of a shared machine. Rows that the result file has are not
+trained again, an interrupted one goes on where it was; the dense network that a row starts from is taken from
 benchmarks/checkpoints, else trained first. Several processes may share the file. Networks to keep are written to
 runs/cifar10/compact.
 
@@ -22,7 +23,7 @@ import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -39,6 +40,8 @@ from prunemap.datasets import Dataset, load_dataset
 from prunemap.pruning import (
     Kept,
     Masks,
+    PruneConfig,
+    PrunePhase,
     StageFiles,
     TrainConfig,
     TrainReport,
@@ -54,11 +57,11 @@ from prunemap.pruning import (
     save_compact_checkpoint,
     train_to_files,
 )
+from prunemap.pruning.prune_config import Method
 
 WORK = Path("runs") / "cifar10"
 """Where the files of the stages are kept between runs."""
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-STAGES: tuple[Literal["dense", "control", "pruned"], ...] = ("dense", "control", "pruned")
 
 
 @dataclass(frozen=True)
@@ -76,46 +79,91 @@ class Pruning:
 
 
 @dataclass(frozen=True)
+class Way:
+    """How a row goes on from the dense network; with neither ``pruning`` nor a method it is a control."""
+
+    name: str
+    epochs: int
+    pruning: Pruning | None = None
+    method: Method = "one_shot"
+    prune_epochs: int = 0
+    """Of ``epochs``, those in which the weights to prune are found."""
+    density: float | None = None
+    """Of the MACs that may be pruned, by one threshold over all layers; None = each layer as ``pruning`` says."""
+    distillation: float = 0.0
+
+
+@dataclass(frozen=True)
 class Network:
-    """A network of the zoo, how it is trained and how it is pruned."""
+    """A network of the zoo, how it is trained and how it goes on."""
 
     name: str
     model: str
-    pruning: Pruning
+    ways: tuple[Way, ...]
     options: Mapping[str, float] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
     epochs: int = 100
-    retrain_epochs: int = 36
 
 
-VGG16 = Pruning(3, "punched:8x4", {32: 0.43, 16: 0.27, 8: 0.165, 4: 0.10, 2: 0.062})
+VGG16 = {32: 0.43, 16: 0.27, 8: 0.165, 4: 0.10, 2: 0.062}
 """Weights ≥ 10x and multiply-accumulates ≥ 5x fewer. Trained layers lose alike shares of energy at alike densities, so
 density follows cost: the layers on large maps have the multiply-accumulates, those on small maps the weights."""
+
+
+def one_shot(pruning: Pruning, epochs: int) -> tuple[Way, ...]:
+    """Return the ways of the long runs: the control and one-shot pruning."""
+    return (Way("control", epochs), Way("pruned", epochs, pruning))
+
+
+def methods(pruning: Pruning, density: float | None, epochs: int = 12, prune_epochs: int = 5) -> tuple[Way, ...]:
+    """Return the ways that compare the methods at equal density and equal epochs, their control first."""
+    shared = Way("one_shot", epochs, pruning, density=density)
+    reweighted = replace(shared, name="reweighted", method="reweighted", prune_epochs=prune_epochs)
+    return (
+        Way(f"control{epochs}", epochs),
+        reweighted,
+        shared,
+        replace(reweighted, name="gradual", method="gradual"),
+        replace(reweighted, name="distilled", distillation=0.7),
+    )
+
+
+RESNET20 = Pruning(3, "punched:4x1", dict.fromkeys((32, 16, 8), 0.385))
+HALF = Pruning(3, "punched:4x1", VGG16)
 NETWORKS = (
-    Network("resnet20", "resnet20", Pruning(3, "punched:8x1", dict.fromkeys((32, 16, 8), 0.385)), seeds=(0, 1, 2)),
-    Network("vgg16-half", "vgg16-cifar", VGG16, {"width": 0.5}),
-    Network("vgg16", "vgg16-cifar", VGG16),
+    Network(
+        "resnet20",
+        "resnet20",
+        (*one_shot(replace(RESNET20, scheme="punched:8x1"), 36), *methods(RESNET20, 0.385)),
+        seeds=(0, 1, 2),
+    ),
+    Network(
+        "vgg16-half",
+        "vgg16-cifar",
+        (*one_shot(replace(HALF, scheme="punched:8x4"), 36), *methods(HALF, None)),
+        {"width": 0.5},
+    ),
+    Network("vgg16", "vgg16-cifar", one_shot(Pruning(3, "punched:8x4", VGG16), 36)),
     Network(
         "mobilenetv2",
         "mobilenetv2-cifar",
-        Pruning(1, "punched:8x1", dict.fromkeys((32, 16, 8, 4), 0.325)),
+        one_shot(Pruning(1, "punched:8x1", dict.fromkeys((32, 16, 8, 4), 0.325)), 30),
         epochs=70,
-        retrain_epochs=30,
     ),
 )
 
 
 @dataclass(frozen=True)
 class Row:
-    """One training."""
+    """One training; ``way`` is None for the dense network."""
 
     network: Network
-    stage: Literal["dense", "control", "pruned"]
+    way: Way | None
     seed: int
 
     @property
     def name(self) -> str:
-        return f"{self.network.name}-{self.stage}-s{self.seed}"
+        return f"{self.network.name}-{self.way.name if self.way else 'dense'}-s{self.seed}"
 
     @property
     def files(self) -> StageFiles:
@@ -124,12 +172,12 @@ class Row:
     @property
     def start(self) -> Row:
         """The row that this one starts from."""
-        return Row(self.network, "dense", self.seed)
+        return Row(self.network, None, self.seed)
 
     @property
     def epochs(self) -> int:
-        """Of this training, without what it starts from."""
-        return self.network.epochs if self.stage == "dense" else self.network.retrain_epochs
+        """Of this training and of what it starts from."""
+        return self.network.epochs + (self.way.epochs if self.way else 0)
 
 
 @dataclass(frozen=True)
@@ -138,30 +186,36 @@ class Study:
 
     data: Dataset
     command: str
-    device: str
+    device: Literal["auto", "cpu", "cuda"]
 
-    def config(self, row: Row) -> TrainConfig:
+    def config(self, row: Row, epochs: int) -> TrainConfig:
         return TrainConfig(
-            epochs=row.epochs,
+            epochs=epochs,
             batch_size=256,
-            lr=0.1 if row.stage == "dense" else 0.05,
+            lr=0.05 if row.way else 0.1,
             label_smoothing=0.1,
+            distillation=row.way.distillation if row.way else 0.0,
             seed=row.seed,
             device=self.device,
         )
 
     def train(self, row: Row) -> TrainReport:
         """Train a row, and before it what it starts from."""
-        output, config = row.files.checkpoint, self.config(row)
-        if row.stage == "dense":
+        output, way = row.files.checkpoint, row.way
+        if way is None:
             info = describe_model(row.network.model, row.network.options, self.data)
+            config = self.config(row, row.network.epochs)
             return train_to_files(build_described(info, row.seed), info, self.data, config, output, resume=True)
-        start = self.dense_checkpoint(row.start)
-        if row.stage == "control":
+        start, config = self.dense_checkpoint(row.start), self.config(row, way.epochs - way.prune_epochs)
+        if way.pruning is None:
             return train_to_files(*load_checkpoint(start), self.data, config, output, resume=True)
-        plan = make_plan(start, row.network.pruning)
+        plan = make_plan(start, way.pruning)
         write_json(output.with_suffix(".plan.json"), plan)
-        return prune_to_files(start, plan, self.data, config, output, resume=True)
+        phase = PrunePhase(
+            config=PruneConfig(method=way.method, density=way.density),
+            training=self.config(row, way.prune_epochs) if way.prune_epochs else None,
+        )
+        return prune_to_files(start, plan, self.data, config, output, resume=True, phase=phase)
 
     def dense_checkpoint(self, row: Row) -> Path:
         """Return the checkpoint of a dense row: of this run, else the one that is kept, else trained now."""
@@ -186,9 +240,9 @@ class Study:
         return {
             "name": row.name,
             "seed": row.seed,
-            "epochs": row.epochs if row.stage == "dense" else row.start.epochs + row.epochs,
+            "epochs": row.epochs,
             "device": _device_name(self.device),
-            "scheme": row.network.pruning.scheme if masks else "dense",
+            "scheme": row.way.pruning.scheme if row.way and row.way.pruning else "dense",
             "train_accuracy": f"{train_accuracy:.4f}",
             "held_out_accuracy": f"{report.held_out_accuracy:.4f}",
             "test_accuracy": f"{report.test_accuracy:.4f}",
@@ -261,7 +315,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     given = parser.parse_args()
     check_writable(given.output)
-    rows = [Row(network, stage, seed) for network in NETWORKS for seed in network.seeds for stage in STAGES]
+    rows = [Row(network, way, seed) for network in NETWORKS for seed in network.seeds for way in (None, *network.ways)]
     wanted = [row for row in rows if re.search(given.only, row.name) and row.name not in finished(given.output)]
     study = Study(
         load_dataset("image-folder", given.data_folder),

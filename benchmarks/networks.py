@@ -10,39 +10,31 @@ again, so an interrupted run goes on where it was.
 
 from __future__ import annotations
 
-import argparse
 import os
-import re
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from zoo import RESULTS, WORK, dense_model, sparse_model, with_batch
+from rows import Result, Row, Run, measure_rows, now, options_parser
+from zoo import WORK, dense_model, sparse_model, with_batch
 
-from prunemap.benchmarking import QUICK, Effort, bench, open_subject
+from prunemap.benchmarking import bench, open_subject
 from prunemap.benchmarking.compare import interleave, ratio
 from prunemap.benchmarking.engines import Batch, LoadedEngine
 from prunemap.compiler import Tuning, compile_model
-from prunemap.compiler.build import find_compiler
 from prunemap.compiler.cost import costs_of, read_costs
 from prunemap.compiler.onnx_file import read_onnx
 from prunemap.compiler.onnx_import import import_graph
-from prunemap.core.latency_table import Machine
-from prunemap.core.value import Value, read_json, write_json
-from prunemap.devices import float_mode_kept, pinned, read_machine
+from prunemap.devices import float_mode_kept, pinned
 from prunemap.report.text import milliseconds, new_table, percent, size
 from prunemap.runtime import Engine, Program, random_inputs
-from prunemap.targets import resolve_target
 
 ORT = "onnxruntime"
 BATCH = 8
@@ -85,10 +77,9 @@ SCALED = CASES[0]
 SCALING_BAR, BATCH_BAR = 1.7, 1.0
 
 
-class Row(Value):
+class NetworkRow(Row):
     """What was measured of a case; the first three figures are what has a bar."""
 
-    name: str
     value: float
     """ours / ONNX Runtime's; or how many times faster."""
     bar: float
@@ -111,34 +102,6 @@ class Row(Value):
     memory_bytes: int | None = None
     """By which a process grows; likewise ONNX Runtime's."""
     memory_onnxruntime_bytes: int | None = None
-    command: str
-    date: str
-
-
-class Result(Value):
-    """The JSON file."""
-
-    machine: Machine
-    threads: int
-    quick: bool
-    rows: tuple[Row, ...] = ()
-
-
-@dataclass(frozen=True)
-class Run:
-    """How this run measures."""
-
-    threads: int
-    quick: bool
-    command: str
-
-    @property
-    def effort(self) -> Effort:
-        return QUICK if self.quick else Effort()
-
-    @property
-    def tuning(self) -> Tuning | None:
-        return None if self.quick else Tuning(self.threads)
 
 
 def compile_in_process(model: Path, pmap: Path, run: Run) -> tuple[float, float]:
@@ -161,7 +124,7 @@ def grown_bytes(kind: str, model: Path, threads: int) -> int:
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
-def measure_case(case: Case, run: Run) -> Row:
+def measure_case(case: Case, run: Run) -> NetworkRow:
     """Compile, verify, and time beside ONNX Runtime on the dense network."""
     dense = dense_model(case.network)
     model = sparse_model(case.network, case.sparsity) if case.sparsity else dense
@@ -174,7 +137,7 @@ def measure_case(case: Case, run: Run) -> Row:
     run_costs, kept_costs = read_costs(model).values(), costs_of(import_graph(read_onnx(model))).values()
     nonzeros = sum(cost.kept_weights for cost in run_costs)
     value = 1 / result.ratios[ORT]
-    return Row(
+    return NetworkRow(
         name=case.name,
         value=value,
         bar=case.bar,
@@ -195,7 +158,7 @@ def measure_case(case: Case, run: Run) -> Row:
         memory_bytes=grown_bytes("prunemap", pmap, run.threads),
         memory_onnxruntime_bytes=grown_bytes(ORT, dense, run.threads),
         command=run.command,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=now(),
     )
 
 
@@ -215,12 +178,12 @@ class OwnInputs(LoadedEngine):
 
 
 @float_mode_kept()
-def compare_ours(name: str, bar: float, ours: OwnInputs, other: OwnInputs, images: int, run: Run) -> Row:
+def compare_ours(name: str, bar: float, ours: OwnInputs, other: OwnInputs, images: int, run: Run) -> NetworkRow:
     """Return how many times more images per second ``ours`` makes."""
     with ours, other:
         samples = interleave({"ours": ours, "other": other}, {}, run.effort)
     value = ratio(samples["other"], samples["ours"]) * images
-    return Row(
+    return NetworkRow(
         name=name,
         value=value,
         bar=bar,
@@ -231,11 +194,11 @@ def compare_ours(name: str, bar: float, ours: OwnInputs, other: OwnInputs, image
         rounds=len(samples["ours"].seconds),
         seconds_per_engine=run.effort.seconds / 2,
         command=run.command,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=now(),
     )
 
 
-def measure_threads(run: Run) -> Row:
+def measure_threads(run: Run) -> NetworkRow:
     """Two threads beside one."""
     model = sparse_model(SCALED.network, SCALED.sparsity)
     one = compile_model(model, tune=run.tuning)
@@ -244,7 +207,7 @@ def measure_threads(run: Run) -> Row:
         return compare_ours(_SCALING, SCALING_BAR, OwnInputs(two, 2), OwnInputs(one, 1), 1, run)
 
 
-def measure_batch(run: Run) -> Row:
+def measure_batch(run: Run) -> NetworkRow:
     """A batch beside one image at a time, both with one thread."""
     model = sparse_model(SCALED.network, SCALED.sparsity)
     one = compile_model(model, tune=run.tuning)
@@ -257,13 +220,13 @@ _SCALING = f"{SCALED.name}, 2 threads over 1: times faster"
 _BATCHED = f"{SCALED.name}, batch {BATCH} over batch 1: times the throughput"
 
 
-def measurements() -> dict[str, Callable[[Run], Row]]:
+def measurements() -> dict[str, Callable[[Run], NetworkRow]]:
     """Return what measures each row, by its name."""
     cases = {case.name: partial(measure_case, case) for case in CASES}
     return {**cases, _SCALING: measure_threads, _BATCHED: measure_batch}
 
 
-def print_result(result: Result, console: Console) -> None:
+def print_result(result: Result[NetworkRow], console: Console) -> None:
     """Print the rows beside their bars, then what compiling took and what is stored."""
     table = new_table("whole networks", "network", "ours, ms", "other, ms", "ratio", "bar", "MACs run", "")
     costs = new_table(
@@ -290,28 +253,8 @@ def print_result(result: Result, console: Console) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="short measurements, tiles not tuned")
-    parser.add_argument("--threads", type=int, default=1, help="of the rows beside ONNX Runtime")
-    parser.add_argument("--only", default="", metavar="REGEX", help="rows, such as 'resnet50 punched:8x4'")
-    parser.add_argument("-o", "--output", type=Path, help="default: benchmarks/results/networks-TARGET-DATE.json")
-    options = parser.parse_args()
-    run = Run(options.threads, options.quick, shlex.join(["python", *sys.argv]))
-    machine = read_machine(resolve_target("native").name, find_compiler().version)
-    path = options.output or RESULTS / f"networks-{machine.target}-{datetime.now(UTC).date()}.json"
-    result = Result(machine=machine, threads=run.threads, quick=run.quick)
-    if path.exists():
-        result = read_json(path, Result, "--output")
-        if (result.quick, result.threads, result.machine) != (run.quick, run.threads, machine):
-            raise SystemExit(f"{path} was measured otherwise: name another file (-o), or delete it")
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    with ExitStack() as stack:
-        stack.callback(lambda: print_result(read_json(path, Result, "--output"), console) if path.exists() else None)
-        for name, measure in measurements().items():
-            if re.search(options.only, name) and name not in {row.name for row in result.rows}:
-                Console(stderr=True).print(name)
-                result = result.model_copy(update={"rows": (*result.rows, measure(run))})
-                write_json(path, result)
+    run = Run.of(options_parser(__doc__, "resnet50 punched:8x4").parse_args(), "networks")
+    measure_rows(run, Result[NetworkRow], measurements(), print_result)
 
 
 if __name__ == "__main__":

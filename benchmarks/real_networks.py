@@ -10,42 +10,32 @@ larger than the L2 cache of a core. Rows that the result file has are not measur
 
 from __future__ import annotations
 
-import argparse
-import re
-import shlex
-import sys
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from real_cases import CASES, Case, Network
 from rich.console import Console
-from zoo import RESULTS
+from rows import Result, Row, Run, measure_rows, now, options_parser
 
-from prunemap.benchmarking import QUICK, TOLERANCE, Effort, bench, open_subject, verify
+from prunemap.benchmarking import TOLERANCE, bench, open_subject, verify
 from prunemap.benchmarking.engines import LoadedOnnxRuntime, Subject
 from prunemap.benchmarking.verify import Input, named_batch
-from prunemap.compiler.build import find_compiler
 from prunemap.compiler.layers import list_layers
 from prunemap.compiler.onnx_file import read_onnx
-from prunemap.core.latency_table import Machine
-from prunemap.core.value import Value, read_json, write_json
-from prunemap.devices import float_mode_kept, read_machine
+from prunemap.devices import float_mode_kept
 from prunemap.report.text import milliseconds, new_table, percent, size
 from prunemap.runtime import start
-from prunemap.targets import resolve_target
 
 ORT = "onnxruntime"
 
 
-class Row(Value):
+class RealRow(Row):
     """What was measured of a case."""
 
-    name: str
     source: str
     """The package of the weights."""
     value: float
@@ -72,37 +62,12 @@ class Row(Value):
     weights_bytes: int
     compile_s: float
     versions: dict[str, str]
-    command: str
-    date: str
 
 
-class Result(Value):
-    """The JSON file."""
-
-    machine: Machine
-    threads: int
-    quick: bool
-    rows: tuple[Row, ...] = ()
-
-
-@dataclass(frozen=True)
-class Run:
-    """How this run measures."""
-
-    folder: Path
-    threads: int
-    quick: bool
-    command: str
-
-    @property
-    def effort(self) -> Effort:
-        return QUICK if self.quick else Effort()
-
-
-def measure(case: Case, run: Run) -> Row:
+def measure(case: Case, folder: Path, run: Run) -> RealRow:
     """Compile, verify on all inputs, and time beside ONNX Runtime on the dense network."""
-    network, model = case.network, case.model(run.folder)
-    inputs = network.inputs(run.folder)
+    network, model = case.network, case.model(folder)
+    inputs = network.inputs(folder)
     begin = time.perf_counter()
     subject = open_subject(model, run.threads, tune=not run.quick)
     compile_s = time.perf_counter() - begin
@@ -110,12 +75,12 @@ def measure(case: Case, run: Run) -> Row:
         checked = verify(engine, model, inputs)
     errors = {output.name: output.max_relative_error for output in checked.outputs}
     judged = max(error for name, error in errors.items() if name not in network.probabilities)
-    same, right = compare_answers(network, subject, inputs, run) if network.answers else (None, None)
-    dense = replace(subject, dense=Case(network, "").model(run.folder))
+    same, right = compare_answers(network, subject, inputs, folder, run) if network.answers else (None, None)
+    dense = replace(subject, dense=Case(network, "").model(folder))
     result = bench(dense, [ORT], inputs=inputs[0], effort=run.effort)
     medians = {each.engine: each.median_ms for each in result.results}
     value = 1 / result.ratios[ORT]
-    return Row(
+    return RealRow(
         name=case.name,
         source=network.package.pin if network.package else "random weights",
         value=value,
@@ -136,7 +101,7 @@ def measure(case: Case, run: Run) -> Row:
         compile_s=compile_s,
         versions=result.versions,
         command=run.command,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=now(),
     )
 
 
@@ -148,7 +113,7 @@ def density_of(model: Path) -> float:
 
 @float_mode_kept()
 def compare_answers(
-    network: Network, subject: Subject, inputs: Iterable[Input], run: Run
+    network: Network, subject: Subject, inputs: Iterable[Input], folder: Path, run: Run
 ) -> tuple[float | None, float | None]:
     """Return the shares of our answers that are ONNX Runtime's, and that are right."""
     assert network.answers is not None
@@ -156,11 +121,11 @@ def compare_answers(
         batches = [named_batch(engine.inputs, batch) for batch in inputs]
         ours = network.answers([engine.run(batch) for batch in batches])
         theirs = network.answers([reference.run(batch) for batch in batches])
-    right = None if network.labels is None else float(np.mean(ours == np.array(network.labels(run.folder))))
+    right = None if network.labels is None else float(np.mean(ours == np.array(network.labels(folder))))
     return float(np.mean(ours == theirs)), right
 
 
-def verdict(row: Row) -> str:
+def verdict(row: RealRow) -> str:
     if row.max_relative_error > TOLERANCE:
         return "[red]WRONG[/]"
     if row.bar is None:
@@ -168,7 +133,7 @@ def verdict(row: Row) -> str:
     return "[green]PASS[/]" if row.passed else f"[red]MISS by {(row.value / row.bar - 1) * 100:.0f} %[/]"
 
 
-def print_result(result: Result, console: Console) -> None:
+def print_result(result: Result[RealRow], console: Console) -> None:
     """Print the rows beside their bars, in the order of CASES."""
     headers = (
         "network",
@@ -202,42 +167,19 @@ def print_result(result: Result, console: Console) -> None:
     console.print(table)
 
 
-def read_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="short measurements, tiles not tuned")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", default="", metavar="REGEX", help="rows, such as 'minilm.* block'")
+def main() -> None:
+    parser = options_parser(__doc__, "minilm.* block")
     parser.add_argument(
         "--fresh", action="store_true", help="write the models again, and measure again what the file has"
     )
     parser.add_argument("--folder", type=Path, default=Path("runs") / "real", help="of wheels and models")
-    parser.add_argument("-o", "--output", type=Path, help="default: benchmarks/results/real-networks-TARGET-DATE.json")
-    return parser.parse_args()
-
-
-def main() -> None:
-    options = read_options()
-    run = Run(options.folder, options.threads, options.quick, shlex.join(["python", *sys.argv]))
-    machine = read_machine(resolve_target("native").name, find_compiler().version)
-    path = options.output or RESULTS / f"real-networks-{machine.target}-{datetime.now(UTC).date()}.json"
-    result = Result(machine=machine, threads=run.threads, quick=run.quick)
-    if path.exists():
-        result = read_json(path, Result, "--output")
-        if (result.quick, result.threads, result.machine) != (run.quick, run.threads, machine):
-            raise SystemExit(f"{path} was measured otherwise: name another file (-o), or delete it")
-    chosen = [case for case in CASES if re.search(options.only, case.name)]
-    kept = {row.name for row in result.rows} - ({case.name for case in chosen} if options.fresh else set())
-    result = result.model_copy(update={"rows": tuple(row for row in result.rows if row.name in kept)})
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    with ExitStack() as stack:
-        stack.callback(lambda: print_result(read_json(path, Result, "--output"), console) if path.exists() else None)
-        for case in chosen:
-            if options.fresh:
-                case.path(run.folder).unlink(missing_ok=True)
-            if case.name not in kept:
-                Console(stderr=True).print(case.name)
-                result = result.model_copy(update={"rows": (*result.rows, measure(case, run))})
-                write_json(path, result)
+    options = parser.parse_args()
+    run, folder, fresh = Run.of(options, "real-networks"), options.folder, options.fresh
+    for case in CASES:
+        if fresh and run.wants(case.name):
+            case.path(folder).unlink(missing_ok=True)
+    measurements = {case.name: partial(measure, case, folder) for case in CASES}
+    measure_rows(run, Result[RealRow], measurements, print_result, fresh=fresh, width=140)
 
 
 if __name__ == "__main__":

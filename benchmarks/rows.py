@@ -1,0 +1,132 @@
+"""What the benchmarks of whole networks share: how a run measures, and a result file that grows row by row."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from rich.console import Console
+from zoo import RESULTS
+
+from prunemap.benchmarking import QUICK, Effort
+from prunemap.compiler import Tuning
+from prunemap.compiler.build import find_compiler
+from prunemap.core.latency_table import Machine
+from prunemap.core.value import Value, read_json, write_json
+from prunemap.devices import read_machine
+from prunemap.targets import resolve_target
+
+
+class Row(Value):
+    """One line of a result file."""
+
+    name: str
+    command: str
+    date: str
+
+
+RowT = TypeVar("RowT", bound=Row)
+
+
+class Result(Value, Generic[RowT]):
+    """The JSON file."""
+
+    machine: Machine
+    threads: int
+    quick: bool
+    rows: tuple[RowT, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run measures, and where its rows go."""
+
+    threads: int
+    quick: bool
+    only: str
+    """Regular expression of rows."""
+    output: Path
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, what: str) -> Run:
+        """Return the run that options of :func:`options_parser` ask for; ``what`` begins the default file's name."""
+        path = options.output or RESULTS / f"{what}-{_machine().target}-{datetime.now(UTC).date()}.json"
+        return cls(options.threads, options.quick, options.only, path)
+
+    @property
+    def effort(self) -> Effort:
+        return QUICK if self.quick else Effort()
+
+    @property
+    def tuning(self) -> Tuning | None:
+        return None if self.quick else Tuning(self.threads)
+
+    @property
+    def command(self) -> str:
+        return shlex.join(["python", *sys.argv])
+
+    def wants(self, name: str) -> bool:
+        return re.search(self.only, name) is not None
+
+
+def now() -> str:
+    """Return the time, for the ``date`` of a row."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def options_parser(description: str | None, example: str) -> argparse.ArgumentParser:
+    """Return the parser of the options that every such benchmark has."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="short measurements, tiles not tuned")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", default="", metavar="REGEX", help=f"rows, such as '{example}'")
+    parser.add_argument("-o", "--output", type=Path, help="default: benchmarks/results/WHAT-TARGET-DATE.json")
+    return parser
+
+
+def measure_rows(
+    run: Run,
+    kind: type[Result[RowT]],
+    measurements: Mapping[str, Callable[[Run], RowT]],
+    print_result: Callable[[Result[RowT], Console], None],
+    *,
+    fresh: bool = False,
+    width: int = 120,
+) -> None:
+    """Measure the rows that the file does not have, writing each as it comes; print all, also when interrupted.
+
+    Args:
+        fresh: measure again what the file has.
+        width: of the tables where the output is no terminal, in columns.
+
+    Raises:
+        SystemExit: the file is of another machine or of other settings.
+    """
+    machine, path = _machine(), run.output
+    result = kind(machine=machine, threads=run.threads, quick=run.quick)
+    if path.exists():
+        result = read_json(path, kind, "--output")
+        if (result.quick, result.threads, result.machine) != (run.quick, run.threads, machine):
+            raise SystemExit(f"{path} was measured otherwise: name another file (-o), or delete it")
+    wanted = {name: measure for name, measure in measurements.items() if run.wants(name)}
+    rows = tuple(row for row in result.rows if not (fresh and row.name in wanted))
+    console = Console(width=None if sys.stdout.isatty() else width)
+    with ExitStack() as stack:
+        stack.callback(lambda: print_result(read_json(path, kind, "--output"), console) if path.exists() else None)
+        for name, measure in wanted.items():
+            if name not in {row.name for row in rows}:
+                Console(stderr=True).print(name)
+                rows = (*rows, measure(run))
+                write_json(path, result.model_copy(update={"rows": rows}))
+
+
+def _machine() -> Machine:
+    return read_machine(resolve_target("native").name, find_compiler().version)

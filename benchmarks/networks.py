@@ -23,15 +23,13 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rows import Result, Row, Run, measure_rows, now, options_parser
-from zoo import WORK, dense_model, sparse_model, with_batch
+from zoo import WORK, dense_model, macs_run, sparse_model, with_batch
 
 from prunemap.benchmarking import bench, open_subject
 from prunemap.benchmarking.compare import interleave, ratio
 from prunemap.benchmarking.engines import Batch, LoadedEngine
 from prunemap.compiler import Tuning, compile_model
-from prunemap.compiler.cost import costs_of, read_costs
-from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_import import import_graph
+from prunemap.compiler.cost import read_costs
 from prunemap.devices import float_mode_kept, pinned
 from prunemap.report.text import milliseconds, new_table, percent, size
 from prunemap.runtime import Engine, Program, random_inputs
@@ -134,8 +132,7 @@ def measure_case(case: Case, run: Run) -> NetworkRow:
     result = bench(subject, [ORT], effort=run.effort)
     medians = {each.engine: each.median_ms for each in result.results}
     program = subject.program
-    run_costs, kept_costs = read_costs(model).values(), costs_of(import_graph(read_onnx(model))).values()
-    nonzeros = sum(cost.kept_weights for cost in run_costs)
+    nonzeros = sum(cost.kept_weights for cost in read_costs(model).values())
     value = 1 / result.ratios[ORT]
     return NetworkRow(
         name=case.name,
@@ -148,7 +145,7 @@ def measure_case(case: Case, run: Run) -> NetworkRow:
         rounds=result.rounds,
         seconds_per_engine=result.seconds / 2,
         max_relative_error=result.max_relative_error,
-        macs_run=sum(cost.macs for cost in run_costs) / sum(cost.macs for cost in kept_costs),
+        macs_run=macs_run(model),
         cold_compile_s=cold_s,
         cached_compile_s=cached_s,
         packed_bytes=program.weights_size,

@@ -11,10 +11,12 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
+from prunemap.compiler.cost import costs_of, read_costs
 from prunemap.compiler.fake_sparsity import parse_sparsity, with_fake_sparsity
 from prunemap.compiler.ir import Array
 from prunemap.compiler.layers import list_layers as onnx_layers
 from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx_import import import_graph
 from prunemap.core.layer import LayerSetting
 from prunemap.models import MODELS, build_model
 from prunemap.pruning import export_onnx
@@ -130,3 +132,9 @@ def _keep_alive(module: nn.Module, shape: tuple[int, ...]) -> None:
             layer.bias.normal_(0, 0.1, generator=generator)
     module.train()(torch.randn(4, *shape, generator=generator))
     module.eval()
+
+
+def macs_run(model: Path) -> float:
+    """Return the share of the kept multiply-adds that a program runs; the others feed constant or unread channels."""
+    run, kept = read_costs(model).values(), costs_of(import_graph(read_onnx(model))).values()
+    return sum(cost.macs for cost in run) / sum(cost.macs for cost in kept)

@@ -1,0 +1,158 @@
+"""The networks that cifar10.py pruned, compiled, beside ONNX Runtime and our own dense program, in one run.
+
+Accuracy comes from the rows of cifar10.py, the loss against the control of the same seed and as many epochs; the
+networks from benchmarks/checkpoints or, where they are not there, from runs/cifar10/compact. Each is verified on
+images before it is timed. Rows that the result file has are not measured again.
+
+    .venv/bin/python benchmarks/cifar10_latency.py RESULTS.csv… [--quick] [--only REGEX]
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from cifar10 import CHECKPOINTS, WORK
+from rich.console import Console
+from rows import Result, Row, Run, measure_rows, now, options_parser
+from zoo import macs_run
+
+from prunemap.benchmarking import TOLERANCE, bench, open_subject
+from prunemap.pruning import export_onnx, load_checkpoint
+from prunemap.report.text import milliseconds, new_table, percent, times
+
+ENGINES = ("onnxruntime", "dense")
+EXPORTED = WORK / "exported"
+
+Line = Mapping[str, str]
+"""Of a result file of cifar10.py."""
+
+
+class LatencyRow(Row):
+    """A pruned network. Accuracies are shares, 0 to 1."""
+
+    scheme: str
+    epochs: int
+    test_accuracy: float
+    control_accuracy: float | None
+    """Of the control with the same seed and as many epochs."""
+    conv_weights_kept: float
+    conv_macs_kept: float
+    conv1x1_macs_kept: float | None
+    macs_run: float
+    """Share of the kept multiply-adds that are run; the others feed channels that are constant or that nobody reads."""
+    ours_ms: float
+    p10_ms: float
+    p90_ms: float
+    over_onnxruntime: float
+    """How many times faster than ONNX Runtime on the dense network."""
+    over_dense: float
+    """Than our dense program."""
+    max_relative_error: float
+    rounds: int
+    versions: dict[str, str]
+
+
+def read_lines(paths: Iterable[Path]) -> list[Line]:
+    """Return the rows of result files of cifar10.py."""
+    lines: list[Line] = []
+    for path in paths:
+        with path.open() as file:
+            lines += csv.DictReader(file)
+    return lines
+
+
+def network_of(line: Line) -> str:
+    """Return the network of a row: its name is NETWORK-WAY-sSEED."""
+    return line["name"].rsplit("-", 2)[0]
+
+
+def control_of(line: Line, lines: Iterable[Line]) -> float | None:
+    """Return the test accuracy of the dense control with the same seed and as many epochs; None = it is not there."""
+    for other in lines:
+        same = all(other[key] == line[key] for key in ("seed", "epochs")) and network_of(other) == network_of(line)
+        if same and other["scheme"] == "dense":
+            return float(other["test_accuracy"])
+    return None
+
+
+def exported(name: str) -> Path:
+    """Return the ONNX file of a trained network, written from its checkpoint if it is not there.
+
+    Raises:
+        UserError: neither folder has the checkpoint.
+    """
+    path, kept = EXPORTED / f"{name}.onnx", CHECKPOINTS / f"{name}.safetensors"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        module, info = load_checkpoint(kept if kept.exists() else WORK / "compact" / kept.name)
+        export_onnx(module, torch.zeros(1, *info.input_shape), path)
+    return path
+
+
+def measure(line: Line, control: float | None, run: Run) -> LatencyRow:
+    """Compile a pruned network, verify it, and time it beside the dense one."""
+    model = exported(line["name"])
+    dense = exported(f"{network_of(line)}-dense-s{line['seed']}")
+    subject = replace(open_subject(model, run.threads, tune=not run.quick), dense=dense)
+    result = bench(subject, ENGINES, effort=run.effort)
+    ours = next(each for each in result.results if each.engine == "prunemap")
+    if result.max_relative_error > TOLERANCE:
+        raise SystemExit(f"{line['name']}: wrong by {result.max_relative_error:.2g}")
+    return LatencyRow(
+        name=line["name"],
+        scheme=line["scheme"],
+        epochs=int(line["epochs"]),
+        test_accuracy=float(line["test_accuracy"]),
+        control_accuracy=control,
+        conv_weights_kept=float(line["conv_weights_kept"]),
+        conv_macs_kept=float(line["conv_macs_kept"]),
+        conv1x1_macs_kept=float(line["conv1x1_macs_kept"]) if line["conv1x1_macs_kept"] else None,
+        macs_run=macs_run(model),
+        ours_ms=ours.median_ms,
+        p10_ms=ours.p10_ms,
+        p90_ms=ours.p90_ms,
+        over_onnxruntime=result.ratios["onnxruntime"],
+        over_dense=result.ratios["dense"],
+        max_relative_error=result.max_relative_error,
+        rounds=result.rounds,
+        versions=result.versions,
+        command=run.command,
+        date=now(),
+    )
+
+
+def print_result(result: Result[LatencyRow], console: Console) -> None:
+    headers = ("network", "scheme", "weights", "MACs", "control", "pruned", "loss", "ms", "x ORT", "x dense")
+    table = new_table("CIFAR-10 (JPEG copy), pruned", *headers, left=2)
+    for row in result.rows:
+        loss = None if row.control_accuracy is None else row.control_accuracy - row.test_accuracy
+        table.add_row(
+            row.name,
+            row.scheme,
+            *map(percent, (row.conv_weights_kept, row.conv_macs_kept)),
+            "" if row.control_accuracy is None else percent(row.control_accuracy),
+            percent(row.test_accuracy),
+            "" if loss is None else f"{loss * 100:.2f}",
+            milliseconds(row.ours_ms),
+            *map(times, (row.over_onnxruntime, row.over_dense)),
+        )
+    console.print(table)
+
+
+def main() -> None:
+    parser = options_parser(__doc__, "resnet20-distilled")
+    parser.add_argument("results", type=Path, nargs="+", help="result files of cifar10.py")
+    options = parser.parse_args()
+    lines = read_lines(options.results)
+    pruned = [line for line in lines if line["scheme"] != "dense"]
+    measurements = {line["name"]: partial(measure, line, control_of(line, lines)) for line in pruned}
+    measure_rows(Run.of(options, "cifar10-latency"), Result[LatencyRow], measurements, print_result)
+
+
+if __name__ == "__main__":
+    main()

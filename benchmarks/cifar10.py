@@ -105,6 +105,7 @@ class Network:
     epochs: int = 100
 
 
+SCHEMES = ("unstructured", *(f"punched:{size}" for size in ("2x1", "4x1", "4x4", "8x4", "16x8")), "pattern", "filter")
 VGG16 = {32: 0.43, 16: 0.27, 8: 0.165, 4: 0.10, 2: 0.062}
 """Weights ≥ 10x and multiply-accumulates ≥ 5x fewer. Trained layers lose alike shares of energy at alike densities, so
 density follows cost: the layers on large maps have the multiply-accumulates, those on small maps the weights."""
@@ -128,19 +129,38 @@ def methods(pruning: Pruning, density: float | None, epochs: int = 12, prune_epo
     )
 
 
+def regularities(epochs: int = 4) -> tuple[Way, ...]:
+    """Return the ways that compare the schemes at equal MACs, pruned by magnitude in one shot, their control first."""
+    pruned = [
+        Way(
+            f"{scheme.replace(':', '')}@{macs}",
+            epochs,
+            Pruning(3, scheme, dict.fromkeys(VGG16, _own_density(scheme, macs))),
+        )
+        for macs in (0.4, 0.2)
+        for scheme in SCHEMES
+    ]
+    return (Way(f"control{epochs}", epochs), *pruned)
+
+
+def _own_density(scheme: str, macs: float) -> float:
+    """Return the density of every layer that leaves so many MACs; filters take channels of the next layer too."""
+    return round(macs**0.5, 3) if scheme == "filter" else macs
+
+
 RESNET20 = Pruning(3, "punched:4x1", dict.fromkeys((32, 16, 8), 0.385))
 HALF = Pruning(3, "punched:4x1", VGG16)
 NETWORKS = (
     Network(
         "resnet20",
         "resnet20",
-        (*one_shot(replace(RESNET20, scheme="punched:8x1"), 36), *methods(RESNET20, 0.385)),
+        (*one_shot(replace(RESNET20, scheme="punched:8x1"), 36), *methods(RESNET20, 0.385), *regularities()),
         seeds=(0, 1, 2),
     ),
     Network(
         "vgg16-half",
         "vgg16-cifar",
-        (*one_shot(replace(HALF, scheme="punched:8x4"), 36), *methods(HALF, None)),
+        (*one_shot(replace(HALF, scheme="punched:8x4"), 36), *methods(HALF, None), *regularities()),
         {"width": 0.5},
     ),
     Network("vgg16", "vgg16-cifar", one_shot(Pruning(3, "punched:8x4", VGG16), 36)),

@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -131,15 +132,10 @@ def methods(pruning: Pruning, density: float | None, epochs: int = 12, prune_epo
 
 def regularities(epochs: int = 4) -> tuple[Way, ...]:
     """Return the ways that compare the schemes at equal MACs, pruned by magnitude in one shot, their control first."""
-    pruned = [
-        Way(
-            f"{scheme.replace(':', '')}@{macs}",
-            epochs,
-            Pruning(3, scheme, dict.fromkeys(VGG16, _own_density(scheme, macs))),
-        )
-        for macs in (0.4, 0.2)
-        for scheme in SCHEMES
-    ]
+    pruned = []
+    for macs, scheme in product((0.4, 0.2), SCHEMES):
+        densities = dict.fromkeys(VGG16, _own_density(scheme, macs))
+        pruned.append(Way(f"{scheme.replace(':', '')}@{macs}", epochs, Pruning(3, scheme, densities)))
     return (Way(f"control{epochs}", epochs), *pruned)
 
 

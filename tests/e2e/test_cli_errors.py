@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 
 from prunemap.cli import app
 from prunemap.compiler import compile_model, identity_of, read_specs
+from prunemap.core.latency_table import LatencyTable, Machine
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.sensitivity import Sensitivity, SensitivityConditions, SensitivityRow
 from prunemap.core.value import write_json
 from prunemap.datasets import load_dataset
 from prunemap.pruning import build_described, describe_model, save_checkpoint
@@ -55,6 +57,27 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = load_dataset("fashion-mnist-subset")
     info = describe_model("resnet8", {"width": 1.0}, data)
     save_checkpoint(folder / "resnet8.safetensors", build_described(info), info)
+    save_checkpoint(
+        folder / "other_classes.safetensors",
+        build_described(info),
+        info.model_copy(update={"classes": tuple("abcdefghij")}),
+    )
+    write_json(folder / "latency.json", LatencyTable(machine=Machine(cpu="", arch="", cores=1, system=""), threads=1))
+    row = SensitivityRow(
+        layer="elsewhere",
+        kind="conv",
+        weight_shape=(7, 7),
+        scheme=SchemeSpec("filter"),
+        density=0.5,
+        energy_kept=0.5,
+        accuracy=0.5,
+        loss=1.0,
+    )
+    conditions = SensitivityConditions(weights_sha256="", dataset="", images=1, images_sha256="")
+    write_json(
+        folder / "sensitivity.json",
+        Sensitivity(model=identity, conditions=conditions, baseline_accuracy=0.9, baseline_loss=0.3, rows=(row,)),
+    )
     np.save(folder / "good.npy", np.zeros((1, 3, 16, 12), np.float32))
     np.save(folder / "wrong_shape.npy", np.zeros((1, 3, 8, 8), np.float32))
     np.savez(folder / "wrong_name.npz", y=np.zeros((1, 3, 16, 12), np.float32))
@@ -113,6 +136,35 @@ CASES = {
     "a plan as latency table": (
         "map {f}/good.onnx --latency {f}/other_plan.json --density 0.2 -o {o}/p.json",
         "not a valid LatencyTable",
+    ),
+    "no sensitivity file": (
+        "map {f}/good.onnx --latency {f}/latency.json --density 0.2 -o {o}/p.json --sensitivity {f}/no.json",
+        "--sensitivity: no such file",
+    ),
+    "a plan as sensitivity file": (
+        "map {f}/good.onnx --latency {f}/latency.json --density 0.2 -o {o}/p.json --sensitivity {f}/other_plan.json",
+        "--sensitivity|not a valid Sensitivity|baseline_loss",
+    ),
+    "sensitivity of another network": (
+        "map {f}/good.onnx --latency {f}/latency.json --density 0.2 -o {o}/p.json --sensitivity {f}/sensitivity.json",
+        "sensitivity: it does not fit this model|'elsewhere'",
+    ),
+    "sensitivity of what is no checkpoint": ("sensitivity {f}/good.onnx -o {o}/s.json", "checkpoint"),
+    "bad schemes and densities": (
+        "sensitivity {f}/resnet8.safetensors -o {o}/s.json --densities 3 --schemes magic --layers stem",
+        "layers: got 'stem'|densities: got 3|'magic' is unknown",
+    ),
+    "densities that are no numbers": (
+        "sensitivity {f}/resnet8.safetensors -o {o}/s.json --densities a,0.5",
+        "--densities|got 'a', allowed are numbers",
+    ),
+    "a plot of no format": (
+        "sensitivity {f}/resnet8.safetensors -o {o}/s.json --plot {o}/s.txt",
+        "plot: got|.svg, .png, .pdf",
+    ),
+    "data of other classes": (
+        "sensitivity {f}/other_classes.safetensors -o {o}/s.json",
+        "--data: fashion-mnist-subset has other classes than",
     ),
     "unknown network": ("train alexnet -o {o}/a.safetensors", "got 'alexnet', allowed are resnet8"),
     "unknown data set": ("train resnet8 -o {o}/a.safetensors --data mnist", "got 'mnist', allowed are"),

@@ -159,7 +159,7 @@ def make_cases(
     legal: dict[str, list[SchemeSpec]] = {}
     for scheme in schemes:
         try:
-            for spec in chosen:
+            for spec in specs:
                 legal.setdefault(spec.name, []).extend(legal_schemes(spec.weight_shape, [scheme]))
         except UserError as error:
             problems.add(str(error))

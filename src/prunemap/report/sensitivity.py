@@ -30,7 +30,7 @@ def _overview(result: Sensitivity) -> Table:
         "loss: cross-entropy added per share of the weight energy lost"
     )
     schemes = result.schemes()
-    headers = ("layer", "loss", *map(str, schemes))
+    headers = ("layer", "loss", *(str(scheme).replace(":", ":\n") for scheme in schemes))
     table = new_table(f"sensitivity of {result.model.name}", *headers, caption=caption)
     fits = {name: fit(rows, result.baseline_loss) for name, rows in result.of_layers().items()}
     for name, rows in sorted(result.of_layers().items(), key=lambda item: -fits[item[0]]):

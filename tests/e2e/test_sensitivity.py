@@ -1,0 +1,48 @@
+"""Sensitivity of a trained network, from the command line, and the plan that it changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from prunemap.cli import app
+from prunemap.datasets import load_dataset
+from prunemap.pruning import build_described, describe_model, export_onnx, save_checkpoint
+
+MEASURE = "sensitivity dense.safetensors -o s.json --images 20 --schemes unstructured,filter --densities 0.2,0.5"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import torch
+
+    data = load_dataset("fashion-mnist-subset")
+    info = describe_model("resnet8", {"width": 0.25}, data)
+    module = build_described(info)
+    save_checkpoint(tmp_path / "dense.safetensors", module, info)
+    export_onnx(module, torch.zeros(1, *data.input_shape), tmp_path / "dense.onnx")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(command: str) -> str:
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_sensitivity_and_the_plan_it_changes(folder: Path) -> None:
+    text = run(f"{MEASURE} --plot s.svg")
+    assert "sensitivity of dense" in text and "layer3.0.conv2" in text
+    assert (folder / "s.svg").read_text().startswith("<?xml")
+    before = (folder / "s.json").read_bytes()
+    found = json.loads(run(f"{MEASURE} --json"))
+    assert (folder / "s.json").read_bytes() == before and json.loads(before) == found
+    assert {row["layer"] for row in found["rows"]} >= {"conv1", "layer1.0.conv1", "fc"}
+    run("profile dense.onnx -o l.json --densities 0.2,0.5 --schemes unstructured,punched:8x4,filter")
+    plan = json.loads(run("map dense.onnx --latency l.json --density 0.8 --sensitivity s.json -o plan.json --json"))
+    pruned = [layer for layer in plan["layers"] if layer["scheme"] != "dense"]
+    assert pruned and all("; sensitivity " in layer["reason"] for layer in pruned)

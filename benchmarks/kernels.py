@@ -1,9 +1,13 @@
 """How close every kernel comes to the machine's limit: layer × scheme × density, each layer alone.
 
-The layers are the distinct ones of ResNet-50, VGG-16 and MobileNetV2 at 224 px and of the zoo's small networks, pruned
-with random weights. A layer runs as it does in a network (rows a pixel longer beside larger kernels); its limit is that
-of the useful work, max(2 · kept MACs / FMA peak, (inputs + outputs + kept weights) / copy bandwidth), both measured in
-the same run. All rows go to a CSV file, the medians and what they must reach to a JSON file in benchmarks/results.
+The layers are the distinct ones of ResNet-50, VGG-16 and MobileNetV2 at 224 px and of the zoo's small networks, then
+those of ``other_layers.py``: 1-D and transposed convolutions, products on tokens, LSTM and GRU; pruned with random
+weights. A layer runs as it does in a network (rows a pixel longer beside larger kernels), all of its steps counted; its
+limit is that of the useful work, max(2 · kept MACs / FMA peak, (inputs + outputs + kept weights) / copy bandwidth),
+both measured in the same run. A recurrence reads its weights in every step, at the bandwidth of what a step touches.
+
+All rows go to a CSV file, the medians and what they must reach to a JSON file in benchmarks/results. Rows that the file
+has are not measured again: an interrupted run goes on, and other layers are added to it.
 
     .venv/bin/python benchmarks/kernels.py [--quick] [--threads N] [--only REGEX] [--every N]
 """
@@ -11,8 +15,6 @@ the same run. All rows go to a CSV file, the medians and what they must reach to
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import re
 import shlex
 import sys
@@ -24,27 +26,39 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
+from kernel_results import (
+    MAPS,
+    Row,
+    Summary,
+    checks_of,
+    commands_before,
+    print_checks,
+    print_rows,
+    read_rows,
+    write_rows,
+)
+from other_layers import OTHER_LAYERS
 from rich.console import Console
 from rich.progress import track
 from zoo import RESULTS, layer_settings
 
 from prunemap.compiler import LayerCase
 from prunemap.compiler.build import find_compiler
-from prunemap.core.files import write_text
-from prunemap.core.latency_table import Machine
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.target import Target
-from prunemap.core.value import Value, write_json
+from prunemap.core.value import write_json
 from prunemap.devices import Limits, measure_limits, pinned, read_machine
+from prunemap.errors import UserError
 from prunemap.latency.probe import Probe, make_probes
 from prunemap.latency.time_cases import time_cases
-from prunemap.report.text import new_table, percent
+from prunemap.report.text import percent
 from prunemap.targets import resolve_target
 
 BLOCKS = ("16x4", "8x4", "4x1", "2x1")
 SCHEMES = (*(f"punched:{b}" for b in BLOCKS), *(f"block:{b}" for b in BLOCKS), "unstructured", "pattern")
 LINEAR_SCHEMES = ("block:16x4", "block:8x4")
+OTHER_SCHEMES = ("punched:16x4", "punched:8x4", "punched:4x1", "block:8x4", "unstructured")
 DENSITIES = (0.5, 0.25, 0.1)
 QUICK_SCHEMES, QUICK_DENSITIES = ("punched:8x4", "block:8x4", "unstructured"), (0.1,)
 QUICK_WEIGHTS = 3_000_000
@@ -52,67 +66,8 @@ BATCH_BYTES, BATCH_CASES = 8 << 20, 12
 """One program holds so much at most, so that its layers find their data in L3 at the worst, as in a network."""
 BATCH_SECONDS = 0.5
 LIMITS_LAST_SECONDS = 60
-MAPS = (28, 14, 7, 4, 2, 1)
-WIDE_BARS = {28: 0.80, 14: 0.68, 7: 0.60, 4: 0.55, 2: 0.45}
-WIDE = ("punched, 4 filters or more", "block, 4 filters or more")
-BARS: dict[str, dict[int, float]] = {
-    **dict.fromkeys(WIDE, WIDE_BARS),
-    "punched 2x1": {0: 0.60},
-    "block 2x1": {0: 0.60},
-    "unstructured": {0: 0.38},
-    "pattern": {0: 0.42},
-    "linear": {0: 0.60},
-    "depthwise": {0: 0.60},
-}
-"""Least median share of the limit, by family and map size; 0 = all sizes together."""
-DENSE_US = 200
-"""The speed-up must follow the density where the dense layer takes at least so long."""
-
-
-class Row(Value):
-    """One measured case."""
-
-    layer: str
-    kind: str
-    family: str
-    map: int
-    """Class of the output's size: 28 = 28 or more, 14 = 14 to 27, …"""
-    scheme: str
-    asked_density: float
-    density: float
-    kernel: str
-    macs_kept: int
-    size_bytes: int
-    median_us: float
-    p10_us: float
-    p90_us: float
-    limit_us: float
-    share: float
-    bound: str
-    """Which limit it is: computing or moving."""
-
-
-class Check(Value):
-    """A figure beside what it must be."""
-
-    what: str
-    cases: int
-    value: float
-    bar: float
-    passed: bool
-
-
-class Summary(Value):
-    """The JSON file."""
-
-    command: str
-    date: str
-    machine: Machine
-    threads: int
-    limits: Limits
-    quick: bool
-    rows_file: str
-    checks: tuple[Check, ...]
+L2_BYTES = 1 << 20
+"""As large as the second cache of the machines that this is run on, or larger."""
 
 
 @dataclass(frozen=True)
@@ -127,17 +82,29 @@ class Run:
 def probes_of(setting: LayerSetting, quick: bool) -> list[Probe]:
     """Return the cases of a layer, dense first; the first convolution is dense only."""
     densities = QUICK_DENSITIES if quick else DENSITIES
-    names = LINEAR_SCHEMES if setting.kind == "linear" else QUICK_SCHEMES if quick else SCHEMES
+    names = QUICK_SCHEMES if quick else OTHER_SCHEMES if setting in OTHER_LAYERS else SCHEMES
+    names = LINEAR_SCHEMES if setting.kind == "linear" and setting not in OTHER_LAYERS else names
     schemes = [SchemeSpec.parse(name) for name in names]
     return make_probes([setting], schemes if setting.in_channels > 3 else [], densities)
 
 
 def family_of(probe: Probe) -> str:
+    if probe.setting in OTHER_LAYERS:
+        return _family_of_other(probe)
     if probe.setting.kind != "conv":
         return probe.setting.kind
     if probe.scheme.block is None:
         return probe.scheme.name
     return f"{probe.scheme.name}, 4 filters or more" if probe.scheme.block[0] >= 4 else f"{probe.scheme.name} 2x1"
+
+
+def _family_of_other(probe: Probe) -> str:
+    setting = probe.setting
+    if setting.is_recurrent:
+        weights_bytes = 4 * prod(setting.weight_shape) * probe.density
+        return f"{setting.kind}, weights {'beyond' if weights_bytes > L2_BYTES else 'within'} L2"
+    kind = {"conv": "conv 1-D", "linear": "tokens"}.get(setting.kind, setting.kind)
+    return f"{kind}, {'dense' if probe.scheme == DENSE else 'blocks' if probe.scheme.block else probe.scheme.name}"
 
 
 def map_class(setting: LayerSetting) -> int:
@@ -150,7 +117,7 @@ def batches(probes: Sequence[Probe]) -> Iterator[list[Probe]]:
     size = 0
     for probe in probes:
         setting = probe.setting
-        more = 4 * int(prod(setting.weight_shape) * probe.density + setting.out_channels * prod(setting.out_size))
+        more = 4 * int(prod(setting.weight_shape) * probe.density + prod(setting.out_shape))
         if batch and (size + more > BATCH_BYTES or len(batch) == BATCH_CASES):
             yield batch
             batch, size = [], 0
@@ -173,11 +140,10 @@ def measure(probes: list[Probe], limits: Limits, run: Run) -> list[Row]:
 
 def _row(probe: Probe, weight: np.ndarray, kernel: str, seconds: np.ndarray, limits: Limits) -> Row:
     setting, kept = probe.setting, int(np.count_nonzero(weight))
-    macs = kept * prod(setting.out_size)
-    outputs, inputs = setting.out_channels * prod(setting.out_size), setting.in_channels * prod(setting.size)
-    size_bytes = 4 * (inputs + outputs + kept)
+    macs, passes = kept * setting.uses, setting.passes
+    size_bytes = 4 * (prod(setting.in_shape) + prod(setting.out_shape) + kept * passes)
     p10, median, p90 = np.percentile(seconds * 1e6, (10, 50, 90)).tolist()
-    limit_us = limits.limit_us(macs, size_bytes)
+    limit_us = limits.limit_us(macs, size_bytes, passes)
     return Row(
         layer=str(setting),
         kind=setting.kind,
@@ -198,102 +164,25 @@ def _row(probe: Probe, weight: np.ndarray, kernel: str, seconds: np.ndarray, lim
     )
 
 
-def checks_of(rows: Sequence[Row]) -> list[Check]:
-    """Hold the medians against what they must reach."""
-    checks = []
-    for family, bars in BARS.items():
-        for size, bar in bars.items():
-            shares = [row.share for row in rows if row.family == family and size in (0, row.map)]
-            if family == "linear":  # one vector per image: the weights must be moved, whatever the peak
-                shares = [row.share for row in rows if row.family == family and row.bound == "moving"]
-            if shares:
-                where = f" at {size}x{size}{' and larger' if size == MAPS[0] else ''}" if size else ""
-                median = float(np.median(shares))
-                what = f"median share of the limit, {family}{where}"
-                checks.append(Check(what=what, cases=len(shares), value=median, bar=bar, passed=median >= bar))
-    return [*checks, *_speed_up_checks(rows), *_pattern_checks(rows)]
-
-
-def _speed_up_checks(rows: Sequence[Row]) -> list[Check]:
-    """t(d) / t(1) ≤ 1.2 · d + 0.04 for every case, so for the largest excess."""
-    dense_us = {row.layer: row.median_us for row in rows if row.scheme == str(DENSE)}
-    excess = [
-        row.median_us / dense_us[row.layer] - (1.2 * row.density + 0.04)
-        for row in rows
-        if row.family in WIDE and row.bound == "computing" and dense_us[row.layer] >= DENSE_US
-    ]
-    if not excess:
-        return []
-    within = float(np.mean(np.array(excess) <= 0))
-    return [
-        Check(what="share of cases with t(d)/t(1) ≤ 1.2·d + 0.04", cases=len(excess), value=within, bar=1.0,
-              passed=within == 1.0),
-        Check(what="largest t(d)/t(1) - (1.2·d + 0.04)", cases=len(excess), value=max(excess), bar=0.0,
-              passed=max(excess) <= 0),
-    ]  # fmt: skip
-
-
-def _pattern_checks(rows: Sequence[Row]) -> list[Check]:
-    """Pattern is never slower than as many weights anywhere."""
-    other_us = {(row.layer, row.asked_density): row.median_us for row in rows if row.family == "unstructured"}
-    ratios = [
-        row.median_us / other_us[row.layer, row.asked_density]
-        for row in rows
-        if row.family == "pattern" and (row.layer, row.asked_density) in other_us
-    ]
-    if not ratios:
-        return []
-    return [
-        Check(what="largest time of pattern / unstructured at equal density", cases=len(ratios), value=max(ratios),
-              bar=1.0, passed=max(ratios) <= 1.0)
-    ]  # fmt: skip
-
-
-def print_rows(rows: Sequence[Row], console: Console) -> None:
-    """Print the share of the limit, one line per layer and scheme, one column per density."""
-    densities = sorted({row.asked_density for row in rows}, reverse=True)
-    table = new_table("share of the limit", "layer", "scheme", "kernel", *(f"{d:g}" for d in densities), left=3)
-    lines: dict[tuple[str, str], dict[float, Row]] = {}
-    for row in rows:
-        lines.setdefault((row.layer, row.scheme), {})[row.asked_density] = row
-    for (layer, scheme), found in lines.items():
-        kernels = " ".join(dict.fromkeys(row.kernel.removeprefix("f32_") for row in found.values()))
-        cells = (f"{found[d].share * 100:.0f} %" if d in found else "" for d in densities)
-        table.add_row(layer, scheme, kernels, *cells)
-    console.print(table)
-
-
-def print_checks(checks: Sequence[Check], console: Console) -> None:
-    table = new_table("against the bars", "what", "cases", "reached", "bar", "")
-    for check in checks:
-        verdict = "[green]PASS[/]" if check.passed else f"[red]MISS by {abs(check.value - check.bar):.2f}[/]"
-        table.add_row(check.what, str(check.cases), f"{check.value:.2f}", f"{check.bar:.2f}", verdict)
-    console.print(table)
-
-
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(Row.model_fields))
-    writer.writeheader()
-    writer.writerows(row.model_dump() for row in rows)
-    write_text(path, text.getvalue())
-
-
 def settings_to_measure(only: str, quick: bool, every: int) -> list[LayerSetting]:
     """Return the settings; convolutions of one pixel are left out: in a network they are linear layers."""
-    found = [s for s in layer_settings() if re.search(only, str(s)) and (s.kind == "linear" or s.out_size != (1, 1))]
+    layers = (*layer_settings(), *OTHER_LAYERS)
+    found = [s for s in layers if re.search(only, str(s)) and (s.kind == "linear" or s.out_size != (1, 1))]
     return [s for s in found if prod(s.weight_shape) <= QUICK_WEIGHTS or not quick][::every]
 
 
 def measure_all(settings: Sequence[LayerSetting], run: Run, path: Path) -> tuple[list[Row], Limits]:
     """Measure every setting; the file grows with it, and an interrupt keeps what is there."""
-    rows: list[Row] = []
+    rows = read_rows(path)
+    known = {(row.layer, row.scheme, row.asked_density) for row in rows}
     limits, taken = measure_limits(run.target, run.threads), time.monotonic()
     try:
         for setting in track(settings, "measuring kernels", console=Console(stderr=True)):
             if time.monotonic() - taken > LIMITS_LAST_SECONDS:  # the speed of a machine drifts
                 limits, taken = measure_limits(run.target, run.threads), time.monotonic()
-            for batch in batches(probes_of(setting, run.quick)):
+            probes = probes_of(setting, run.quick)
+            new = [each for each in probes if (str(setting), str(each.scheme), each.density) not in known]
+            for batch in batches(new):
                 rows += measure(batch, limits, run)
             write_rows(path, rows)
     except KeyboardInterrupt:
@@ -316,12 +205,17 @@ def main() -> None:
     date = datetime.now(UTC).isoformat(timespec="seconds")
     path = options.output or RESULTS / f"kernels-{run.target.name}-{date[:10]}.csv"
     settings = settings_to_measure(options.only, options.quick, options.every or (4 if options.quick else 1))
+    machine = read_machine(run.target.name, find_compiler().version)
+    try:
+        before = commands_before(path, machine, run.threads)
+    except UserError as error:
+        parser.error(str(error))
     with pinned(run.threads):
         rows, limits = measure_all(settings, run, path)
     summary = Summary(
-        command=shlex.join(["python", *sys.argv]),
+        command=" && ".join(dict.fromkeys([*before, shlex.join(["python", *sys.argv])])),
         date=date,
-        machine=read_machine(run.target.name, find_compiler().version),
+        machine=machine,
         threads=run.threads,
         limits=limits,
         quick=run.quick,

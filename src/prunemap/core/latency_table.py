@@ -23,7 +23,7 @@ class Machine(Value):
 
 
 class LatencyPoint(Value):
-    """One measured point; times in microseconds for one image."""
+    """One measured point; times in microseconds, for one image or, of linear and recurrent layers, one run."""
 
     setting: LayerSetting
     scheme: SchemeSpec

@@ -54,7 +54,7 @@ class Rules:
 
 
 def why_fixed(layers: Sequence[ModelLayer]) -> dict[str, str]:
-    """Return, by name, why a layer stays dense whatever the device: few MACs and sensitive, or not modelled."""
+    """Return, by name, why a layer stays dense whatever the device: few MACs and sensitive, or not measured."""
     first = next((layer for layer in layers if layer.spec.kind == "conv"), None)
     classifiers = [layer for layer in layers[-1:] if layer.spec.kind not in GATES]
     fixed = {}

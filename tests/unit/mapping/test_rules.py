@@ -5,12 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from prunemap.compiler import ModelLayer
 from prunemap.core.latency_table import LatencyTable
+from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.latency import Predictor
 from prunemap.mapping import MAPPERS, Budget, MapRequest, MapResult
 from prunemap.mapping.importance import Importance
+from prunemap.mapping.rules import why_fixed
 from prunemap.schemes import make_mask, why_illegal
 
 RULES = MAPPERS["rules"]
@@ -205,3 +208,11 @@ def test_missing_layers_are_listed_with_the_command(network, make_table) -> None
 def test_budgets_out_of_range_are_refused(arguments, message) -> None:
     with pytest.raises(UserError, match=message):
         Budget(**arguments)
+
+
+def test_what_is_fixed_and_why(network: list[ModelLayer]) -> None:
+    lstm = LayerSpec(name="lstm", kind="lstm", weight_shape=(64, 16), macs=1024, params=1024, setting=None)
+    setting = LayerSetting(kind="lstm", in_channels=16, out_channels=64, size=(4, 1))
+    unknown, known = (replace(network[0], spec=lstm.model_copy(update={"setting": each})) for each in (None, setting))
+    assert "sizes of its tensors are not known" in why_fixed([*network, unknown])["lstm"]
+    assert "lstm" not in why_fixed([*network, known]), "a recurrent layer is no classifier"

@@ -5,13 +5,15 @@ from __future__ import annotations
 from math import cos, pi
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from prunemap.core.value import Value
 
 
 class Schedule(Value):
     """SGD with Nesterov momentum; the learning rate rises linearly, then falls along a half cosine to zero."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     epochs: int = Field(gt=0)
     batch_size: int = Field(default=128, gt=0)

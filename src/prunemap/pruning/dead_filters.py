@@ -1,68 +1,126 @@
-"""What must be zero with a filter for its channel to be zero: its bias, and scale and shift of the batch norm behind.
+"""Filters of one network: which layers must lose the same, and what is zero with them, by the graph of its export.
 
-A filter without weights alone leaves a constant channel, and a convolution with padding sees a constant that is not
-zero end at the border: such a channel cannot be folded away. With these zero it is, as if the filter were not there.
+A sum is zero only where all of its addends are, so layers whose outputs are added lose the same filters, and so does a
+depthwise layer and the one before it. :mod:`prunemap.compiler.zero_filters` says what else is zero with a filter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from prunemap.compiler.coupling import couplings
+from prunemap.compiler.ir import Graph
+from prunemap.compiler.layers import list_layers
+from prunemap.compiler.node_names import onnx_name
+from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx_import import import_graph
+from prunemap.compiler.zero_filters import kept_with_filters
 from prunemap.core.plan import PlanLayer
-from prunemap.pruning.layers import Examples, run_examples
+from prunemap.errors import UserError
+from prunemap.pruning.export import convert_module
+from prunemap.pruning.layers import Examples
 from prunemap.pruning.weights import prunable_weights
 
-KINDS = ("conv", "depthwise", "conv_transpose")
-"""What reads a linear layer has no border."""
+Alive = NDArray[np.bool_]
+"""(O,), which filters of a layer are kept"""
 
 
-def companions(module: nn.Module, examples: Examples, choices: Mapping[str, PlanLayer]) -> dict[str, tuple[str, ...]]:
-    """Return, for every layer that the plan prunes by ``filter``, the names of those parameters."""
-    weights = prunable_weights(module)
-    owners = {
-        name: weights[name].owner
-        for name, choice in choices.items()
-        if choice.scheme.name == "filter" and choice.kind in KINDS and weights[name].attribute == "weight"
-    }
-    if not owners:
-        return {}
-    behind = _norms_behind(module, examples, owners)
-    return {name: (*_affine(name, owner), *_affine(*behind.get(name, ("", None)))) for name, owner in owners.items()}
+@dataclass(frozen=True, eq=False)
+class Filters:
+    """What the plan prunes by ``filter``."""
+
+    layers: tuple[str, ...] = ()
+    graph: Graph | None = None
+    """None where the network's is not known."""
+    shared: Sequence[frozenset[str]] = ()
+    """Names of layers that lose the same filters."""
+    nodes: Mapping[str, str] = field(default_factory=dict)
+    """ONNX node → the layer, or the module of a batch norm."""
+    parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Layer or module → names of what can be zero with a filter: bias, scale and shift."""
+
+    def companions(self, alive: Mapping[str, Alive]) -> dict[str, Alive]:
+        """Return the masks of the parameters that can be zero with filters, by name."""
+        dead = {name: np.zeros_like(each) for name, each in alive.items()}
+        kept = self._kept(alive)
+        return {
+            parameter: kept.get(owner, np.ones_like(mask))
+            for owner, mask in self._kept(dead).items()
+            for parameter in self.parameters.get(owner, ())
+        }
+
+    def _kept(self, alive: Mapping[str, Alive]) -> dict[str, Alive]:
+        if self.graph is None:
+            return dict(alive)
+        calls = Counter(self.nodes.values())
+        fixed = {node for node, name in self.nodes.items() if name not in alive and calls[name] > 1}
+        unnamed = {onnx_name(node.name) for node in self.graph.nodes} - self.nodes.keys()
+        by_node = {node: alive[name] for node, name in self.nodes.items() if name in alive}
+        return {self.nodes[n]: kept for n, kept in kept_with_filters(self.graph, by_node, fixed | unnamed).items()}
 
 
-def _affine(name: str, layer: nn.Module | None) -> list[str]:
-    names = ("weight", "bias") if isinstance(layer, _BatchNorm) else ("bias",)
-    return [
-        f"{name}.{one}" if name else one for one in names if layer is not None and getattr(layer, one, None) is not None
-    ]
+def filters_of(module: nn.Module, examples: Examples, choices: Mapping[str, PlanLayer]) -> Filters:
+    """Return what the plan prunes by ``filter``; the module is exported once if it prunes anything so.
 
-
-def _norms_behind(
-    module: nn.Module, examples: Examples, owners: Mapping[str, nn.Module]
-) -> dict[str, tuple[str, nn.Module]]:
-    """Return the batch norm that reads the output of each layer, unless it is used for others too."""
-    made: list[tuple[Tensor, str]] = []
-    calls: dict[str, list[str]] = {}
-    norms = {name: layer for name, layer in module.named_modules() if isinstance(layer, _BatchNorm)}
-
-    def layer_hook(name: str) -> Any:
-        return lambda layer, inputs, output: made.append((output, name))
-
-    def norm_hook(name: str) -> Any:
-        def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            calls.setdefault(name, []).append(next((maker for tensor, maker in made if tensor is inputs[0]), ""))
-
-        return hook
-
-    hooks = [layer.register_forward_hook(layer_hook(name)) for name, layer in owners.items()]
-    hooks += [layer.register_forward_hook(norm_hook(name)) for name, layer in norms.items()]
+    Args:
+        choices: the plan's entries that prune, by the name of the weight.
+    """
+    layers = tuple(name for name, choice in choices.items() if choice.scheme.name == "filter")
+    if not layers:
+        return Filters()
+    parameters = _parameters(module)
     try:
-        run_examples(module, examples)
-    finally:
-        for one in hooks:
-            one.remove()
-    return {makers[0]: (name, norms[name]) for name, makers in calls.items() if len(makers) == 1 and makers[0]}
+        with TemporaryDirectory() as folder:
+            convert_module(module, examples, Path(folder) / "graph.onnx")
+            model = read_onnx(Path(folder) / "graph.onnx")
+            graph = import_graph(model)
+    except UserError as error:
+        warnings.warn(
+            "every layer chooses its own filters, and batch norms behind them stay, since the graph of the network is "
+            f"not known: {str(error).splitlines()[0]}",
+            stacklevel=2,
+        )
+        return Filters(layers, parameters={name: parameters.get(name, ()) for name in layers})
+    nodes = {layer.spec.name: layer.spec.module for layer in list_layers(model) if layer.spec.module}
+    norms = {name for name, layer in module.named_modules() if isinstance(layer, _BatchNorm)}
+    for node in model.graph.node:
+        owner = node.name.rpartition("/")[0]
+        if node.op_type == "BatchNormalization" and owner in norms:
+            nodes[node.name] = owner
+    return Filters(layers, graph, _shared(graph, nodes, choices), nodes, parameters)
+
+
+def _shared(graph: Graph, nodes: Mapping[str, str], choices: Mapping[str, PlanLayer]) -> tuple[frozenset[str], ...]:
+    """Return sets of as many filters each that the plan prunes by ``filter`` and that must be the same ones."""
+    found: list[frozenset[str]] = []
+    for group in couplings(graph, depthwise=True):
+        by_count: dict[int, set[str]] = {}
+        for name in {nodes.get(node, "") for node in group}:
+            if name in choices and choices[name].scheme.name == "filter":
+                by_count.setdefault(choices[name].weight_shape[0], set()).add(name)
+        found += [frozenset(names) for names in by_count.values() if len(names) > 1]
+    return tuple(found)
+
+
+def _parameters(module: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Return what can be zero with a filter, by layer or module."""
+    found = {name: _of(name, weight.owner, "bias") for name, weight in prunable_weights(module).items()}
+    for name, layer in module.named_modules():
+        if isinstance(layer, _BatchNorm):
+            found[name] = _of(name, layer, "weight", "bias")
+    return found
+
+
+def _of(name: str, layer: nn.Module, *attributes: str) -> tuple[str, ...]:
+    held = [attribute for attribute in attributes if isinstance(getattr(layer, attribute, None), nn.Parameter)]
+    return tuple(f"{name}.{attribute}" if name else attribute for attribute in held)

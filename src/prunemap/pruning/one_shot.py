@@ -13,7 +13,7 @@ from prunemap.pruning.selection import select
 def prune(module: nn.Module, plan: Plan, example_inputs: Examples) -> Masks:
     """Set the weights that the plan prunes to zero, in place; return the masks, which :func:`train` keeps.
 
-    Layers pruned by ``filter`` whose outputs are added lose the same filters; the bias of a filter and the batch norm
+    Layers pruned by ``filter`` whose outputs are added lose the same filters; the bias of a filter and the batch norms
     behind it are set to zero with it.
 
     Args:
@@ -24,7 +24,7 @@ def prune(module: nn.Module, plan: Plan, example_inputs: Examples) -> Masks:
     """
     choices = resolve_plan(plan, list_layers(module, example_inputs))
     selection = select(module, example_inputs, choices)
-    masks = selection.with_companions(selection.masks(selection.values()))
-    masks = {name: mask for name, mask in masks.items() if not mask.all()}
+    masks = selection.masks(selection.values())
+    masks = {name: mask for name, mask in (masks | selection.companions(masks)).items() if not mask.all()}
     apply_masks(module, masks)
     return masks

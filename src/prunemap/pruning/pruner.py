@@ -17,7 +17,7 @@ from prunemap.core.plan import Plan
 from prunemap.errors import UserError
 from prunemap.pruning.admm import Admm
 from prunemap.pruning.distributed import agree, unwrapped
-from prunemap.pruning.export import convert_module, export_onnx
+from prunemap.pruning.export import convert_module
 from prunemap.pruning.layers import Examples, list_layers, resolve_plan
 from prunemap.pruning.masks import Masks, check_zeros, held_parameters, hold_zeros
 from prunemap.pruning.penalty import Reweighted, check_step, suggested_lambda
@@ -91,8 +91,7 @@ class Pruner:
             self.check_learning_rate(_largest_rate(optimizer))
         self._layers = list_layers(self._model, example_inputs)
         self._selection = self._select(plan, latency)
-        names = {name for names in self._selection.companions.values() for name in names}
-        self._held = held_parameters(self._model, [*self._selection.weights, *sorted(names)])
+        self._held = held_parameters(self._model, [*self._selection.weights, *self._selection.companion_names()])
         self._penalty = self._make_penalty()
         if self.config.method in ("one_shot", "gradual"):
             self._prune(left=1.0 if self.config.method == "gradual" else 0.0)
@@ -171,7 +170,7 @@ class Pruner:
         return rates_of(self.masks, self._selection.choices, self._layers)
 
     def export(self, path: str | Path) -> None:
-        """Write the pruned model as ONNX; see :func:`prunemap.export`.
+        """Write the pruned model as ONNX, at the sizes of ``example_inputs``, layers named as their modules.
 
         Raises:
             UserError: it is not finalized, or torch cannot export it.
@@ -180,10 +179,7 @@ class Pruner:
         if not self.finalized:
             raise UserError("Pruner.export: nothing is pruned for good yet; call finalize() first")
         check_zeros(self._model, self.masks)
-        if isinstance(self._examples, Tensor):
-            export_onnx(self._model, self._examples, path)
-        else:
-            convert_module(self._model, self._examples, path)
+        convert_module(self._model, self._examples, path)
 
     @property
     def state(self) -> PrunerState:
@@ -250,7 +246,7 @@ class Pruner:
     def _prune(self, left: float) -> None:
         self._follow_device()
         masks = self._selection.masks(self._selection.values(), left)
-        self._set_masks(self._selection.with_companions(masks))
+        self._set_masks({**masks, **self._selection.companions(masks)})
         agree(self.masks.values())  # before anything is set to zero by them
         hold_zeros(self._held, self.masks, self._optimizer)
 

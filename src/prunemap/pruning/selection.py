@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from prunemap.core.plan import PlanLayer
 from prunemap.core.scheme_spec import DENSE
 from prunemap.errors import Problems, UserError
-from prunemap.pruning.dead_filters import companions
+from prunemap.pruning.dead_filters import Filters, filters_of
 from prunemap.pruning.groups import relative_strengths, survival
 from prunemap.pruning.layers import Examples
 from prunemap.pruning.masks import magnitude_mask
-from prunemap.pruning.shared_filters import shared_filters
 from prunemap.pruning.threshold import Budget, Threshold
 from prunemap.pruning.weights import PrunableWeight, prunable_weights
 from prunemap.schemes import SCHEMES, why_illegal
@@ -33,10 +32,7 @@ class Selection:
 
     weights: Mapping[str, PrunableWeight]
     choices: Mapping[str, PlanLayer]
-    shared: Sequence[frozenset[str]] = ()
-    """Names of layers that lose the same filters."""
-    companions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Names of the parameters that are zero with a filter, by the name of the layer."""
+    filters: Filters = field(default_factory=Filters)
     budget: Budget | None = None
     """None = every layer keeps the plan's density."""
 
@@ -76,10 +72,20 @@ class Selection:
         masks = self._by_plan(values, left) if self.budget is None else self._by_budget(self.budget, values, left)
         return {name: mask.contiguous() for name, mask in masks.items()}
 
-    def with_companions(self, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the masks and those of the parameters that are zero with a filter."""
-        alive = {name: self.weights[name].seen(masks[name]).flatten(1).any(1) for name in self.companions}
-        return {**masks, **{each: alive[name] for name, names in self.companions.items() for each in names}}
+    @property
+    def shared(self) -> Sequence[frozenset[str]]:
+        """Names of layers that lose the same filters."""
+        return self.filters.shared
+
+    def companions(self, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the masks of the parameters that can be zero with filters, by name."""
+        names = self.filters.layers
+        alive = {name: self.weights[name].seen(masks[name]).flatten(1).any(1).cpu().numpy() for name in names}
+        return {name: torch.from_numpy(kept) for name, kept in self.filters.companions(alive).items()}
+
+    def companion_names(self) -> list[str]:
+        """Return the names of those parameters."""
+        return sorted(self.companions({name: torch.ones_like(w.parameter) for name, w in self.weights.items()}))
 
     def _by_plan(self, values: Values, left: float) -> dict[str, Tensor]:
         wanted = {name: self._wanted(name, left) for name in self.weights}
@@ -138,8 +144,7 @@ def select(module: nn.Module, examples: Examples, choices: Mapping[str, PlanLaye
         if why is not None:
             problems.add(f"layer {name!r} {list(choice.weight_shape)}: {why}")
     problems.raise_if_any()
-    shared, zero = shared_filters(module, examples, pruned), companions(module, examples, pruned)
-    return Selection({name: weights[name] for name in pruned}, pruned, shared, zero)
+    return Selection({name: weights[name] for name in pruned}, pruned, filters_of(module, examples, pruned))
 
 
 def _of_filters(seen: Tensor) -> Tensor:

@@ -285,6 +285,25 @@ def test_several_inputs_by_name(make_plan: MakePlan, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, net(**examples).detach().numpy(), atol=1e-5)
 
 
+def test_sequences_before_batches_are_exported_whole(make_plan: MakePlan, tmp_path: Path) -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru = nn.GRU(4, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.gru(x)[0]
+
+    net, example = Last(), torch.randn(5, 1, 4)
+    pruner = Pruner(net, make_plan(list_layers(net, example), "block:4x4", 0.3), example, method="one_shot")
+    pruner.finalize()
+    pruner.export(tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        expected = net(example).numpy()
+    np.testing.assert_allclose(session.run(None, {"input": example.numpy()})[0], expected, atol=1e-5)
+
+
 def test_weights_that_are_not_finite_change_nothing(net: nn.Module, plan: Plan) -> None:
     pruner = Pruner(net, plan, EXAMPLE, steps=4)
     with torch.no_grad():

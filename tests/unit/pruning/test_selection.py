@@ -158,7 +158,7 @@ def test_layers_that_would_lose_everything_keep_a_group(net: nn.Module, make_pla
     plan = make_plan(list_layers(net, EXAMPLE), "filter", 0.5, dense=("fc",))
     with torch.no_grad():
         net.get_parameter("depthwise.weight")[2:] *= 1e-3
-    with pytest.warns(UserWarning, match="one group is kept of: .*conv1"):
+    with pytest.warns(UserWarning, match="one group is kept of: .*conv2"):
         masks = Pruner(net, plan, EXAMPLE, density=0.09, method="one_shot").masks
     assert all(mask.any() for mask in masks.values())
 

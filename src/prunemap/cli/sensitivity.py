@@ -14,40 +14,46 @@ from prunemap.cli.training import Data, DataFolder, Device, Download, ImageSize,
 from prunemap.errors import UserError
 
 
+Checkpoint = Annotated[
+    Path,
+    typer.Argument(help="A trained network of `prunemap train`.", metavar="CHECKPOINT.safetensors", show_default=False),
+]
+Layers = Annotated[
+    str, typer.Option("--layers", help="With commas: names, patterns such as layer2.*, kinds such as conv.")
+]
+Schemes = Annotated[
+    str,
+    typer.Option(
+        "--schemes",
+        help="With commas; default: unstructured,pattern,punched:4x1,block:4x1,filter, each where it is legal.",
+        show_default=False,
+    ),
+]
+Densities = Annotated[
+    str, typer.Option("--densities", help="With commas; default: 0.05,0.1,0.2,0.4,0.7.", show_default=False)
+]
+Images = Annotated[int, typer.Option("--images", help="Held-out images to measure on, at most.")]
+Reestimate = Annotated[
+    bool, typer.Option("--reestimate-batchnorm", help="Measure batch norm again after every pruning: slower, milder.")
+]
+Plot = Annotated[
+    Path | None, typer.Option("--plot", help="Draw it too: a .svg, .png or .pdf file.", show_default=False)
+]
+
+
 def sensitivity(
-    checkpoint: Annotated[
-        Path,
-        typer.Argument(
-            help="A trained network of `prunemap train`.", metavar="CHECKPOINT.safetensors", show_default=False
-        ),
-    ],
+    checkpoint: Checkpoint,
     output: Output,
     data: Data = "fashion-mnist-subset",
     data_folder: DataFolder = None,
     download: Download = False,
     image_size: ImageSize = 224,
-    layers: Annotated[
-        str, typer.Option("--layers", help="With commas: names, patterns such as layer2.*, kinds such as conv.")
-    ] = "*",
-    schemes: Annotated[
-        str,
-        typer.Option(
-            "--schemes",
-            help="With commas; default: unstructured,pattern,punched:4x1,block:4x1,filter, each where it is legal.",
-            show_default=False,
-        ),
-    ] = "",
-    densities: Annotated[
-        str, typer.Option("--densities", help="With commas; default: 0.05,0.1,0.2,0.4,0.7.", show_default=False)
-    ] = "",
-    images: Annotated[int, typer.Option("--images", help="Held-out images to measure on, at most.")] = 1000,
-    reestimate_batchnorm: Annotated[
-        bool,
-        typer.Option("--reestimate-batchnorm", help="Measure batch norm again after every pruning: slower, milder."),
-    ] = False,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="Draw it too: a .svg, .png or .pdf file.", show_default=False)
-    ] = None,
+    layers: Layers = "*",
+    schemes: Schemes = "",
+    densities: Densities = "",
+    images: Images = 1000,
+    reestimate_batchnorm: Reestimate = False,
+    plot: Plot = None,
     threads: TrainingThreads = 0,
     device: Device = "auto",
     json: Json = False,

@@ -13,7 +13,6 @@ from prunemap.cli.options import Json, Output, numbers, parts, show
 from prunemap.cli.training import Data, DataFolder, Device, Download, ImageSize, TrainingThreads
 from prunemap.errors import UserError
 
-
 Checkpoint = Annotated[
     Path,
     typer.Argument(help="A trained network of `prunemap train`.", metavar="CHECKPOINT.safetensors", show_default=False),

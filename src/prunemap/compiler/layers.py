@@ -112,6 +112,7 @@ def _inspected(layer: ModelLayer) -> InspectedLayer:
 def list_layers(model: onnx.ModelProto) -> list[ModelLayer]:
     """Return the layers with constant weights, in graph order, of a model with known shapes."""
     constants, shapes = constants_of(model), _shapes_around_layers(model)
+    batch = next((shapes[each.name][0] for each in model.graph.input if shapes.get(each.name)), 1)
     layers = []
     for node in model.graph.node:
         kind = LAYER_KINDS.get(node.op_type)
@@ -123,7 +124,7 @@ def list_layers(model: onnx.ModelProto) -> list[ModelLayer]:
         if kind in ("lstm", "gru"):
             layers += _recurrent_layers(node, kind, constants, shapes)
         else:
-            layers.append(_layer(node, kind, weight, shapes))
+            layers.append(_layer(node, kind, weight, shapes, batch))
     return layers
 
 
@@ -169,7 +170,7 @@ def identity_of(model: str | Path, layers: list[LayerSpec]) -> ModelIdentity:
     return ModelIdentity(name=Path(model).stem, layers_sha256=hashlib.sha256(content.encode()).hexdigest())
 
 
-def _layer(node: onnx.NodeProto, kind: LayerKind, whole: Array, shapes: dict[str, Shape]) -> ModelLayer:
+def _layer(node: onnx.NodeProto, kind: LayerKind, whole: Array, shapes: dict[str, Shape], batch: int) -> ModelLayer:
     attributes = attributes_of(node)
     x, y = shapes.get(node.input[0]), shapes.get(node.output[0])
     stored = StoredWeight(node.input[1], groups=attributes.get("group", 1))
@@ -186,17 +187,17 @@ def _layer(node: onnx.NodeProto, kind: LayerKind, whole: Array, shapes: dict[str
         module=module_name(node),
         kind=kind,
         weight_shape=weight.shape,
-        macs=_macs(kind, weight, x, y),
+        macs=_macs(kind, weight, x, y, batch),
         params=int(weight.size),
         setting=setting,
     )
     return ModelLayer(spec, weight, stored)
 
 
-def _macs(kind: LayerKind, weight: Array, x: Shape | None, y: Shape | None) -> int:
+def _macs(kind: LayerKind, weight: Array, x: Shape | None, y: Shape | None, batch: int) -> int:
     """Multiply-accumulates of one image, 0 where the shapes are not known."""
     if kind == "conv_transpose" and x is not None:
         return int(weight.size) * prod(x[2:])
     if kind == "linear" and y is not None:
-        return int(weight.size) * prod(y[1:-1])
+        return int(weight.size) * max(1, prod(y[:-1]) // batch)  # attention has the tokens on any axis
     return int(weight.size) * prod(y[2:]) if y is not None else 0

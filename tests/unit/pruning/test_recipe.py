@@ -46,7 +46,9 @@ def test_published_recipes_are_valid_and_name_the_schema(path: Path) -> None:
 
 def test_values_are_changed_and_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
     path = written(tmp_path, SMALL + "data: {folder: images}\noutput: runs/x\n")
-    recipe = read_recipe(path, ["retrain.epochs=3", "layers.1.density=0.5", "model.start=w.pth", "prune.method=one_shot"])
+    recipe = read_recipe(
+        path, ["retrain.epochs=3", "layers.1.density=0.5", "model.start=w.pth", "prune.method=one_shot"]
+    )
     assert recipe.retrain is not None
     assert (recipe.retrain.epochs, recipe.retrain.warmup_epochs) == (3, 0.75)
     assert recipe.layers[1].density == 0.5

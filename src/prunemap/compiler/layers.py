@@ -153,7 +153,7 @@ def _recurrent_layers(
             weight = stored.read(constants[given])
             spec = LayerSpec(
                 name=name,
-                module="",  # a torch module has all of them
+                module=_recurrent_module(module_name(node), direction, is_of_state=name == names[1]),
                 kind=kind,
                 weight_shape=weight.shape,
                 macs=int(weight.size) * (x[1 if attributes.get("layout", 0) else 0] if x else 0),
@@ -162,6 +162,12 @@ def _recurrent_layers(
             )
             layers.append(ModelLayer(spec, weight, stored))
     return layers
+
+
+def _recurrent_module(mark: str, direction: int, is_of_state: bool) -> str:
+    """Return what torch calls a weight, from the mark of the node: that on the inputs in the first direction."""
+    name = mark.replace("weight_ih", "weight_hh") if is_of_state else mark
+    return f"{name}_reverse" if mark and direction else name
 
 
 def identity_of(model: str | Path, layers: list[LayerSpec]) -> ModelIdentity:

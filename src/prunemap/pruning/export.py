@@ -31,6 +31,8 @@ from prunemap.pruning.weights import prunable_weights
 
 OPSET = 20
 WEIGHT_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+GATE_ORDERS = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
+"""Where ONNX's gates, i o f c and z r h, stand among torch's, i f g o and r z n."""
 SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 UNLIMITED = 2**40
 
@@ -96,7 +98,8 @@ def convert_module(module: TorchModel, example_inputs: Examples | None, path: st
             examples, named = call_arguments(module, example_inputs)
             model = _to_onnx(module, examples, kwargs=named)
     state = module.state_dict if isinstance(module, ExportedProgram) else module.state_dict()
-    weights = {name.removesuffix(".weight"): value for name, value in state.items() if name.endswith("weight")}
+    held = (name for name in state if name.endswith("weight") or ".weight_ih" in f".{name}")
+    weights = {name.removesuffix(".weight"): state[name] for name in held}
     _identify_layers(model, _modules_of(state), weights)
     _name_ends(model)
     _save(model, path)
@@ -167,9 +170,25 @@ def _identify_layers(model: ir.Model, modules: Container[str], weights: Mapping[
                 node.metadata_props[MODULE_KEY] = name = found
             elif scope in weights:
                 changed.append(scope)
+        if node.op_type in GATE_ORDERS:
+            owned = {one for one in weights if one.rpartition(".")[0] == scope and "weight_ih" in one}
+            node.metadata_props.update(_recurrent_mark(node, {one: weights[one] for one in sorted(owned)}))
         node.name = next(n for n in chain([name], (f"{name}_{i}" for i in count(2))) if n not in used)
         used.add(node.name)
     return changed
+
+
+def _recurrent_mark(node: ir.Node, weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the mark of an LSTM or GRU node: its weight on the inputs in the first direction."""
+    weight = node.inputs[1]
+    if weight is None or weight.const_value is None:
+        return {}
+    exported, order = weight.const_value.numpy()[0], GATE_ORDERS[node.op_type]
+    for name, given in weights.items():
+        gates = np.split(given.detach().cpu().numpy(), len(order))
+        if np.array_equal(exported, np.concatenate([gates[gate] for gate in order])):
+            return {MODULE_KEY: name}
+    return {}
 
 
 def _modules_of(state: Mapping[str, Tensor]) -> set[str]:

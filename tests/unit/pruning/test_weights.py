@@ -138,6 +138,20 @@ def test_attention_is_marked_in_onnx(tmp_path: Path) -> None:
     assert marks == ["attention.in_proj_weight", "attention.out_proj", "fc"]
 
 
+def test_recurrent_layers_are_marked_in_onnx(tmp_path: Path) -> None:
+    """So that layers of equal shapes are told apart, by whichever way the file was written."""
+    stack = nn.Sequential(nn.LSTM(4, 4, num_layers=2, bidirectional=True))
+    examples = torch.randn(3, 1, 4)
+    names = list(prunable_weights(stack))
+    convert_module(stack, examples, tmp_path / "m.onnx")
+    layers = [layer.spec for layer in read_layers(tmp_path / "m.onnx")]
+    assert [layer.module for layer in layers] == names
+    one, example = make("recurrent")
+    export_onnx(one, example, tmp_path / "n.onnx")
+    specs = [layer.spec for layer in read_layers(tmp_path / "n.onnx")]
+    assert [layer.module for layer in specs] == [layer.module for layer in list_layers(one, example)]
+
+
 def test_attention_with_keys_of_another_width() -> None:
     attention = nn.MultiheadAttention(8, 2, kdim=6, vdim=4)
     query, key, value = torch.zeros(3, 2, 8), torch.zeros(5, 2, 6), torch.zeros(5, 2, 4)

@@ -1,4 +1,4 @@
-"""`prunemap prune --recipe` as users run it: the published recipes, one's own network, interruption, several processes."""
+"""`prunemap prune --recipe` as users run it: published recipes, own networks, interruption, several processes."""
 
 from __future__ import annotations
 
@@ -194,6 +194,7 @@ def test_two_processes_make_one_network(own: Path) -> None:
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "prunemap", "prune"]
     done = subprocess.run(
         [sys.executable, *command, "--recipe", str(own), "-o", str(out), "--json", *shorter],
+        check=False,
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

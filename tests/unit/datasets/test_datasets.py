@@ -123,3 +123,16 @@ def test_sample_images_are_spread_over_the_classes(subset: Dataset) -> None:
     everything = np.concatenate([batch.images for batch in subset.test.batches(500)])
     assert np.array_equal(images[[0, 3, 6]], everything[[0, 999, 1999]])
     assert len(subset.sample_images(10**6)) == len(subset.test)
+
+
+def test_processes_share_every_batch() -> None:
+    split = numbered(50)
+    alone = [batch.labels.tolist() for batch in split.training_batches(8, 3, 1)]
+    shares = [
+        [batch.labels.tolist() for batch in replace(split, process=(i, 2)).training_batches(8, 3, 1)] for i in (0, 1)
+    ]
+    for whole, even, odd in zip(alone, *shares, strict=True):
+        assert (whole[::2], whole[1::2]) == (even, odd)
+    parts = [[int(label) for batch in split.part(i, 3).batches(4) for label in batch.labels] for i in range(3)]
+    assert sorted(label for part in parts for label in part) == list(range(50))
+    assert list(numbered(1).part(1, 2).batches(4)) == []

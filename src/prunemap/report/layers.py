@@ -37,7 +37,7 @@ def _whole_layers(layers: tuple[LayerResult, ...]) -> list[Table]:
     several = {layer: of_layer for (_, layer), of_layer in steps.items() if len(of_layer) > 1}
     if not several:
         return []
-    caption = "products: the steps with weights; moving: what is copied before, between and behind them"
+    caption = "products: the steps with weights; moving: the copies around them"
     table = new_table("layers of several steps", "layer", "steps", "products, µs", "moving, µs", "µs", caption=caption)
     for layer, of_layer in several.items():
         whole = sum(each.median_us for each in of_layer)

@@ -101,6 +101,17 @@ def test_imagenet(name: str, photographs: Path, tmp_path: Path) -> None:
     assert rows(tmp_path / "out" / "seed-0") == [("prune", "1"), ("retrain", "1")]
 
 
+def test_fashion_mnist(tmp_path: Path) -> None:
+    changes = {**SHORT, "model.options.width": 0.25, "dense.epochs": 1, "seeds": "[7]"}
+    code, output = invoke("--recipe", RECIPES / "fashion-mnist-resnet8.yaml", "-o", tmp_path, changes=changes)
+    assert code == 0, output
+    assert max(map(len, output.splitlines())) <= 80
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert 0.15 < found["rates"]["density"] < 0.25 and all(
+        0 < layer["energy"] < 1 for layer in found["rates"]["layers"]
+    )
+
+
 def test_own_network_seeds_and_control(own: Path) -> None:
     out = own.parent / "out"
     code, output = invoke("--recipe", own, "-o", out, changes={"seeds": "[3, 5]", "control": "true"})

@@ -68,13 +68,7 @@ def train(
         InternalError: a pruned weight became non-zero.
     """
     path, device = None if checkpoint is None else Path(checkpoint), choose_device(config.device)
-    if config.distillation and teacher is None:
-        raise UserError(f"teacher: got none with distillation {config.distillation:g}, allowed is a trained network")
-    if config.batch_size % process_count():
-        raise UserError(
-            f"batch_size: got {config.batch_size}, allowed are multiples of the {process_count()} processes"
-        )
-    taught = teacher if teacher is not None and config.distillation else None
+    taught = _teacher(teacher, config)
     with placed(module, device), _at_rest(taught, device):
         masks = {name: mask.to(device) for name, mask in masks.items()}
         for network in (module, *([taught] if taught else [])):
@@ -84,14 +78,7 @@ def train(
         if pruner is not None:
             pruner.use(optimizer)
             pruner.check_learning_rate(config.lr)
-        state = RunState(
-            dataset=dataset.name,
-            start_sha256=start_sha256(module, masks),
-            history=History(config=config),
-            pruner=None if pruner is None else pruner.state.progress,
-        )
-        if resume and path is not None and path.exists():
-            state = load_run(path, state, module, optimizer, pruner)
+        state = _begin(path if resume else None, module, dataset, config, masks, optimizer, pruner)
         shared = replace(dataset.train, process=(process_index(), process_count()))
         batches = training_batches(shared, config.batch_size, config.seed, device)
         run = _Run(module, dataset, config, masks, optimizer, batches, pruner, taught)
@@ -197,6 +184,36 @@ class _Run:
         apply_masks(self.module, self.masks, self.optimizer)
         if self.pruner is not None:
             self.pruner.hold()
+
+
+def _begin(
+    path: Path | None,
+    module: nn.Module,
+    dataset: Dataset,
+    config: TrainConfig,
+    masks: Masks,
+    optimizer: SGD,
+    pruner: Pruner | None,
+) -> RunState:
+    """Return the state of a new run, or of the one in ``path`` if that exists, read into module, optimizer, pruner."""
+    state = RunState(
+        dataset=dataset.name,
+        start_sha256=start_sha256(module, masks),
+        history=History(config=config),
+        pruner=None if pruner is None else pruner.state.progress,
+    )
+    return load_run(path, state, module, optimizer, pruner) if path is not None and path.exists() else state
+
+
+def _teacher(given: nn.Module | None, config: TrainConfig) -> nn.Module | None:
+    """Return the teacher if there is one to learn from; check what several processes must share."""
+    if config.batch_size % process_count():
+        raise UserError(
+            f"batch_size: got {config.batch_size}, allowed are multiples of the {process_count()} processes"
+        )
+    if config.distillation and given is None:
+        raise UserError(f"teacher: got none with distillation {config.distillation:g}, allowed is a trained network")
+    return given if config.distillation else None
 
 
 @contextmanager

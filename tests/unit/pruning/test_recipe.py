@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ def test_the_schema_is_what_recipes_are(update_golden: bool) -> None:
 def test_published_recipes_are_valid_and_name_the_schema(path: Path) -> None:
     assert read_recipe(path).control
     assert path.read_text().startswith("# yaml-language-server: $schema=schema.json\n")
+
+
+def test_the_recipe_of_the_docs_is_valid(tmp_path: Path) -> None:
+    text = (RECIPES.parent / "docs" / "pruning.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(read_recipe(written(tmp_path, example)).layers) == 4
 
 
 def test_values_are_changed_and_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:

@@ -79,9 +79,8 @@ def prune(
         return
     check_given({"DENSE.safetensors or MODEL.onnx": checkpoint, "--plan": plan, "-o/--output": output})
     assert checkpoint is not None and plan is not None and output is not None, "checked"
-    wanted = read_json(plan, Plan, "--plan")
     if checkpoint.suffix == ".onnx":
-        _prune_onnx(checkpoint, wanted, output, as_json=json)
+        _prune_onnx(checkpoint, read_json(plan, Plan, "--plan"), output, as_json=json)
         return
     from prunemap.datasets import load_dataset
     from prunemap.pruning import prune_to_files, use_threads
@@ -92,6 +91,7 @@ def prune(
     training = None if config.method == "one_shot" else train_config(epochs=prune_epochs, **shared)
     phase = prune_phase(config, training, reestimate_batchnorm=reestimate_batchnorm)
     use_threads(threads)
+    wanted = read_json(plan, Plan, "--plan")
     dataset = load_dataset(data, data_folder, download=download, image_size=image_size)
     retrain = settings if epochs else None
     report = prune_to_files(checkpoint, wanted, dataset, retrain, output, resume, phase=phase, device=settings.device)

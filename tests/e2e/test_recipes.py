@@ -102,7 +102,8 @@ def test_imagenet(name: str, photographs: Path, tmp_path: Path) -> None:
 
 
 def test_fashion_mnist(tmp_path: Path) -> None:
-    changes = {**SHORT, "model.options.width": 0.25, "dense.epochs": 1, "seeds": "[7]"}
+    batches = {f"{phase}.batch_size": 500 for phase in ("dense", "prune.training", "retrain")}
+    changes = {**SHORT, **batches, "model.options.width": 0.125, "dense.epochs": 1, "seeds": "[7]"}
     code, output = invoke("--recipe", RECIPES / "fashion-mnist-resnet8.yaml", "-o", tmp_path, changes=changes)
     assert code == 0, output
     assert max(map(len, output.splitlines())) <= 80

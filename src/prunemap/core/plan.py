@@ -25,6 +25,19 @@ class PlanLayer(Value):
     """Kept weights / all weights of the layer."""
     reason: str = ""
 
+    @classmethod
+    def of(cls, layer: LayerSpec, scheme: SchemeSpec, density: float, reason: str = "") -> PlanLayer:
+        """Return the choice for ``layer``."""
+        return cls(
+            name=layer.name,
+            module=layer.module,
+            kind=layer.kind,
+            weight_shape=layer.weight_shape,
+            scheme=scheme,
+            density=density,
+            reason=reason,
+        )
+
 
 class ModelIdentity(Value):
     """Which network a file was made for: a name for people, a hash of the layer shapes for the machine."""

@@ -53,12 +53,4 @@ def matches(pattern: str, layer: LayerSpec, layers: Sequence[LayerSpec]) -> bool
 
 
 def _entry(layer: LayerSpec, choice: LayerChoice, reason: str) -> PlanLayer:
-    return PlanLayer(
-        name=layer.name,
-        module=layer.module,
-        kind=layer.kind,
-        weight_shape=layer.weight_shape,
-        scheme=choice.scheme,
-        density=1.0 if choice.density is None else choice.density,
-        reason=reason,
-    )
+    return PlanLayer.of(layer, choice.scheme, 1.0 if choice.density is None else choice.density, reason)

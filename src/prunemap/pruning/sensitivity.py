@@ -58,16 +58,7 @@ class SensitivityCase:
 
     def plan(self) -> Plan:
         """Return the plan that prunes this layer alone."""
-        spec = self.layer
-        entry = PlanLayer(
-            name=spec.name,
-            module=spec.module,
-            kind=spec.kind,
-            weight_shape=spec.weight_shape,
-            scheme=self.scheme,
-            density=self.density,
-        )
-        return Plan(layers=(entry,))
+        return Plan(layers=(PlanLayer.of(self.layer, self.scheme, self.density),))
 
     def row(self, energy_kept: float, quality: Quality) -> SensitivityRow:
         """Return what was measured."""

@@ -57,7 +57,7 @@ from prunemap.targets import resolve_target
 
 BLOCKS = ("16x4", "8x4", "4x1", "2x1")
 SCHEMES = (*(f"punched:{b}" for b in BLOCKS), *(f"block:{b}" for b in BLOCKS), "unstructured", "pattern")
-LINEAR_SCHEMES = ("block:16x4", "block:8x4")
+SCHEMES_OF_KIND = {"linear": ("block:16x4", "block:8x4"), "depthwise": ("unstructured", "filter")}
 OTHER_SCHEMES = ("punched:16x4", "punched:8x4", "punched:4x1", "block:8x4", "unstructured")
 DENSITIES = (0.5, 0.25, 0.1)
 QUICK_SCHEMES, QUICK_DENSITIES = ("punched:8x4", "block:8x4", "unstructured"), (0.1,)
@@ -82,8 +82,8 @@ class Run:
 def probes_of(setting: LayerSetting, quick: bool) -> list[Probe]:
     """Return the cases of a layer, dense first; the first convolution is dense only."""
     densities = QUICK_DENSITIES if quick else DENSITIES
-    names = QUICK_SCHEMES if quick else OTHER_SCHEMES if setting in OTHER_LAYERS else SCHEMES
-    names = LINEAR_SCHEMES if setting.kind == "linear" and setting not in OTHER_LAYERS else names
+    by_kind = SCHEMES_OF_KIND.get(setting.kind, SCHEMES)
+    names = OTHER_SCHEMES if setting in OTHER_LAYERS else QUICK_SCHEMES if quick else by_kind
     schemes = [SchemeSpec.parse(name) for name in names]
     return make_probes([setting], schemes if setting.in_channels > 3 else [], densities)
 
@@ -91,6 +91,8 @@ def probes_of(setting: LayerSetting, quick: bool) -> list[Probe]:
 def family_of(probe: Probe) -> str:
     if probe.setting in OTHER_LAYERS:
         return _family_of_other(probe)
+    if probe.setting.kind == "depthwise" and probe.scheme != DENSE:
+        return f"depthwise, {probe.scheme.name}"
     if probe.setting.kind != "conv":
         return probe.setting.kind
     if probe.scheme.block is None:

@@ -33,6 +33,7 @@
 #define STRIDE 1
 #define ROWS 8
 #define VECTOR 16
+#define LISTED 0
 #define HEIGHT 16
 #define WIDTH 12
 #define IN_PITCH 13
@@ -67,7 +68,7 @@ static const copy_step s0 = {.map = &t5, .index = 0};
 static const conv_step s1 = {.in = &t5, .out = &t0, .residual = 0, .weights = 192, .bias = 1088, .low = 0.0f, .high = __builtin_inff(), .groups = 1, .rows = 0, .starts = 64, .indices = 128, .full = f32_conv_8x2_i8, .tail = f32_conv_8x1_i8, .strips = 13, .tile_strips = 2, .by_rows = 0, .filters = 8, .pixels_outer = 0, .base = -14, .mask = 1152, .weight_starts = -1, .counts = -1};
 static const conv_step s2 = {.in = &t0, .out = &t1, .residual = 0, .weights = 2112, .bias = 2816, .low = 0.0f, .high = __builtin_inff(), .groups = 2, .rows = 0, .starts = 1984, .indices = 2048, .full = f32_conv_4x5_i8, .tail = f32_conv_4x3_i8, .strips = 13, .tile_strips = 5, .by_rows = 0, .filters = 4, .pixels_outer = 0, .base = -14, .mask = 1152, .weight_starts = -1, .counts = -1};
 static const conv_step s3 = {.in = &t1, .out = &t2, .residual = &t0, .weights = 3008, .bias = 3712, .low = 0.0f, .high = __builtin_inff(), .groups = 2, .rows = 0, .starts = 2880, .indices = 2944, .full = f32_conv_4x5_i8, .tail = f32_conv_4x3_i8, .strips = 13, .tile_strips = 5, .by_rows = 0, .filters = 4, .pixels_outer = 0, .base = -14, .mask = 1152, .weight_starts = -1, .counts = -1};
-static const depthwise_step s4 = {.in = &t2, .out = &t3, .residual = 0, .weights = 3840, .bias = 4160, .low = 0.0f, .high = 6.0f, .phases = 0, .kernel = f32_depthwise_3s1_8x16_16_12_13_240_13_240_0_1, .taps = 9, .multiplier = 1, .stride_y = 1, .stride_x = 1, .phase_count = 0, .phase_places = -1, .offsets = 3776, .mask = 1152};
+static const depthwise_step s4 = {.in = &t2, .out = &t3, .residual = 0, .weights = 3840, .bias = 4160, .low = 0.0f, .high = 6.0f, .phases = 0, .kernel = f32_depthwise_3s1_8x16_16_12_13_240_13_240_0_1, .multiplier = 1, .stride_y = 1, .stride_x = 1, .phase_count = 0, .phase_places = -1, .starts = -1, .offsets = 3776, .mask = 1152};
 static const pool_step s5 = {.in = &t3, .out = &t6, .kernel_y = 3, .kernel_x = 3, .stride_y = 2, .stride_x = 2, .top = 1, .left = 1, .bottom = 1, .right = 1, .count_pads = 0};
 static const phases_step s6 = {.in = &t6, .out = &t4, .stride_y = 2, .stride_x = 2, .phases = 4224};
 static const conv_step s7 = {.in = &t4, .out = &t7, .residual = 0, .weights = 4544, .bias = 5568, .low = -__builtin_inff(), .high = __builtin_inff(), .groups = 3, .rows = 4288, .starts = 4352, .indices = 4416, .full = f32_conv_4x1_i16, .tail = 0, .strips = 1, .tile_strips = 1, .by_rows = 0, .filters = 4, .pixels_outer = 0, .base = 0, .mask = 5632, .weight_starts = -1, .counts = -1};

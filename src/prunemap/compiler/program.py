@@ -100,11 +100,12 @@ def linear_tile(filters: int, items: int, index: IndexType, masked: bool = False
     return Tile(f"f32_{kind}_{filters}x{items}_i{8 * index.itemsize}", f"{kind}_tile.h", sizes)
 
 
-def depthwise_tile(op: Conv, source: Layout, out: Layout, size: Pair) -> Tile:
+def depthwise_tile(op: Conv, source: Layout, out: Layout, size: Pair, *, listed: bool) -> Tile:
     """The kernel of depthwise.h for a square kernel on one size of map; its name goes on with the layouts.
 
     Args:
         size: output rows and columns of the register tile.
+        listed: run the kept taps only.
     """
     sizes = {
         "HEIGHT": out.size[0],
@@ -117,13 +118,14 @@ def depthwise_tile(op: Conv, source: Layout, out: Layout, size: Pair) -> Tile:
         "HALO": int(out.has_halo),
     }
     tile = {"KERNEL": op.weight.shape[2], "STRIDE": op.stride[0], "ROWS": size[0], "VECTOR": size[1]}
-    symbol = f"{depthwise_name(op, size)}_{'_'.join(map(str, sizes.values()))}"
+    tile["LISTED"] = int(listed)
+    symbol = f"{depthwise_name(op, size, listed=listed)}_{'_'.join(map(str, sizes.values()))}"
     return Tile(symbol, "depthwise_tile.h", (*tile.items(), *sizes.items()))
 
 
-def depthwise_name(op: Conv, size: Pair) -> str:
-    """Name of a tile of depthwise.h, such as f32_depthwise_3s2_4x16."""
-    return f"f32_depthwise_{op.weight.shape[2]}s{op.stride[0]}_{size[0]}x{size[1]}"
+def depthwise_name(op: Conv, size: Pair, *, listed: bool) -> str:
+    """Name of a tile of depthwise.h, such as f32_depthwise_3s2_4x16, or of kept taps, f32_depthwise_listed_3s2_4x16."""
+    return f"f32_depthwise_{'listed_' if listed else ''}{op.weight.shape[2]}s{op.stride[0]}_{size[0]}x{size[1]}"
 
 
 def _c_type(index: IndexType) -> str:
@@ -200,12 +202,12 @@ class DepthwiseStep(WeightStep):
     struct = "depthwise_step"
     phases: Tensor | None
     kernel: Symbol
-    taps: int
     multiplier: int
     stride_y: int
     stride_x: int
     phase_count: int
     phase_places: int
+    starts: int
     offsets: int
     mask: int
 

@@ -31,6 +31,8 @@ _RUN_CYCLES = 3
 _LEAST_LANES, _LEAST_COLS = 8, 4
 _DEPTHWISE_ROWS = (4, 8)
 """Output rows of a depthwise tile, where a row takes several vectors and where it takes one: as measured."""
+_LISTED_TAPS = 0.5
+"""A channel of a depthwise tile takes its taps one by one where it keeps at most so many: each loads its own rows."""
 _WORTH_TRYING = 1.5
 """A tile that the model says is slower than the best by more is not measured."""
 _LEAST_DENSITY = 0.3
@@ -196,3 +198,13 @@ def depthwise_size(out: Layout) -> Pair:
     if width > vector and height % _DEPTHWISE_ROWS[0] == 0:
         return _DEPTHWISE_ROWS[0], vector
     return fitted_vectors(_DEPTHWISE_ROWS[1], height), vector
+
+
+def listed_taps(is_kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the taps of a depthwise tile that are stored, (channels, taps): all of a channel that keeps most of them.
+
+    Args:
+        is_kept: (channels, taps).
+    """
+    mostly: NDArray[np.bool_] = np.count_nonzero(is_kept, axis=1) > _LISTED_TAPS * is_kept.shape[1]
+    return is_kept | mostly[:, None]

@@ -49,8 +49,8 @@ def make_probes(
 ) -> list[Probe]:
     """Return the cases for the distinct settings, dense first, then every scheme that is legal for the layer.
 
-    Depthwise layers are dense only: the mappers never prune them. A scheme with a largest density (pattern) is
-    measured there instead of above.
+    Depthwise layers take the schemes without blocks: their filters read no channel together. A scheme with a largest
+    density (pattern) is measured there instead of above.
 
     Raises:
         UserError: an unknown scheme, a density outside (0, 1], or no density.
@@ -72,7 +72,9 @@ def make_probes(
 
 def _legal(setting: LayerSetting, schemes: Sequence[SchemeSpec]) -> list[SchemeSpec]:
     """Return the schemes, dense apart, that a layer of this setting is measured with."""
-    return [] if setting.kind == "depthwise" else legal_schemes(setting.weight_shape, schemes)
+    if setting.kind == "depthwise":
+        schemes = [scheme for scheme in schemes if scheme.block is None]
+    return legal_schemes(setting.weight_shape, schemes)
 
 
 def probe_settings(settings: Iterable[LayerSetting | None]) -> list[LayerSetting]:

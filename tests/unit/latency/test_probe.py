@@ -34,8 +34,8 @@ def test_repeated_settings_are_probed_once() -> None:
     assert probe_settings([CONV, None, LINEAR, CONV]) == [CONV, LINEAR]
 
 
-def test_depthwise_is_dense_only() -> None:
-    assert make_probes([DEPTHWISE]) == [Probe(DEPTHWISE, DENSE, 1.0)]
+def test_depthwise_takes_schemes_without_blocks() -> None:
+    assert {p.scheme.name for p in make_probes([DEPTHWISE])} == {"dense", "unstructured", "pattern", "filter"}
 
 
 def test_a_scheme_with_a_largest_density_is_measured_there() -> None:

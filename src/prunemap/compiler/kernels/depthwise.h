@@ -1,9 +1,10 @@
 /* Depthwise convolution, pixels in the lanes: every output plane reads one input plane.
  *
- *   y[c][q] = clamp(bias[c] + sum_k weight[c][k] * x[c / multiplier][offset[k] + q]  (+ residual[c][q]))
+ *   y[c][q] = clamp(bias[c] + sum_n weight[n] * x[c / multiplier][offset[n] + q]  (+ residual[c][q]))
  *
- * The usual square kernels of stride 1 and 2 are tiles (depthwise_tile.h); this is any other one. A strided one first
- * cuts its input plane into phases (maps.h) in a scratch that stays in L1 or L2. */
+ * over the taps n in starts[c] .. starts[c + 1]: those that are kept. The usual square kernels of stride 1 and 2 are
+ * tiles (depthwise_tile.h); this is any other one. A strided one first cuts its input plane into phases (maps.h) in a
+ * scratch that stays in L1 or L2. */
 #ifndef PMAP_DEPTHWISE_H
 #define PMAP_DEPTHWISE_H
 
@@ -13,8 +14,8 @@ typedef struct depthwise_step depthwise_step;
 struct depthwise_step {
   const tensor *in, *out, *residual, *phases;
   void (*kernel)(const context *c, const depthwise_step *s, int thread, int image, range channels);
-  int32_t taps, multiplier, stride_y, stride_x, phase_count;
-  int64_t offsets, weights, bias, mask, phase_places;
+  int32_t multiplier, stride_y, stride_x, phase_count;
+  int64_t starts, offsets, weights, bias, mask, phase_places; /* starts: none where a tile stores every weight */
   float low, high;
 };
 
@@ -22,6 +23,7 @@ typedef struct {
   const float *in, *residual, *mask, *weights; /* of one channel; in and residual at the origin */
   const int32_t *offsets;
   float *out, bias;
+  int taps;
 } depthwise_plane;
 
 /* VECTORS vectors of the plane at a time, one load per multiply-add. */
@@ -29,7 +31,7 @@ typedef struct {
 INLINE void depthwise_vectors(const depthwise_step *s, const depthwise_plane *p, int64_t place, int vectors) {
   vfloat acc[DEPTHWISE_VECTORS];
   UNROLL for (int v = 0; v < vectors; v++) acc[v] = v_splat(p->bias);
-  for (int k = 0; k < s->taps; k++) {
+  for (int k = 0; k < p->taps; k++) {
     const float *in = p->in + p->offsets[k] + place;
     UNROLL for (int v = 0; v < vectors; v++) acc[v] += v_load(in + v * LANES) * p->weights[k];
   }
@@ -43,8 +45,9 @@ INLINE void depthwise_vectors(const depthwise_step *s, const depthwise_plane *p,
 }
 
 static void f32_depthwise_any(const context *c, const depthwise_step *s, int thread, int image, range channels) {
-  depthwise_plane p = {.offsets = in_blob(c, s->offsets), .mask = in_blob(c, s->mask)};
+  depthwise_plane p = {.mask = in_blob(c, s->mask)};
   const float *weights = in_blob(c, s->weights), *bias = in_blob(c, s->bias);
+  const int32_t *starts = in_blob(c, s->starts), *offsets = in_blob(c, s->offsets);
   const int32_t *phases = in_blob(c, s->phase_places);
   float *scratch = c->scratch + (int64_t)thread * c->scratch_floats;
   int vectors = s->out->interior / LANES;
@@ -56,7 +59,9 @@ static void f32_depthwise_any(const context *c, const depthwise_step *s, int thr
     p.in = s->phase_count ? scratch + s->phases->origin : plane + s->in->origin;
     p.out = row_of(c, s->out, image, ch, 0);
     p.residual = s->residual ? row_of(c, s->residual, image, ch, 0) : 0;
-    p.weights = weights + (int64_t)ch * s->taps;
+    p.taps = starts[ch + 1] - starts[ch];
+    p.weights = weights + starts[ch];
+    p.offsets = offsets + starts[ch];
     p.bias = bias[ch];
     int v = 0;
     for (; v + DEPTHWISE_VECTORS <= vectors; v += DEPTHWISE_VECTORS)

@@ -5,6 +5,9 @@
  * Stride 2 takes kernel columns in pairs (the last one of an odd number with a weight of zero beside it): a wide vector
  * of 2 * VECTOR inputs times (w0, w1, w0, w1, ...), whose even and odd lanes are added up at the end.
  *
+ * LISTED: a channel has a list of the taps that it keeps (pairs of them, at stride 2), each with loads of its own; one
+ * whose list is whole is run like the others.
+ *
  * A vector that would pass the end of its row starts earlier instead; where rows are shorter than a vector, what lies
  * past their end is stored as zeros, and overwritten by the next row. */
 #define IN_ROWS (STRIDE * (ROWS - 1) + KERNEL)
@@ -16,7 +19,9 @@ typedef float NAME(_wide) __attribute__((vector_size(STRIDE * VECTOR * 4), align
 
 typedef struct {
   const float *in, *residual, *weights; /* in: what the first output reads first */
+  const int32_t *offsets; /* of LISTED taps, from the first of all */
   float *out, bias;
+  int taps;
   NAME(_v) low, high;
 } NAME(_plane);
 
@@ -53,10 +58,8 @@ INLINE void NAME(_store)(const NAME(_plane) *p, NAME(_v) *sum, int y, int x) {
   }
 }
 
-INLINE void NAME(_tile)(const NAME(_plane) *p, const NAME(_wide) *weights, int y, int x) {
-  const float *in = p->in + STRIDE * (y * IN_PITCH + x);
-  NAME(_wide) acc[ROWS];
-  UNROLL for (int r = 0; r < ROWS; r++) acc[r] = p->bias / STRIDE - (NAME(_wide)){0};
+/* All taps: a loaded row serves every output row that it belongs to. */
+INLINE void NAME(_add_all)(const NAME(_plane) *p, const NAME(_wide) *weights, const float *in, NAME(_wide) *acc) {
   UNROLL for (int k = 0; k < COLUMNS; k++)
     UNROLL for (int i = 0; i < IN_ROWS; i++) {
       NAME(_wide) row = *(const NAME(_wide) *)(in + i * IN_PITCH + STRIDE * k);
@@ -67,17 +70,34 @@ INLINE void NAME(_tile)(const NAME(_plane) *p, const NAME(_wide) *weights, int y
         acc[r] += row * (WIDTH > VECTOR ? weights[tap] : NAME(_weight)(p->weights + STRIDE * tap));
       }
     }
+}
+
+INLINE void NAME(_add_listed)(const NAME(_plane) *p, const float *in, NAME(_wide) *acc) {
+  for (int k = 0; k < p->taps; k++) {
+    const float *row = in + p->offsets[k];
+    NAME(_wide) weight = NAME(_weight)(p->weights + STRIDE * k);
+    UNROLL for (int r = 0; r < ROWS; r++) acc[r] += *(const NAME(_wide) *)(row + r * STRIDE * IN_PITCH) * weight;
+  }
+}
+
+INLINE void NAME(_tile)(const NAME(_plane) *p, const NAME(_wide) *weights, int y, int x, int listed) {
+  const float *in = p->in + STRIDE * (y * IN_PITCH + x);
+  NAME(_wide) acc[ROWS];
+  UNROLL for (int r = 0; r < ROWS; r++) acc[r] = p->bias / STRIDE - (NAME(_wide)){0};
+  if (listed) NAME(_add_listed)(p, in, acc);
+  else NAME(_add_all)(p, weights, in, acc);
   NAME(_v) sum[ROWS];
   UNROLL for (int r = 0; r < ROWS; r++) sum[r] = NAME(_sum)(acc[r]);
   NAME(_store)(p, sum, y, x);
 }
 
-INLINE void NAME(_tiles)(const NAME(_plane) *p) {
+INLINE void NAME(_tiles)(const NAME(_plane) *p, int listed) {
   NAME(_wide) weights[TAPS]; /* once for all tiles where a row takes several; else a tile loads them one by one */
-  UNROLL for (int k = 0; k < TAPS; k++) weights[k] = NAME(_weight)(p->weights + STRIDE * k);
+  if (!listed)
+    UNROLL for (int k = 0; k < TAPS; k++) weights[k] = NAME(_weight)(p->weights + STRIDE * k);
   for (int y = 0;; y = y + 2 * ROWS <= HEIGHT ? y + ROWS : HEIGHT - ROWS) {
     for (int x = 0;; x = x + 2 * VECTOR <= WIDTH ? x + VECTOR : WIDTH - VECTOR) {
-      NAME(_tile)(p, weights, y, x);
+      NAME(_tile)(p, weights, y, x, listed);
       if (x + VECTOR >= WIDTH) break;
     }
     if (y + ROWS == HEIGHT) break;
@@ -92,7 +112,8 @@ INLINE void NAME(_zero_around)(float *plane) {
 }
 
 static void NAME()(const context *c, const depthwise_step *s, int thread, int image, range channels) {
-  const float *in = row_of(c, s->in, image, 0, 0) + *(const int32_t *)in_blob(c, s->offsets);
+  const int32_t *starts = in_blob(c, s->starts), *offsets = in_blob(c, s->offsets);
+  const float *in = row_of(c, s->in, image, 0, 0) + *offsets++; /* the first tap; then, of LISTED ones, how far from it */
   const float *residual = s->residual ? row_of(c, s->residual, image, 0, 0) : 0;
   float *out = plane_of(c, s->out, image, 0);
   const float *weights = in_blob(c, s->weights), *bias = in_blob(c, s->bias);
@@ -105,13 +126,18 @@ static void NAME()(const context *c, const depthwise_step *s, int thread, int im
     p.in = in + (int64_t)(multiplier == 1 ? ch : ch / multiplier) * IN_PLANE; /* a division takes as long as a tile */
     p.out = plane + ORIGIN;
     p.residual = residual ? residual + ch * residual_plane : 0;
-    p.weights = weights + (int64_t)ch * TAPS * STRIDE;
+    int first = LISTED ? starts[ch] : ch * TAPS;
+    p.weights = weights + (int64_t)first * STRIDE;
+    p.offsets = offsets + first;
+    p.taps = LISTED ? starts[ch + 1] - first : TAPS;
     p.bias = bias[ch];
-    NAME(_tiles)(&p);
+    if (LISTED && p.taps < TAPS) NAME(_tiles)(&p, 1);
+    else NAME(_tiles)(&p, 0);
   }
 }
 #undef NAME
 #undef KERNEL
+#undef LISTED
 #undef STRIDE
 #undef HEIGHT
 #undef WIDTH

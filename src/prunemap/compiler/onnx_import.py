@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import onnx
 
-from prunemap.compiler.ir import Elementwise, Graph, Identity, Kind, Node, Shape
+from prunemap.compiler.ir import Conv, Elementwise, Graph, Identity, Kind, Node, Reshape, Shape
 from prunemap.compiler.onnx_file import constants_of, graph_inputs, known_shapes, node_name, type_name
 from prunemap.compiler.onnx_fold import folded
 from prunemap.compiler.onnx_node import KINDS, NotTaken, OnnxNode
+from prunemap.compiler.onnx_one_row import on_one_row
 from prunemap.compiler.onnx_rules import FAST_RULES, GENERAL_RULES, ONNX_OPS
 from prunemap.compiler.shapes import make_graph, output_shape
 from prunemap.compiler.verify import misfit, verify_graph
@@ -89,6 +90,8 @@ class _Taken:
     opset: int
     nodes: list[Node] = field(default_factory=list)
     unsupported: list[UnsupportedNode] = field(default_factory=list)
+    rows: dict[str, str] = field(default_factory=dict)
+    """The map of one row, (N, C, 1, L), of every 1-D map that a convolution leads to."""
 
     def refuse(self, name: str, op: str, why: str) -> None:
         """Note what cannot be taken in."""
@@ -160,6 +163,8 @@ def _take(taken: _Taken, proto: onnx.NodeProto) -> None:
     unknown = [name for name in proto.input if name and name not in taken.constants and name not in taken.shapes]
     if unknown:
         raise NotTaken(f"the shape of its input {unknown[0]!r} is not known")
+    if _take_on_one_row(taken, proto):
+        return
     try:
         made = _fast(node)
     except NotTaken as why_not_fast:
@@ -168,6 +173,23 @@ def _take(taken: _Taken, proto: onnx.NodeProto) -> None:
     taken.nodes.append(made)
     taken.shapes[made.output] = output_shape(made, [taken.shapes[name] for name in made.inputs])
     taken.kinds[made.output] = "f32"
+
+
+def _take_on_one_row(taken: _Taken, proto: onnx.NodeProto) -> bool:
+    """Take a node on 1-D maps as one on maps of one row, with a view of its result as a 1-D map; return whether."""
+    on_row = on_one_row(proto, taken.rows, taken.constants)
+    if on_row is None:
+        return False
+    try:
+        _take(taken, on_row)
+    except NotTaken:
+        return False
+    made, output = on_row.output[0], proto.output[0]
+    batch, channels, _, length = taken.shapes[made]
+    taken.nodes.append(Node(f"{node_name(proto)}={output}", Reshape((batch, channels, length)), (made,), output))
+    taken.shapes[output], taken.kinds[output] = (batch, channels, length), taken.kinds[made]
+    taken.rows[output] = made
+    return True
 
 
 def _general(node: OnnxNode, why_not_fast: NotTaken) -> Sequence[str]:
@@ -219,3 +241,5 @@ def _keep(taken: _Taken, node: OnnxNode, results: Sequence[str]) -> None:
                 Node(f"{node_name(node.proto)}={name}", Identity(), (renamed.get(result, result),), name)
             )
         taken.shapes[name], taken.kinds[name] = taken.shapes[result], taken.kinds[result]
+    if node.proto.op_type == "Conv" and len(node.shape()) == 3:
+        taken.rows[node.proto.output[0]] = next(each.output for each in node.build.nodes if isinstance(each.op, Conv))

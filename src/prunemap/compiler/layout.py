@@ -140,7 +140,7 @@ def position_phases(op: Conv) -> list[Pair]:
 
 def has_depthwise_tile(op: Conv) -> bool:
     """Whether the conv is a depthwise one that depthwise_tile.h can run: it reads a strided map itself."""
-    kernel = op.weight.shape[1:] in ((1, 3, 3), (1, 5, 5))
+    kernel = op.weight.shape[1:] in ((1, 3, 3), (1, 5, 5), (1, 7, 7), (1, 9, 9))
     return kernel and op.groups > 1 and op.stride in ((1, 1), (2, 2)) and op.dilation == (1, 1)
 
 

@@ -25,10 +25,6 @@ typedef struct {
   NAME(_v) low, high;
 } NAME(_plane);
 
-INLINE NAME(_v) NAME(_select)(NAME(_i) mask, NAME(_v) a, NAME(_v) b) {
-  return (NAME(_v))((mask & (NAME(_i))a) | (~mask & (NAME(_i))b));
-}
-
 #if STRIDE == 1
 INLINE NAME(_wide) NAME(_weight)(const float *w) { return *w - (NAME(_wide)){0}; }
 INLINE NAME(_v) NAME(_sum)(NAME(_wide) x) { return x; }
@@ -49,8 +45,8 @@ INLINE void NAME(_store)(const NAME(_plane) *p, NAME(_v) *sum, int y, int x) {
   NAME(_i) inside;
   UNROLL for (int j = 0; j < VECTOR; j++) inside[j] = j < WIDTH ? -1 : 0;
   UNROLL for (int r = 0; r < ROWS; r++, place += PITCH) {
-    sum[r] = NAME(_select)(p->low > sum[r], p->low, sum[r]);
-    sum[r] = NAME(_select)(p->high < sum[r], p->high, sum[r]);
+    sum[r] = V_SELECT(p->low > sum[r], p->low, sum[r]);
+    sum[r] = V_SELECT(p->high < sum[r], p->high, sum[r]);
     if (WIDTH < VECTOR) sum[r] = (NAME(_v))((NAME(_i))sum[r] & inside);
     *(NAME(_v) *)(p->out + place) = sum[r];
     if (x + VECTOR >= WIDTH)

@@ -25,11 +25,10 @@ static void NAME()(const linear_step *s, const conv_pointers *p, int group, int 
           UNROLL for (int i = 0; i < ITEMS; i++) acc[(bundle + k) % CHAINS][i] += weights * x[i * image];
         }
       }
+  int row = first_row(s, p, group, FILTERS);
   UNROLL for (int i = 0; i < ITEMS; i++) {
-    float sums[FILTERS];
     UNROLL for (int k = 1; k < CHAINS; k++) acc[0][i] += acc[k][i];
-    *(OF(floats) *)sums = acc[0][i];
-    linear_store(s, p, group, item + i, sums, FILTERS);
+    LINEAR_STORE(OF(floats), s, p, group, item + i, row, &acc[0][i], 1);
   }
 }
 #undef AHEAD

@@ -19,13 +19,11 @@ static void NAME()(const linear_step *s, const conv_pointers *p, int group, int 
     UNROLL for (int k = 0; k < CHAINS; k++) ADD_UNIT(k)
   for (; u < end; u++, w += FILTERS) ADD_UNIT(0)
 #undef ADD_UNIT
+  int row = first_row(s, p, group, FILTERS);
   UNROLL for (int n = 0; n < ITEMS; n++) {
-    float sums[FILTERS];
-    UNROLL for (int i = 0; i < PARTS; i++) {
-      UNROLL for (int k = 1; k < CHAINS; k++) acc[0][n][i] += acc[k][n][i];
-      *(part *)(sums + i * WIDTH) = acc[0][n][i];
-    }
-    linear_store(s, p, group, item + n, sums, FILTERS);
+    UNROLL for (int k = 1; k < CHAINS; k++)
+      UNROLL for (int i = 0; i < PARTS; i++) acc[0][n][i] += acc[k][n][i];
+    LINEAR_STORE(part, s, p, group, item + n, row, acc[0][n], PARTS);
   }
 }
 #undef NAME

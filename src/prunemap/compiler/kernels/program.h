@@ -81,6 +81,7 @@ INLINE void zero_around_plane_interior(const tensor *t, float *plane) {
 }
 
 static void zero_around_interior(const context *c, const tensor *t, int thread, int threads) {
+  if (!t->halo) return; /* of vectors, every element is a plane */
   FOR_PLANES(c, t) zero_around_plane_interior(t, plane_of(c, t, n, ch));
 }
 
@@ -95,6 +96,7 @@ INLINE void zero_around_rows(const tensor *t, float *plane) {
 }
 
 static void zero_around_all_rows(const context *c, const tensor *t, int thread, int threads) {
+  if (!t->halo) return;
   FOR_PLANES(c, t) zero_around_rows(t, plane_of(c, t, n, ch));
 }
 

@@ -19,9 +19,10 @@ typedef int32_t vint __attribute__((vector_size(LANES * 4), aligned(4), may_alia
 INLINE vfloat v_load(const float *p) { return *(const vfloat *)p; }
 INLINE void v_store(float *p, vfloat x) { *(vfloat *)p = x; }
 INLINE vfloat v_splat(float x) { return x - (vfloat){0}; }
-INLINE vfloat v_select(vint mask, vfloat a, vfloat b) {
-  return (vfloat)((mask & (vint)a) | (~mask & (vint)b));
-}
+/* a where the mask, of any vector of floats, is set, else b. */
+#define V_SELECT(mask, a, b)                                                                                           \
+  ((__typeof__(a))(((mask) & (__typeof__(mask))(a)) | (~(mask) & (__typeof__(mask))(b))))
+INLINE vfloat v_select(vint mask, vfloat a, vfloat b) { return V_SELECT(mask, a, b); }
 /* The first `lanes` (4, 8 or 16) of the even, or of the odd, elements of a then b. */
 #define V_PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #define V_PASTE(a, b) V_PASTE_(a, b)

@@ -175,6 +175,13 @@ def _take(taken: _Taken, proto: onnx.NodeProto) -> None:
     taken.kinds[made.output] = "f32"
 
 
+def _note_one_row(taken: _Taken, node: OnnxNode) -> None:
+    """Note the map of one row that a 1-D convolution makes, where its result is that in another shape."""
+    last_two = node.build.nodes[-2:]
+    if [type(each.op) for each in last_two] == [Conv, Reshape] and len(node.shape()) == 3:
+        taken.rows[node.proto.output[0]] = last_two[0].output
+
+
 def _take_on_one_row(taken: _Taken, proto: onnx.NodeProto) -> bool:
     """Take a node on 1-D maps as one on maps of one row, with a view of its result as a 1-D map; return whether."""
     on_row = on_one_row(proto, taken.rows, taken.constants)
@@ -241,5 +248,4 @@ def _keep(taken: _Taken, node: OnnxNode, results: Sequence[str]) -> None:
                 Node(f"{node_name(node.proto)}={name}", Identity(), (renamed.get(result, result),), name)
             )
         taken.shapes[name], taken.kinds[name] = taken.shapes[result], taken.kinds[result]
-    if node.proto.op_type == "Conv" and len(node.shape()) == 3:
-        taken.rows[node.proto.output[0]] = next(each.output for each in node.build.nodes if isinstance(each.op, Conv))
+    _note_one_row(taken, node)

@@ -22,7 +22,7 @@ struct linear_step {
   float low, high;
 };
 
-/* The first row of a row group where whole vectors of it can be stored, its rows one after another in the output; else -1. */
+/* The first row of a row group whose rows lie one after another in the output, so that vectors can be stored; else -1. */
 INLINE int first_row(const linear_step *s, const conv_pointers *p, int group, int filters) {
   const int32_t *rows = p->rows + group * filters;
   int differ = s->out->plane != 1 || (p->residual && s->residual->plane != 1);
@@ -44,28 +44,6 @@ INLINE void linear_store(const linear_step *s, const conv_pointers *p, int group
     out[(int64_t)row * s->out->plane] = f_clamp(y, s->low, s->high);
   }
 }
-
-/* The same for sums in vectors of type V, row: from first_row. */
-#define LINEAR_STORE(V, s, p, group, item, row, acc, count)                                                            \
-  do {                                                                                                                 \
-    enum { WIDTH_ = sizeof(V) / 4, FILTERS_ = WIDTH_ * (count) };                                                      \
-    if ((row) < 0) {                                                                                                   \
-      float sums[FILTERS_];                                                                                            \
-      UNROLL for (int i = 0; i < (count); i++) *(V *)(sums + i * WIDTH_) = (acc)[i];                                   \
-      linear_store(s, p, group, item, sums, FILTERS_);                                                                 \
-      break;                                                                                                           \
-    }                                                                                                                  \
-    float *out = (p)->out + (item) * (s)->out->image + (row);                                                          \
-    const float *bias = (p)->bias + (group) * FILTERS_;                                                                \
-    const float *residual = (p)->residual ? (p)->residual + (item) * (s)->residual->image + (row) : 0;                 \
-    V low = (s)->low - (V){0}, high = (s)->high - (V){0};                                                              \
-    UNROLL for (int i = 0; i < (count); i++) {                                                                         \
-      V y = (acc)[i] + *(const V *)(bias + i * WIDTH_);                                                                \
-      if (residual) y += *(const V *)(residual + i * WIDTH_);                                                          \
-      y = V_SELECT(low > y, low, y);                                                                                   \
-      *(V *)(out + i * WIDTH_) = V_SELECT(high < y, high, y);                                                          \
-    }                                                                                                                  \
-  } while (0)
 
 /* A thread's share of the rows of some items; the pointers of p that depend on the items are set. */
 INLINE void linear_share(const context *c, const linear_step *s, conv_pointers p, range items, int thread, int threads) {

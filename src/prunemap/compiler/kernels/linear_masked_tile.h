@@ -7,6 +7,9 @@
 #define AHEAD 2048
 #define LINE 16
 #define OF(name) V_PASTE(name, FILTERS)
+#define PART OF(floats)
+#define PARTS 1
+#include "linear_store.h"
 static void NAME()(const linear_step *s, const conv_pointers *p, int group, int item) {
   enum { CHAINS = ITEMS < QUAD ? QUAD / ITEMS : 1 };
   OF(floats) acc[CHAINS][ITEMS] = {0};
@@ -28,9 +31,11 @@ static void NAME()(const linear_step *s, const conv_pointers *p, int group, int 
   int row = first_row(s, p, group, FILTERS);
   UNROLL for (int i = 0; i < ITEMS; i++) {
     UNROLL for (int k = 1; k < CHAINS; k++) acc[0][i] += acc[k][i];
-    LINEAR_STORE(OF(floats), s, p, group, item + i, row, &acc[0][i], 1);
+    NAME(_store)(s, p, group, item + i, row, &acc[0][i]);
   }
 }
+#undef PART
+#undef PARTS
 #undef AHEAD
 #undef LINE
 #undef OF

@@ -97,54 +97,73 @@ typedef struct {
 INLINE int at_least(int a, int b) { return a > b ? a : b; }
 INLINE int at_most(int a, int b) { return a < b ? a : b; }
 
-static void f32_max_pool(const context *c, const void *step, int thread, int threads) {
-  const pool_step *s = step;
+/* The windows of one output row, over all columns of the input and its padding: lines[x] = the largest of, or the sum
+ * over, the rows y0 .. y1 of column x - left; padding is `empty`, what changes nothing. Whole vectors are written. */
+INLINE void pool_rows(const context *c, const pool_step *s, int n, int ch, int y0, int y1, float *lines, int is_max) {
   const tensor *t = s->in;
-  int columns = s->left + t->width + s->right;
-  float lines[columns], wide[columns]; /* largest of the window's rows, column by column; of its columns too */
-  for (int x = 0; x < columns; x++) lines[x] = -__builtin_inff();
-  float *best = lines + s->left;
-  FOR_PLANES(c, s->out) {
-    for (int y = 0; y < s->out->height; y++) {
-      float *to = row_of(c, s->out, n, ch, y);
-      int y0 = at_least(y * s->stride_y - s->top, 0), y1 = at_most(y * s->stride_y - s->top + s->kernel_y, t->height);
-      memcpy(best, row_of(c, t, n, ch, y0), sizeof(float) * (size_t)t->width);
-      for (int yy = y0 + 1; yy < y1; yy++) {
-        const float *row = row_of(c, t, n, ch, yy);
-        for (int x = 0; x < t->width; x++) best[x] = best[x] < row[x] ? row[x] : best[x];
-      }
-      int last = columns - s->kernel_x + 1;
-      memcpy(wide, lines, sizeof(float) * (size_t)last);
-      for (int k = 1; k < s->kernel_x; k++)
-        for (int x = 0; x < last; x++) wide[x] = wide[x] < lines[x + k] ? lines[x + k] : wide[x];
-      if (s->stride_x == 2)
-        for (int x = 0; x < s->out->width; x++) to[x] = wide[2 * x];
-      else
-        for (int x = 0; x < s->out->width; x++) to[x] = wide[x * s->stride_x];
+  const float *first = row_of(c, t, n, ch, y0);
+  vfloat empty = v_splat(is_max ? -__builtin_inff() : 0);
+  for (int x = 0; x < t->width; x += LANES) {
+    vfloat y = v_load(first + x);
+    for (int row = 1; row < y1 - y0; row++) {
+      vfloat z = v_load(first + (int64_t)row * t->pitch + x);
+      y = is_max ? v_select(y < z, z, y) : y + z;
     }
-    zero_around_rows(s->out, plane_of(c, s->out, n, ch));
+    v_store(lines + s->left + x, y);
+  }
+  for (int x = 0; x < s->right + LANES; x += LANES) v_store(lines + s->left + t->width + x, empty);
+}
+
+/* The windows that start at column x, x + stride_x, ...: LANES of them. */
+INLINE vfloat pool_columns(const pool_step *s, const float *lines, int x, int is_max) {
+  int vectors = s->stride_x == 2 ? 2 : 1;
+  vfloat y[2] = {v_load(lines + x), v_load(lines + x + LANES)};
+  for (int k = 1; k < s->kernel_x; k++)
+    for (int i = 0; i < vectors; i++) {
+      vfloat z = v_load(lines + x + k + i * LANES);
+      y[i] = is_max ? v_select(y[i] < z, z, y[i]) : y[i] + z;
+    }
+  return vectors == 2 ? v_even(y[0], y[1]) : y[0];
+}
+
+/* One output row. A vector that would pass its end starts earlier instead, unless the row is shorter than a vector. */
+INLINE void pool_line(const pool_step *s, const float *lines, float *to, int rows, const float *columns, int is_max) {
+  int width = s->out->width;
+  for (int x = 0; x < width; x += LANES) {
+    if (x + LANES > width && width >= LANES) x = width - LANES;
+    vfloat y;
+    if (s->stride_x <= 2) y = pool_columns(s, lines, x * s->stride_x, is_max);
+    else
+      for (int i = 0; i < LANES; i++) y[i] = pool_columns(s, lines, at_most(x + i, width - 1) * s->stride_x, is_max)[0];
+    if (!is_max) y /= v_load(columns + x) * v_splat((float)rows);
+    if (width >= LANES) v_store(to + x, y);
+    else
+      for (int i = 0; i < width; i++) to[i] = y[i];
   }
 }
 
-static void f32_average_pool(const context *c, const void *step, int thread, int threads) {
-  const pool_step *s = step;
-  const tensor *t = s->in;
-  FOR_PLANES(c, s->out) {
-    for (int y = 0; y < s->out->height; y++) {
-      float *to = row_of(c, s->out, n, ch, y);
+INLINE void pool(const context *c, const pool_step *s, int thread, int threads, int is_max) {
+  const tensor *t = s->in, *out = s->out;
+  float lines[s->left + t->width + s->right + 3 * LANES + s->kernel_x], columns[out->width + LANES];
+  for (int x = 0; x < s->left; x++) lines[x] = is_max ? -__builtin_inff() : 0;
+  for (int x = 0; x < out->width + LANES; x++) { /* how many columns of the window count */
+    int left = x * s->stride_x - s->left, end = t->width + (s->count_pads ? s->right : 0);
+    columns[x] = (float)(at_most(left + s->kernel_x, end) - (s->count_pads ? left : at_least(left, 0)));
+  }
+  FOR_PLANES(c, out) {
+    for (int y = 0; y < out->height; y++) {
       int top = y * s->stride_y - s->top, y0 = at_least(top, 0), y1 = at_most(top + s->kernel_y, t->height);
       int rows = s->count_pads ? at_most(top + s->kernel_y, t->height + s->bottom) - top : y1 - y0;
-      for (int x = 0; x < s->out->width; x++) {
-        int left = x * s->stride_x - s->left, x0 = at_least(left, 0), x1 = at_most(left + s->kernel_x, t->width);
-        int cols = s->count_pads ? at_most(left + s->kernel_x, t->width + s->right) - left : x1 - x0;
-        float sum = 0;
-        for (int yy = y0; yy < y1; yy++)
-          for (int xx = x0; xx < x1; xx++) sum += row_of(c, t, n, ch, yy)[xx];
-        to[x] = sum / (float)(rows * cols);
-      }
+      pool_rows(c, s, n, ch, y0, y1, lines, is_max);
+      pool_line(s, lines, row_of(c, out, n, ch, y), rows, columns, is_max);
     }
-    zero_around_rows(s->out, plane_of(c, s->out, n, ch));
+    zero_around_rows(out, plane_of(c, out, n, ch));
   }
+}
+
+static void f32_max_pool(const context *c, const void *step, int thread, int threads) { pool(c, step, thread, threads, 1); }
+static void f32_average_pool(const context *c, const void *step, int thread, int threads) {
+  pool(c, step, thread, threads, 0);
 }
 
 static void f32_global_average_pool(const context *c, const void *step, int thread, int threads) {

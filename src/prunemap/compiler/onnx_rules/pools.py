@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, Literal
 
-from prunemap.compiler.ir import RowOp, WindowPool
-from prunemap.compiler.onnx_node import GeneralRule, NotTaken, OnnxNode
-from prunemap.compiler.onnx_rules.windows import read_window, with_ceil
+from prunemap.compiler.ir import AveragePool, MaxPool, RowOp, WindowPool
+from prunemap.compiler.onnx_node import Builder, GeneralRule, NotTaken, OnnxNode
+from prunemap.compiler.onnx_rules.windows import four, pair, read_window, with_ceil
 
 PoolKind = Literal["max", "max_index", "average", "lp"]
 
@@ -32,9 +33,37 @@ def _window_pool(node: OnnxNode, kind: PoolKind, **more: Any) -> WindowPool:
     return WindowPool(kind, window.kernel, window.stride, window.pads, window.dilation, counted, **more)
 
 
+def _pool(node: OnnxNode, kind: Literal["max", "average"]) -> str:
+    """Pool maps of one or three axes as maps of two, axis after axis, where that is the same; return the result."""
+    op, x, build = _window_pool(node, kind), node.tensor(), node.build
+    batch, channels, *size = node.shape()
+    if len(size) == 2 or set(op.dilation) != {1} or op.count_pads not in ((), op.pads):
+        return build.add(op, x)
+    if len(size) == 1:
+        y = _pooled(build, build.reshape(x, (batch, channels, 1, *size)), op, (None, 0))
+        return build.reshape(y, (batch, channels, build.shapes[y][3]))
+    depth, *plane = size
+    y = _pooled(build, build.reshape(x, (batch, channels * depth, *plane)), op, (1, 2))
+    plane = list(build.shapes[y][2:])
+    y = _pooled(build, build.reshape(y, (batch, channels, depth, prod(plane))), op, (0, None))
+    return build.reshape(y, (batch, channels, build.shapes[y][2], *plane))
+
+
+def _pooled(build: Builder, x: str, op: WindowPool, axes: Sequence[int | None]) -> str:
+    """Pool maps along two axes of a window; None = along none."""
+    kernel, stride = ([1 if axis is None else values[axis] for axis in axes] for values in (op.kernel, op.stride))
+    ends = (0, len(op.kernel))
+    pads = four([0 if axis is None else op.pads[axis + end] for end in ends for axis in axes])
+    if {*kernel, *stride} == {1} and not any(pads):
+        return x
+    if op.kind == "max":
+        return build.add(MaxPool(pair(kernel), pair(stride), pads), x)
+    return build.add(AveragePool(pair(kernel), pair(stride), pads, bool(op.count_pads)), x)
+
+
 def _max_pool(node: OnnxNode) -> Sequence[str]:
     x, outputs = node.tensor(), [*node.proto.output, ""]
-    largest = node.build.add(_window_pool(node, "max"), x)
+    largest = _pool(node, "max")
     if not outputs[1]:
         return [largest]
     by_column = bool(node.attributes.get("storage_order", 0))
@@ -42,7 +71,7 @@ def _max_pool(node: OnnxNode) -> Sequence[str]:
 
 
 def _average_pool(node: OnnxNode) -> Sequence[str]:
-    return [node.build.add(_window_pool(node, "average"), node.tensor())]
+    return [_pool(node, "average")]
 
 
 def _lp_pool(node: OnnxNode) -> Sequence[str]:

@@ -108,7 +108,7 @@ def _interpolated(node: OnnxNode, axis: _Axis, x: Coordinates) -> Interpolate:
 
 
 def _resized(node: OnnxNode, axes: Sequence[_Axis], transformation: str, rounding: str) -> str:
-    """Resize all axes, one after the other, those that shrink first; return the name of the result.
+    """Resize all axes, one after the other, those that shrink first, rows before columns; return the result's name.
 
     Args:
         rounding: the nearest_mode, "" before there was one.
@@ -116,7 +116,7 @@ def _resized(node: OnnxNode, axes: Sequence[_Axis], transformation: str, roundin
     tensor = node.tensor()
     places = {}
     nearest = node.attributes.get("mode", b"nearest") == b"nearest"
-    for axis in sorted(axes, key=lambda axis: axis.scale):
+    for axis in sorted(axes, key=lambda axis: (axis.scale, -axis.axis)):
         x = _coordinates(axis, transformation, np.float32 if nearest else np.float64)
         if nearest:
             places[axis.axis] = _nearest(x, axis.size, rounding or ("ceil" if axis.scale < 1 else "floor"))

@@ -6,11 +6,19 @@ import numpy as np
 import pytest
 
 from prunemap.compiler.interpret import interpret
-from prunemap.compiler.ir import Conv, Elementwise, Graph, Linear, Node, Op, Remap
-from prunemap.compiler.passes import drop_unused, fold_pads, fuse_elementwise, join_remaps, tokens_to_pixels
+from prunemap.compiler.ir import Constant, Conv, Elementwise, Graph, Linear, Node, Op, Remap, Reshape
+from prunemap.compiler.passes import (
+    drop_unused,
+    elementwise_on_pixels,
+    fold_pads,
+    fold_vectors,
+    fuse_elementwise,
+    join_remaps,
+    tokens_to_pixels,
+)
 from prunemap.compiler.shapes import make_graph
 
-SHAPES = {"x": (3, 4), "y": (3, 4), "row": (4,)}
+SHAPES = {"x": (3, 4), "y": (3, 4), "row": (4,), "long": (2, 8, 4)}
 
 
 def chain(*steps: tuple[Op, tuple[str, ...]], outputs: tuple[str, ...] = ()) -> Graph:
@@ -19,11 +27,11 @@ def chain(*steps: tuple[Op, tuple[str, ...]], outputs: tuple[str, ...] = ()) -> 
     return make_graph(SHAPES, (nodes[-1].output, *outputs), nodes)
 
 
-def same_meaning(before: Graph, after: Graph) -> None:
+def same_meaning(before: Graph, after: Graph, rtol: float = 0) -> None:
     rng = np.random.default_rng(0)
     inputs = {name: rng.standard_normal(shape, np.float32) for name, shape in SHAPES.items()}
     for want, got in zip(interpret(before, inputs), interpret(after, inputs), strict=True):
-        np.testing.assert_array_equal(got, want)
+        np.testing.assert_allclose(got, want, rtol=rtol)
 
 
 ADD, MUL = Elementwise(("add", 0, 1)), Elementwise(("mul", 0, 1))
@@ -119,3 +127,67 @@ def test_sparse_layers_on_many_items_run_as_convs(items: int, density: float, is
     assert isinstance(layers[0].op, Conv) == is_conv and made.shapes["y"] == (items, 6)
     x = {"x": rng.standard_normal((items, 10), np.float32)}
     np.testing.assert_allclose(interpret(made, x)[0], interpret(graph, x)[0], rtol=1e-5, atol=1e-6)
+
+
+def vector_graph(function: str, vector: np.ndarray, *, read_twice: bool = False) -> Graph:
+    """Reshaped tokens of a linear layer with 4 outputs, and what is done with them."""
+    rng = np.random.default_rng(0)
+    layer = Linear(rng.standard_normal((4, 4), np.float32), rng.standard_normal(4, np.float32))
+    steps: list[tuple[Op, tuple[str, ...]]] = [
+        (layer, ("x",)),
+        (Reshape((1, 3, 4)), ("t0",)),
+        (Constant(vector), ()),
+        (Elementwise((function, 1, 0)), ("t2", "t1")),
+        (Reshape((3, 4)), ("t1" if read_twice else "t3",)),
+    ]
+    return chain(*steps, outputs=("t3",))
+
+
+@pytest.mark.parametrize("function", ["add", "mul"])
+@pytest.mark.parametrize("shape", [(4,), (1, 1, 4)])
+def test_a_vector_behind_a_linear_layer_folds_into_it(function: str, shape: tuple[int, ...]) -> None:
+    graph = vector_graph(function, np.arange(1, 5, dtype=np.float32).reshape(shape))
+    folded = fold_vectors.run(graph)
+    assert [type(node.op) for node in folded.nodes] == [Linear, Reshape, Reshape]
+    same_meaning(graph, folded, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        vector_graph("add", np.ones(1, np.float32)),
+        vector_graph("add", np.ones((3, 4), np.float32)),
+        vector_graph("add", np.ones((1, 1, 1, 4), np.float32)),
+        vector_graph("sub", np.ones(4, np.float32)),
+        vector_graph("add", np.ones(4, np.float32), read_twice=True),
+    ],
+    ids=["one number", "matrix", "another rank", "another function", "read twice"],
+)
+def test_what_is_not_one_value_per_output_stays(graph: Graph) -> None:
+    folded = fold_vectors.run(graph)
+    assert len(folded.nodes) == len(graph.nodes)
+    same_meaning(graph, folded)
+
+
+def two_sparse_layers(between: Op, *, output: bool = False) -> Graph:
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((4, 4), np.float32) * (np.arange(4) < 2)
+    layer = Linear(weight, np.ones(4, np.float32))
+    graph = chain(
+        (Reshape((16, 4)), ("long",)), (layer, ("t0",)), (Reshape((1, 16, 4)), ("t1",)), (between, ("t2",)),
+        (Reshape((16, 4)), ("t3",)), (layer, ("t4",)), outputs=("t3",) if output else (),
+    )  # fmt: skip
+    return tokens_to_pixels.run(graph)
+
+
+def test_an_elementwise_op_between_pruned_layers_works_on_pixels() -> None:
+    graph = two_sparse_layers(Elementwise(("tanh", 0)))
+    fewer = elementwise_on_pixels.run(graph)
+    turns = [sum(isinstance(node.op, Remap) for node in each.nodes) for each in (graph, fewer)]
+    assert turns == [4, 2] and len(fewer.nodes) == len(graph.nodes) - 6
+    same_meaning(graph, fewer)
+
+
+def test_what_others_see_stays_tokens() -> None:
+    graph = two_sparse_layers(Elementwise(("tanh", 0)), output=True)
+    assert len(elementwise_on_pixels.run(graph).nodes) == len(graph.nodes)

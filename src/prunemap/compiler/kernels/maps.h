@@ -97,6 +97,11 @@ typedef struct {
 INLINE int at_least(int a, int b) { return a > b ? a : b; }
 INLINE int at_most(int a, int b) { return a < b ? a : b; }
 
+INLINE vfloat pool_two(vfloat a, vfloat b, int is_max) {
+  if (is_max) return v_select(a < b, b, a);
+  return a + b;
+}
+
 /* The windows of one output row, over all columns of the input and its padding: lines[x] = the largest of, or the sum
  * over, the rows y0 .. y1 of column x - left; padding is `empty`, what changes nothing. Whole vectors are written. */
 INLINE void pool_rows(const context *c, const pool_step *s, int n, int ch, int y0, int y1, float *lines, int is_max) {
@@ -107,7 +112,7 @@ INLINE void pool_rows(const context *c, const pool_step *s, int n, int ch, int y
     vfloat y = v_load(first + x);
     for (int row = 1; row < y1 - y0; row++) {
       vfloat z = v_load(first + (int64_t)row * t->pitch + x);
-      y = is_max ? v_select(y < z, z, y) : y + z;
+      y = pool_two(y, z, is_max);
     }
     v_store(lines + s->left + x, y);
   }
@@ -121,7 +126,7 @@ INLINE vfloat pool_columns(const pool_step *s, const float *lines, int x, int is
   for (int k = 1; k < s->kernel_x; k++)
     for (int i = 0; i < vectors; i++) {
       vfloat z = v_load(lines + x + k + i * LANES);
-      y[i] = is_max ? v_select(y[i] < z, z, y[i]) : y[i] + z;
+      y[i] = pool_two(y[i], z, is_max);
     }
   return vectors == 2 ? v_even(y[0], y[1]) : y[0];
 }

@@ -51,6 +51,23 @@ def couplings(graph: Graph, *, depthwise: bool = False) -> list[frozenset[str]]:
     return [frozenset(group) for group in groups if len(group) > 1]
 
 
+def shared_filters(graph: Graph, owners: Mapping[str, str], counts: Mapping[str, int]) -> tuple[frozenset[str], ...]:
+    """Return sets of layers that must lose the same filters, of as many filters each.
+
+    Args:
+        graph: as imported.
+        owners: the layer of a node, by the node's name.
+        counts: how many filters the layers that lose any have.
+    """
+    found: list[frozenset[str]] = []
+    for group in couplings(graph, depthwise=True):
+        by_count: dict[int, set[str]] = {}
+        for name in {owners.get(node, "") for node in group} & counts.keys():
+            by_count.setdefault(counts[name], set()).add(name)
+        found += [frozenset(names) for names in by_count.values() if len(names) > 1]
+    return tuple(found)
+
+
 def _is_depthwise(graph: Graph, op: Conv, source: str) -> bool:
     return op.groups > 1 and op.groups == graph.shapes[source][1]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prunemap.compiler.coupling import couplings
+from prunemap.compiler.coupling import shared_filters
 from prunemap.compiler.ir import Graph
 from prunemap.compiler.layers import list_layers
 from prunemap.compiler.node_names import onnx_name
@@ -97,19 +97,8 @@ def filters_of(module: nn.Module, examples: Examples, choices: Mapping[str, Plan
         owner = node.name.rpartition("/")[0]
         if node.op_type == "BatchNormalization" and owner in norms:
             nodes[node.name] = owner
-    return Filters(layers, graph, _shared(graph, nodes, choices), nodes, parameters)
-
-
-def _shared(graph: Graph, nodes: Mapping[str, str], choices: Mapping[str, PlanLayer]) -> tuple[frozenset[str], ...]:
-    """Return sets of as many filters each that the plan prunes by ``filter`` and that must be the same ones."""
-    found: list[frozenset[str]] = []
-    for group in couplings(graph, depthwise=True):
-        by_count: dict[int, set[str]] = {}
-        for name in {nodes.get(node, "") for node in group}:
-            if name in choices and choices[name].scheme.name == "filter":
-                by_count.setdefault(choices[name].weight_shape[0], set()).add(name)
-        found += [frozenset(names) for names in by_count.values() if len(names) > 1]
-    return tuple(found)
+    counts = {name: choices[name].weight_shape[0] for name in layers}
+    return Filters(layers, graph, shared_filters(graph, nodes, counts), nodes, parameters)
 
 
 def _parameters(module: nn.Module) -> dict[str, tuple[str, ...]]:

@@ -8,14 +8,20 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
+from prunemap.benchmarking import verify
 from prunemap.cli.app import app
+from prunemap.compiler import compile_model
+from prunemap.compiler.ir import Conv
 from prunemap.compiler.layers import identity_of, list_layers
-from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx_file import constants_of, read_onnx
+from prunemap.compiler.onnx_import import import_graph
 from prunemap.compiler.onnx_prune import write_pruned
+from prunemap.compiler.passes import optimise
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import write_json
 from prunemap.errors import UserError
+from prunemap.runtime import Engine
 from tests.networks import residual_network, save
 
 
@@ -73,3 +79,48 @@ def test_from_the_command_line(dense: Path, tmp_path: Path) -> None:
     found = json.loads(result.output)
     assert found["verified"]["outputs"][0]["max_relative_error"] < 1e-4
     assert all(abs(layer["density"] - 0.5) < 0.01 for layer in found["layers"])
+
+
+def filter_plan(model: Path, density: float) -> Plan:
+    plan = plan_of(model, "filter", density)
+    return plan.model_copy(update={"layers": tuple(e for e in plan.layers if e.name not in ("depthwise", "fc"))})
+
+
+def test_filters_go_with_their_biases_and_in_step_through_sums(dense: Path, tmp_path: Path) -> None:
+    plan = filter_plan(dense, 0.5)
+    stem = list_layers(read_onnx(dense))[0].spec
+    entry = plan.layers[0].model_copy(update={"name": stem.name, "weight_shape": stem.weight_shape, "kind": stem.kind})
+    plan = plan.model_copy(update={"layers": (entry, *plan.layers)})
+    write_pruned(dense, plan, tmp_path / "pruned.onnx")
+    layers = {layer.spec.name: layer.weight for layer in list_layers(read_onnx(tmp_path / "pruned.onnx"))}
+    alive = {name: weight.reshape(len(weight), -1).any(1) for name, weight in layers.items()}
+    np.testing.assert_array_equal(alive["stem"], alive["block.b"])
+    assert alive["stem"].sum() == 4 and (alive["block.a"] != alive["block.b"]).any()
+    constants = constants_of(read_onnx(tmp_path / "pruned.onnx"))
+    nodes = {node.name: node for node in onnx.load(str(tmp_path / "pruned.onnx")).graph.node}
+    for name in ("stem", "block.a", "block.b", "down"):
+        np.testing.assert_array_equal(constants[nodes[name].input[2]] != 0, alive[name])
+    np.testing.assert_array_equal(constants[nodes["depthwise"].input[2]] != 0, alive["stem"])
+    norms = [node for node in nodes.values() if node.op_type == "BatchNormalization"]
+    for norm, name in zip(norms, ("stem", "block.a", "block.b"), strict=True):
+        for place in (1, 2):
+            np.testing.assert_array_equal(constants[norm.input[place]] != 0, alive[name])
+
+
+def test_what_other_nodes_read_too_stays(dense: Path, tmp_path: Path) -> None:
+    model = onnx.load(str(dense))
+    nodes = {node.name: node for node in model.graph.node}
+    nodes["block.b"].input[2] = nodes["block.a"].input[2]
+    onnx.save(model, str(dense))
+    write_pruned(dense, filter_plan(dense, 0.5), tmp_path / "pruned.onnx")
+    assert constants_of(read_onnx(tmp_path / "pruned.onnx"))[nodes["block.a"].input[2]].all()
+
+
+def test_pruned_filters_leave_the_compiled_program(tmp_path: Path) -> None:
+    dense = save(residual_network(scheme="dense"), tmp_path / "dense.onnx")
+    write_pruned(dense, filter_plan(dense, 0.5), tmp_path / "pruned.onnx")
+    graph = optimise(import_graph(read_onnx(tmp_path / "pruned.onnx")))
+    left = {node.name: np.count_nonzero(node.op.weight) for node in graph.nodes if isinstance(node.op, Conv)}
+    assert left["block.b"] == 4 * 4 * 9, "filters are gone, and what read them"
+    with Engine(compile_model(tmp_path / "pruned.onnx", tune=None)) as engine:
+        assert verify(engine, tmp_path / "pruned.onnx").passed

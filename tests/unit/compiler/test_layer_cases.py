@@ -17,6 +17,8 @@ from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.latency import Probe
 from prunemap.latency.time_cases import time_cases
+from prunemap.runtime import Engine
+from prunemap.schemes import legal_schemes
 
 SETTINGS = [
     LayerSetting(kind="conv", in_channels=3, out_channels=4, kernel=(3, 3), pads=(1, 1, 1, 1), size=(6, 7)),
@@ -131,6 +133,25 @@ def test_layers_of_all_kinds_are_checked_and_timed() -> None:
     kernels = dict(zip(map(str, SETTINGS), times.kernels, strict=True))
     assert kernels["lstm of 8, 5 steps, batch 2"].startswith("f32_linear")
     assert kernels["conv_transpose 2x2/2 8→4 at 5x7"].startswith("f32_conv")
+
+
+def test_every_scheme_runs_on_every_kind() -> None:
+    blocks = ("punched:4x2", "punched:3x5", "block:4x2", "block:3x5")  # that do not divide, too
+    schemes = [SchemeSpec.parse(name) for name in ("unstructured", "filter", "column", "pattern", *blocks)]
+    cases = [
+        LayerCase(setting, Probe(setting, scheme, 0.4).weight())
+        for setting in SETTINGS
+        for scheme in legal_schemes(setting.weight_shape, schemes)
+    ]
+    assert {case.setting for case in cases} == set(SETTINGS) and len(cases) > 5 * len(SETTINGS)
+    inputs = {
+        f"x{i}": np.random.default_rng(i).standard_normal(setting.in_shape, dtype=np.float32)
+        for i, setting in enumerate(SETTINGS)
+    }
+    with Engine(compile_layers(cases)) as engine:
+        outputs = engine.run(inputs)
+    for case, want, got in zip(cases, interpret_layers(cases, inputs), outputs, strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-5, err_msg=str(case.setting))
 
 
 def test_slots_belong_to_the_layer_that_became_them() -> None:

@@ -24,6 +24,10 @@ def map_(
     latency_ms: Annotated[
         float | None, typer.Option("--latency-ms", help="Budget: predicted milliseconds.", show_default=False)
     ] = None,
+    keep_energy: Annotated[
+        float | None,
+        typer.Option("--keep-energy", help="Budget: least mean share of the weights' energy.", show_default=False),
+    ] = None,
     sensitivity: Annotated[
         Path | None,
         typer.Option(
@@ -47,7 +51,7 @@ def map_(
     result = map_model(
         model,
         table,
-        Budget(density, latency_ms),
+        Budget(density, latency_ms, keep_energy),
         beta=beta,
         mapper=mapper,
         sensitivity=read_json(sensitivity, Sensitivity, "--sensitivity") if sensitivity else None,

@@ -17,24 +17,28 @@ DEFAULT_BETA = 0.2
 
 @dataclass(frozen=True)
 class Budget:
-    """What the plan must meet: exactly one of the two.
+    """What the plan must meet: exactly one of the three.
 
     Raises:
-        UserError: both or none given, or a value out of range.
+        UserError: none or several given, or a value out of range.
     """
 
     density: float | None = None
     """Kept MACs over all MACs of the prunable layers, in (0, 1]."""
     latency_ms: float | None = None
     """Predicted latency of all layers that the table models, in milliseconds."""
+    keep_energy: float | None = None
+    """Least mean over the prunable layers of Σ kept w² / Σ w², in (0, 1]; the plan is the fastest that keeps it."""
 
     def __post_init__(self) -> None:
-        if (self.density is None) == (self.latency_ms is None):
-            raise UserError("budget: give exactly one of density and latency_ms")
-        if self.density is not None and not 0 < self.density <= 1:
-            raise UserError(f"density: got {self.density:g}, allowed are values in (0, 1]")
-        if self.latency_ms is not None and not self.latency_ms > 0:
-            raise UserError(f"latency_ms: got {self.latency_ms:g}, allowed are values above 0")
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if len(given) != 1:
+            raise UserError("budget: give exactly one of density, latency_ms and keep_energy")
+        ((name, value),) = given.items()
+        if name == "latency_ms" and not value > 0:
+            raise UserError(f"latency_ms: got {value:g}, allowed are values above 0")
+        if name != "latency_ms" and not 0 < value <= 1:
+            raise UserError(f"{name}: got {value:g}, allowed are values in (0, 1]")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,11 @@ from prunemap.mapping.mapper import Budget, MapRequest, MapResult
 from prunemap.mapping.units import Choice, Unit, latency_of, loss_of, macs_of, make_units
 from prunemap.schemes import SCHEMES
 
+ASKED_DENSITY = 0.25
+"""Where the rule is asked whether coupled layers lose filters, if the budget gives no density."""
+BUDGETS_TRIED = 24
+"""Halvings down to the least latency that keeps the energy asked for."""
+
 
 class Rules:
     """The rule-based mapper."""
@@ -29,7 +34,9 @@ class Rules:
     name = "rules"
 
     def map(self, request: MapRequest) -> MapResult:
-        """Return the plan that keeps the most weight energy within the budget; never slower than dense.
+        """Return the plan that keeps the most weight energy within the budget, or the fastest that keeps enough of it.
+
+        It is never predicted slower than dense.
 
         Raises:
             UserError: the table lacks layers of the network, or the budget cannot be met.
@@ -47,10 +54,14 @@ class Rules:
             for layer in request.layers
             if layer.spec.name not in fixed
         }
+        dense = tuple(layer.dense for layer in layers.values())
+        if request.budget.keep_energy is not None:
+            units = make_units(layers, request.coupled, ASKED_DENSITY)
+            return _result(request, fixed, fixed_us, units, _fastest_keeping(request.budget.keep_energy, units))
         constraint = _constraint(request.budget, layers, fixed_us)
-        dense_cost = constraint.cost(tuple(layer.dense for layer in layers.values()))
-        units = make_units(layers, request.coupled, min(1.0, max(0.05, constraint.allowed / (dense_cost or 1.0))))
-        return _result(request, fixed, fixed_us, units, _choose(constraint, units))
+        asked = min(1.0, max(0.05, constraint.allowed / (constraint.cost(dense) or 1.0)))
+        units = make_units(layers, request.coupled, asked)
+        return _result(request, fixed, fixed_us, units, _choose(constraint, units, _choices(units)))
 
 
 def why_fixed(layers: Sequence[ModelLayer]) -> dict[str, str]:
@@ -96,14 +107,21 @@ class _Constraint:
 def _constraint(budget: Budget, layers: Mapping[str, LayerChoices], fixed_us: float) -> _Constraint:
     if budget.latency_ms is not None:
         return _Constraint("latency_ms", budget.latency_ms, latency_of, scale=1e3, offset=fixed_us)
-    assert budget.density is not None, "a budget has one of the two"
+    assert budget.density is not None, "a budget has one of the three"
     macs = sum(layer.spec.macs for layer in layers.values())
     return _Constraint("density", budget.density, macs_of, scale=float(macs))
 
 
-def _choose(constraint: _Constraint, units: Sequence[Unit]) -> list[Choice]:
-    """Return the choice of every unit."""
-    choices = [unit.choices() for unit in units]
+def _choices(units: Sequence[Unit]) -> list[list[Choice]]:
+    return [unit.choices() for unit in units]
+
+
+def _choose(constraint: _Constraint, units: Sequence[Unit], choices: Sequence[Sequence[Choice]]) -> list[Choice]:
+    """Return the choice of every unit.
+
+    Args:
+        choices: of every unit, dense first.
+    """
     cost = constraint.cost
     points = [[Point(cost(choice), loss_of(choice), i) for i, choice in enumerate(row)] for row in choices]
     allocation = allocate(points, constraint.allowed)
@@ -116,6 +134,28 @@ def _choose(constraint: _Constraint, units: Sequence[Unit]) -> list[Choice]:
         densest = choices[unit][before.index][0].density
         chosen[unit] = _densest(units[unit], chosen[unit], densest, lambda choice: cost(choice) <= spare)
     return chosen
+
+
+def _fastest_keeping(energy: float, units: Sequence[Unit]) -> list[Choice]:
+    """Return the choices of the least latency budget that still keeps so much of the weights' energy."""
+    choices = _choices(units)
+    cheapest = [min(row, key=latency_of) for row in choices]
+    best = [unit.dense for unit in units]
+    floor, high = (sum(map(latency_of, each)) for each in (cheapest, best))
+    tried = floor
+    for _ in range(BUDGETS_TRIED):
+        found = _choose(_Constraint("keep_energy", tried, latency_of, scale=1.0), units, choices)
+        if _energy_kept(found) >= energy:
+            best, high = found, tried
+        else:
+            floor = tried
+        tried = (floor + high) / 2
+    return best
+
+
+def _energy_kept(chosen: Sequence[Choice]) -> float:
+    options = [option for choice in chosen for option in choice]
+    return _mean([option.energy for option in options], [1] * len(options))
 
 
 def _densest(unit: Unit, choice: Choice, limit: float, fits: Callable[[Choice], bool]) -> Choice:
@@ -164,7 +204,7 @@ def _result(
         dense_latency_us=fixed_us + sum(latency_of(unit.dense) for unit in units),
         density=_mean([option.kept for option in options], [spec.macs for spec in specs]),
         weights_kept=_mean([option.kept for option in options], weights),
-        energy_kept=_mean([option.energy for option in options], [1] * len(options)),
+        energy_kept=_energy_kept(chosen),
     )
 
 

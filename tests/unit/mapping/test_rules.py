@@ -109,6 +109,20 @@ def test_latency_budget_is_met_and_used(network, make_table) -> None:
         assert result.latency_us == pytest.approx(predicted_us(table, network, result))
 
 
+@pytest.mark.parametrize("energy", [0.3, 0.7, 0.9])
+def test_the_energy_asked_for_is_kept_and_no_slower_plan_would_keep_less(network, make_table, energy: float) -> None:
+    table = make_table(network, COARSE)
+    result = RULES.map(MapRequest(network, table, Budget(keep_energy=energy)))
+    assert energy <= result.energy_kept < energy + 0.03
+    faster = RULES.map(MapRequest(network, table, Budget(latency_ms=0.97 * result.latency_us / 1e3)))
+    assert faster.energy_kept < energy
+
+
+def test_all_of_the_energy_is_the_dense_network(network, make_table) -> None:
+    result = RULES.map(MapRequest(network, make_table(network, {}), Budget(keep_energy=1.0)))
+    assert set(schemes_of(result).values()) == {"dense"}
+
+
 def predicted_us(table: LatencyTable, network, result: MapResult) -> float:
     predictor = Predictor(table)
     return sum(
@@ -198,11 +212,13 @@ def test_missing_layers_are_listed_with_the_command(network, make_table) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "exactly one of density and latency_ms"),
-        ({"density": 0.1, "latency_ms": 1.0}, "exactly one of density and latency_ms"),
+        ({}, "exactly one of density, latency_ms and keep_energy"),
+        ({"density": 0.1, "latency_ms": 1.0}, "exactly one of density, latency_ms and keep_energy"),
         ({"density": 0.0}, "density: got 0"),
         ({"density": 1.1}, "density: got 1.1"),
         ({"latency_ms": -1.0}, "latency_ms: got -1"),
+        ({"keep_energy": 1.5}, "keep_energy: got 1.5"),
+        ({"density": float("nan")}, "density: got nan"),
     ],
 )
 def test_budgets_out_of_range_are_refused(arguments, message) -> None:

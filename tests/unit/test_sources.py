@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 import prunemap
 from prunemap import sources
 from prunemap.benchmarking import Effort
+from prunemap.cli.app import app
 from prunemap.errors import UserError
 from prunemap.models import build_model
 from prunemap.runtime import Compiled, start
@@ -50,6 +53,15 @@ def test_a_module_compiles_and_is_left_as_it_was(module: nn.Module) -> None:
     assert [layer.node for layer in program.manifest.layers] == ["0", "4"]
     check(program, module)
     check(prunemap.compile(torch.export.export(module.eval(), (EXAMPLE,)), tune=None), module)
+
+
+def test_a_pt2_file_is_profiled_and_mapped(pt2: Path) -> None:
+    table, plan = pt2.with_name("l.json"), pt2.with_name("plan.json")
+    measure = ["profile", str(pt2), "-o", str(table), "--schemes", "unstructured", "--densities", "0.2"]
+    for command in (measure, ["map", str(pt2), "--latency", str(table), "--density", "1", "-o", str(plan)]):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+    assert [layer["name"] for layer in json.loads(plan.read_text())["layers"]] == ["0", "4"]
 
 
 def test_a_pt2_file_is_converted_once(pt2: Path, module: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:

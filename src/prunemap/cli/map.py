@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from prunemap.cli.options import Json, Model, Output, Shapes, parse_shapes, show
+from prunemap.cli.options import AnyModel, Json, Output, Shapes, parse_shapes, show
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import read_json, write_json
 
 
 def map_(
-    model: Model,
+    model: AnyModel,
     latency: Annotated[Path, typer.Option("--latency", help="latency.json of `prunemap profile`.", show_default=False)],
     output: Output,
     density: Annotated[
@@ -45,11 +45,12 @@ def map_(
     from prunemap.core.table import look_up
     from prunemap.mapping import MAPPERS, Budget, map_model
     from prunemap.report import plan_tables
+    from prunemap.sources import onnx_file
 
     mapper = look_up(MAPPERS, method, "--method")
     table = read_json(latency, LatencyTable, "--latency")
     result = map_model(
-        model,
+        onnx_file(model),
         table,
         Budget(density, latency_ms, keep_energy),
         beta=beta,

@@ -13,7 +13,6 @@ from prunemap.core.plan import Plan
 from prunemap.core.value import read_json
 from prunemap.errors import Problems
 
-Model = Annotated[Path, typer.Argument(help="An ONNX file.", metavar="MODEL.onnx", show_default=False)]
 AnyModel = Annotated[
     Path,
     typer.Argument(

@@ -14,7 +14,9 @@ from prunemap.core.scheme_spec import SchemeSpec
 
 
 def profile(
-    models: Annotated[list[Path], typer.Argument(help="ONNX files.", metavar="MODEL.onnx…", show_default=False)],
+    models: Annotated[
+        list[Path], typer.Argument(help="ONNX files, or .pt2.", metavar="MODEL.onnx|.pt2…", show_default=False)
+    ],
     output: Output,
     schemes: Annotated[
         str, typer.Option("--schemes", help="With commas, such as unstructured,punched:8x4.", show_default=False)
@@ -35,9 +37,10 @@ def profile(
     """
     from prunemap.latency import DEFAULT_DENSITIES, DEFAULT_SCHEMES, LocalTimer, profile_models
     from prunemap.report import latency_table
+    from prunemap.sources import onnx_file
 
     table = profile_models(
-        models,
+        [onnx_file(model) for model in models],
         output,
         schemes=[SchemeSpec.parse(each) for each in parts(schemes)] or DEFAULT_SCHEMES,
         densities=numbers(densities, "--densities") or DEFAULT_DENSITIES,

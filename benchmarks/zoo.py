@@ -99,14 +99,14 @@ def _export(model: str, path: Path, weights: Mapping[str, Array]) -> None:
     module = build_model(model, shape, classes_of(model))
     with torch.no_grad():
         for weight in prunable_weights(module).values():
-            _connect(weight.parameter)
+            connect(weight.parameter)
         for name, weight in weights.items():
             module.get_submodule(name).weight.copy_(torch.tensor(weight))
         _keep_alive(module, shape)
     export_onnx(module, torch.zeros(1, *shape), path)
 
 
-def _connect(weight: torch.Tensor) -> None:
+def connect(weight: torch.Tensor) -> None:
     """Give every channel a strong weight in and out, as training does.
 
     Random weights pruned to a few percent leave many channels without either, in MobileNetV2 no way from the input to

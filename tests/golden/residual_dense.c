@@ -38,11 +38,11 @@
 #define INDEX uint8_t
 #define STEP 1
 #include "conv_lanes_tile.h"
-#define NAME(part) f32_linear_16x1_i8##part
+#define NAME(part) f32_linear_pick_16x1_i8##part
 #define FILTERS 16
 #define ITEMS 1
 #define INDEX uint8_t
-#include "linear_tile.h"
+#include "linear_pick_tile.h"
 static const tensor t0 = {.at = 0, .image = 0, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_2_out */
 static const tensor t1 = {.at = 1984, .image = 0, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_5_out */
 static const tensor t2 = {.at = 3968, .image = 0, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_9_out */
@@ -62,7 +62,7 @@ static const pool_step s5 = {.in = &t3, .out = &t6, .kernel_y = 3, .kernel_x = 3
 static const phases_step s6 = {.in = &t6, .out = &t4, .stride_y = 2, .stride_x = 2, .phases = 7360};
 static const conv_step s7 = {.in = &t4, .out = &t7, .residual = 0, .weights = 7616, .bias = 12224, .low = -__builtin_inff(), .high = __builtin_inff(), .groups = 1, .rows = 7424, .starts = 1984, .indices = 7488, .full = f32_conv_lanes_16x4x3_i8, .tail = 0, .strips = 4, .tile_strips = 4, .by_rows = 1, .filters = 16, .pixels_outer = 0, .base = 0, .mask = 12288, .weight_starts = -1, .counts = -1};
 static const unary_step s8 = {.in = &t7, .out = &t8};
-static const linear_step s9 = {.in = &t8, .out = &t9, .residual = 0, .weights = 12544, .bias = 13312, .low = -__builtin_inff(), .high = __builtin_inff(), .groups = 1, .rows = 12352, .starts = 12416, .indices = 12480, .full = f32_linear_16x1_i8, .tail = 0, .tile_items = 1, .weight_starts = -1};
+static const linear_step s9 = {.in = &t8, .out = &t9, .residual = 0, .weights = 12736, .bias = 13504, .low = -__builtin_inff(), .high = __builtin_inff(), .groups = 1, .rows = 12352, .starts = 12416, .indices = 12480, .full = f32_linear_pick_16x1_i8, .tail = 0, .tile_items = 1, .weight_starts = -1};
 static const copy_step s10 = {.map = &t9, .index = 0};
 static const program_step steps[] = {
     {f32_copy_in, &s0, 8},
@@ -83,6 +83,6 @@ static const image_loop loops[] = {
 enum { LOOPS = 1, SLOTS = 10 };
 #define ARENA_FLOATS 5952LL
 #define SCRATCH_FLOATS 0LL
-#define WEIGHT_BYTES 13376LL
+#define WEIGHT_BYTES 13568LL
 static const int64_t ends[] = {576, 10};
 #include "engine.h"

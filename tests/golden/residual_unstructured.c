@@ -49,11 +49,11 @@
 #define INDEX uint16_t
 #define STEP 1
 #include "conv_masked_tile.h"
-#define NAME(part) f32_linear_16x1_i8##part
+#define NAME(part) f32_linear_pick_16x1_i8##part
 #define FILTERS 16
 #define ITEMS 1
 #define INDEX uint8_t
-#include "linear_tile.h"
+#include "linear_pick_tile.h"
 static const tensor t0 = {.at = 0, .image = 0, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_2_out */
 static const tensor t1 = {.at = 1984, .image = 0, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_5_out */
 static const tensor t2 = {.at = 3968, .image = 0, .channels = 8, .height = 16, .width = 12, .pitch = 13, .origin = 14, .plane = 240, .interior = 208, .halo = 1}; /* relu_9_out */
@@ -73,7 +73,7 @@ static const pool_step s5 = {.in = &t3, .out = &t6, .kernel_y = 3, .kernel_x = 3
 static const phases_step s6 = {.in = &t6, .out = &t4, .stride_y = 2, .stride_x = 2, .phases = 4864};
 static const conv_step s7 = {.in = &t4, .out = &t7, .residual = 0, .weights = 5440, .bias = 6528, .low = -__builtin_inff(), .high = __builtin_inff(), .groups = 3, .rows = 4928, .starts = 4992, .indices = 5056, .full = f32_conv_masked_4x1_i16, .tail = 0, .strips = 1, .tile_strips = 1, .by_rows = 0, .filters = 4, .pixels_outer = 0, .base = 0, .mask = 6784, .weight_starts = 6720, .counts = 6592};
 static const unary_step s8 = {.in = &t7, .out = &t8};
-static const linear_step s9 = {.in = &t8, .out = &t9, .residual = 0, .weights = 7040, .bias = 7808, .low = -__builtin_inff(), .high = __builtin_inff(), .groups = 1, .rows = 6848, .starts = 6912, .indices = 6976, .full = f32_linear_16x1_i8, .tail = 0, .tile_items = 1, .weight_starts = -1};
+static const linear_step s9 = {.in = &t8, .out = &t9, .residual = 0, .weights = 7232, .bias = 8000, .low = -__builtin_inff(), .high = __builtin_inff(), .groups = 1, .rows = 6848, .starts = 6912, .indices = 6976, .full = f32_linear_pick_16x1_i8, .tail = 0, .tile_items = 1, .weight_starts = -1};
 static const copy_step s10 = {.map = &t9, .index = 0};
 static const program_step steps[] = {
     {f32_copy_in, &s0, 8},
@@ -94,6 +94,6 @@ static const image_loop loops[] = {
 enum { LOOPS = 1, SLOTS = 10 };
 #define ARENA_FLOATS 5952LL
 #define SCRATCH_FLOATS 0LL
-#define WEIGHT_BYTES 7872LL
+#define WEIGHT_BYTES 8064LL
 static const int64_t ends[] = {576, 10};
 #include "engine.h"

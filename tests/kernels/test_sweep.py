@@ -33,6 +33,7 @@ def test_kernels_agree_with_the_interpreter(target: str, detect: bool, shift: in
         "f32_conv_masked",
         "f32_linear",
         "f32_linear_masked",
+        "f32_linear_pick",
         "f32_depthwise_any",
         "f32_depthwise_3s",
         "f32_depthwise_5s",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.formats import Grouping, pack, pack_bundles, smallest_index
+from prunemap.compiler.formats import Grouping, pack, pack_bundles, pack_picks, smallest_index
 from prunemap.compiler.ir import Linear, Node
 from prunemap.compiler.lowering import Index, Lowering
 from prunemap.compiler.program import LinearStep, Step, Symbol, Tensor, linear_tile
@@ -31,12 +31,13 @@ def product_fields(low: Lowering, node: Node, op: Linear, items: int, pitch: int
         pitch: floats from one element of a vector to the next.
     """
     must = low.kept(node, op.weight)
-    choice, grouping, kept = low.pick(node, must, lambda: linear_candidates(must, items, low.target))
-    fields, index = (_masked_fields if choice.masked else _group_fields)(low, op, kept, grouping, pitch)
+    choice, grouping, kept = low.pick(node, must, lambda: linear_candidates(must, items, low.target, pitch))
+    form: Literal["", "masked", "pick"] = "pick" if choice.pick else "masked" if choice.masked else ""
+    fields, index = _FIELDS[form](low, op, kept, grouping, pitch)
     tile = tile_items(choice, items, low.target)
 
     def make(size: int) -> Symbol:
-        return low.tile(linear_tile(choice.filters, size, index.dtype, choice.masked))
+        return low.tile(linear_tile(choice.filters, size, index.dtype, form))
 
     full, tail = make(tile), make(items % tile) if items % tile else None
     stored = fields.pop("stored")
@@ -58,3 +59,15 @@ def _masked_fields(
     codes, weight_starts = smallest_index(packed.codes(pitch)), packed.weight_starts
     fields = low.packed_fields(packed, codes, op.bias, op.clamp)
     return {**fields, "weight_starts": low.blob.add(weight_starts), "stored": int(weight_starts[-1])}, codes
+
+
+def _pick_fields(
+    low: Lowering, op: Linear, kept: NDArray[np.bool_], grouping: Grouping, pitch: int
+) -> tuple[dict[str, Any], Index]:
+    assert pitch == 1, "whole vectors of inputs are read"
+    packed = pack_picks(op.weight, kept, grouping)
+    return {**low.packed_fields(packed, packed.codes, op.bias, op.clamp), "stored": packed.weights.size}, packed.codes
+
+
+_FIELDS = {"": _group_fields, "masked": _masked_fields, "pick": _pick_fields}
+"""How the weights of a layer are packed, by the form of its tile."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunemap.compiler.concat import root_of
-from prunemap.compiler.formats import Grouping, MaskBundles, MaskRuns, RowGroups, group_rows
+from prunemap.compiler.formats import Grouping, MaskBundles, MaskRuns, PickLists, RowGroups, group_rows
 from prunemap.compiler.ir import Array, Conv, Graph, Node, Range
 from prunemap.compiler.layout import Layout, Layouts, phases_name, position_offsets
 from prunemap.compiler.program import NONE, Blob, Symbol, Tile
@@ -144,7 +144,7 @@ class Lowering:
         return np.asarray(position_offsets(op, layout, phases), np.int64)
 
     def packed_fields(
-        self, packed: RowGroups | MaskRuns | MaskBundles, indices: Index, bias: Array, clamp: Range
+        self, packed: RowGroups | MaskRuns | MaskBundles | PickLists, indices: Index, bias: Array, clamp: Range
     ) -> dict[str, Any]:
         """The fields that conv and linear steps share."""
         return {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -93,9 +93,13 @@ def conv_lanes_tile(filters: int, rows: int, cols: int, steps: StepType) -> Tile
     return Tile(f"f32_conv_lanes_{filters}x{rows}x{cols}_{steps}", "conv_lanes_tile.h", sizes)
 
 
-def linear_tile(filters: int, items: int, index: IndexType, masked: bool = False) -> Tile:
-    """A tile of linear.h, such as f32_linear_16x1_i16, or for mask bundles, such as f32_linear_masked_8x1_i16."""
-    kind = "linear_masked" if masked else "linear"
+def linear_tile(filters: int, items: int, index: IndexType, form: Literal["", "masked", "pick"] = "") -> Tile:
+    """A tile of linear.h, such as f32_linear_16x1_i16.
+
+    Args:
+        form: ``masked`` for mask bundles, such as f32_linear_masked_8x1_i16; ``pick`` for pick lists.
+    """
+    kind = f"linear_{form}" if form else "linear"
     sizes = (("FILTERS", filters), ("ITEMS", items), ("INDEX", _c_type(index)))
     return Tile(f"f32_{kind}_{filters}x{items}_i{8 * index.itemsize}", f"{kind}_tile.h", sizes)
 

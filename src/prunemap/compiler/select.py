@@ -57,6 +57,8 @@ class TileChoice:
     """Whether every unit stores only the weights of the rows that keep it."""
     dense: bool = False
     """Whether the zeros are stored too."""
+    pick: bool = False
+    """Whether every lane of a linear tile has a list of its own."""
 
     @property
     def in_lanes(self) -> bool:

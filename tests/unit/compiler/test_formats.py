@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunemap.compiler.formats import RowGroups, group_rows, pack, pack_bundles, pack_runs
+from prunemap.compiler.formats import RowGroups, count_steps, group_rows, pack, pack_bundles, pack_picks, pack_runs
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.schemes import make_mask
 from tests.networks import weight
@@ -99,3 +99,32 @@ def test_codes_of_mask_bundles_say_where_every_weight_goes(matrix: np.ndarray, h
                         y[row] += next(weights) * x[column]
         assert place == end
     np.testing.assert_allclose(y, matrix @ x[::pitch], atol=1e-9)
+
+
+@settings(max_examples=200, deadline=None)
+@given(matrices(), st.sampled_from([8, 16]), st.booleans())
+def test_pick_lists_unpack_and_their_codes_say_where_every_weight_goes(
+    matrix: np.ndarray, height: int, keep_zeros: bool
+) -> None:
+    kept = np.ones(matrix.shape, bool) if keep_zeros else matrix != 0
+    packed = pack_picks(matrix, kept, group_rows(kept, height))
+    np.testing.assert_array_equal(packed.unpack(), matrix)
+    x, y = np.random.default_rng(0).standard_normal(matrix.shape[1]), np.zeros(len(matrix))
+    codes = packed.codes.reshape(-1, 2 + height).astype(int)
+    for rows, start, end in zip(packed.rows, packed.starts[:-1], packed.starts[1:], strict=True):
+        for code, weights in zip(codes[start:end], packed.weights[start:end], strict=True):
+            columns = (code[0] + 256 * code[1]) * height + code[2:]
+            assert code[2:].max() < 2 * height and columns.max() < matrix.shape[1]
+            np.add.at(y, rows[rows >= 0], (weights * x[columns])[rows >= 0])
+            assert not weights[rows < 0].any()
+    np.testing.assert_allclose(y, matrix @ x, atol=1e-9)
+
+
+def test_few_lanes_of_pick_lists_wait() -> None:
+    rng = np.random.default_rng(0)
+    kept = rng.random((64, 512)) < 0.1
+    grouping = group_rows(kept, 16)
+    packed = pack_picks(kept.astype(np.float32), kept, grouping)
+    assert np.count_nonzero(packed.weights) > 0.58 * packed.weights.size
+    assert count_steps(kept, grouping) == len(packed.weights)
+    assert count_steps(kept, grouping, sample=2) == pytest.approx(len(packed.weights), rel=0.1)

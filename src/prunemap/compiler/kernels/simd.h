@@ -59,6 +59,12 @@ INLINE void prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
   typedef float floats##N __attribute__((vector_size(4 * N), aligned(4), may_alias));                                  \
   typedef int32_t ints##N __attribute__((vector_size(4 * N), aligned(4), may_alias));                                  \
   typedef struct { ints##N from, kept; uint16_t bits; } lanes##N;
+/* Pick: of two vectors, the element that each lane asks for, 0 to 2N - 1; widen: N bytes as such numbers. */
+#define WIDEN_BYTES(N)                                                                                                 \
+  INLINE ints##N widen##N(const uint8_t *p) {                                                                          \
+    typedef uint8_t bytes __attribute__((vector_size(N), aligned(1), may_alias));                                      \
+    return __builtin_convertvector(*(const bytes *)p, ints##N);                                                        \
+  }
 #if defined(__AVX512VL__)
 /* The builtins for these differ between compilers, and both let an expand wait for its own register's last use. */
 #define EXPAND(N)                                                                                                      \
@@ -73,10 +79,18 @@ INLINE void prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
     __asm__("vpermps %1, %2, %0%{%3%}%{z%}" : "=v"(y) : "m"(*(const floats##N *)w), "v"(to->from), "Yk"(to->bits));    \
     return y;                                                                                                          \
   }
+#define PICK(N)                                                                                                        \
+  WIDEN_BYTES(N)                                                                                                       \
+  INLINE floats##N pick##N(floats##N a, floats##N b, ints##N from) {                                                   \
+    __asm__("vpermi2ps %2, %1, %0" : "+v"(from) : "v"(a), "v"(b));                                                     \
+    return (floats##N)from;                                                                                            \
+  }
 #define EXPAND_TO_8
 #define EXPAND_TO_16 8, 9, 10, 11, 12, 13, 14, 15
 EXPAND(8)
 EXPAND(16)
+PICK(8)
+PICK(16)
 #elif defined(__AVX2__) && defined(__BMI2__)
 EXPAND_VECTORS(8)
 INLINE lanes8 to_lanes8(uint16_t kept) {
@@ -89,12 +103,22 @@ INLINE lanes8 to_lanes8(uint16_t kept) {
 INLINE floats8 expand8(const lanes8 *to, const float *w) {
   return (floats8)((ints8)__builtin_ia32_permvarsf256(*(const floats8 *)w, to->from) & to->kept);
 }
+WIDEN_BYTES(8)
+INLINE floats8 pick8(floats8 a, floats8 b, ints8 from) { /* the permutation looks at the lower three bits */
+  return V_SELECT(from > 7, __builtin_ia32_permvarsf256(b, from), __builtin_ia32_permvarsf256(a, from));
+}
 #else
 EXPAND_VECTORS(8)
 INLINE lanes8 to_lanes8(uint16_t kept) { return (lanes8){.bits = kept}; }
 INLINE floats8 expand8(const lanes8 *to, const float *w) {
   floats8 y;
   for (int i = 0; i < 8; i++) y[i] = to->bits >> i & 1 ? *w++ : 0;
+  return y;
+}
+WIDEN_BYTES(8)
+INLINE floats8 pick8(floats8 a, floats8 b, ints8 from) {
+  floats8 y;
+  for (int i = 0; i < 8; i++) y[i] = from[i] < 8 ? a[from[i]] : b[from[i] - 8];
   return y;
 }
 #endif

@@ -59,9 +59,13 @@ _SHORT, _LONG = 8, 16
 
 
 def longest_last(sizes: Shape, operands: Sequence[Strides]) -> tuple[Shape, list[Strides]]:
-    """Move the axis that a step should walk along innermost to the end: where the last one is short, the longest."""
+    """Move the axis that a step should walk along innermost to the end, where the last one is short.
+
+    That is a long one along which some operand is dense, else the longest.
+    """
     places = [*range(len(sizes))]
-    best = max(places, key=lambda axis: (sizes[axis], axis))
+    dense = [axis for axis in places if sizes[axis] >= _LONG and any(each[axis] == 1 for each in operands)]
+    best = max(dense or places, key=lambda axis: (sizes[axis], axis))
     if sizes[-1] < _SHORT and sizes[best] >= _LONG:
         places.remove(best)
         places.append(best)
@@ -71,10 +75,13 @@ def longest_last(sizes: Shape, operands: Sequence[Strides]) -> tuple[Shape, list
 def as_transposing(sizes: Shape, out: Strides, source: Strides) -> tuple[Shape, list[Strides]] | None:
     """Return the axes of a copy with the one along which ``source`` is dense before the last, along which ``out`` is.
 
-    None for a copy that does not change neighbours in memory.
+    None for a copy that does not change neighbours in memory, or that has too few of them.
     """
     dense = [axis for axis, stride in enumerate(source[:-1]) if stride == 1]
-    if out[-1] != 1 or source[-1] == 1 or not dense or min(sizes[-1], sizes[dense[-1]]) < 4:
+    if out[-1] != 1 or source[-1] == 1 or not dense:
+        return None
+    pairs = sizes[-1] == out[dense[-1]] == 2
+    if sizes[dense[-1]] < 4 or (sizes[-1] < 4 and not pairs):
         return None
     places = [axis for axis in range(len(sizes) - 1) if axis != dense[-1]] + [dense[-1], len(sizes) - 1]
     return tuple(sizes[axis] for axis in places), [tuple(each[axis] for axis in places) for each in (out, source)]

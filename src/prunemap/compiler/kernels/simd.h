@@ -36,6 +36,13 @@ INLINE vfloat v_select(vint mask, vfloat a, vfloat b) { return V_SELECT(mask, a,
 #define ODD_8 ODD_4, 9, 11, 13, 15
 #define ODD_16 ODD_8, 17, 19, 21, 23, 25, 27, 29, 31
 INLINE vfloat v_even(vfloat a, vfloat b) { return V_EVEN(LANES, a, b); }
+/* a[0], b[0], a[1], b[1], ...: of the first half of both, and of the second. */
+#define LOW_8 0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
+#define LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+INLINE vfloat v_pairs_low(vfloat a, vfloat b) { return V_PICK(a, b, V_PASTE(LOW_, LANES)); }
+INLINE vfloat v_pairs_high(vfloat a, vfloat b) { return V_PICK(a, b, V_PASTE(HIGH_, LANES)); }
 /* Four floats of any machine, and 4 x 4 of them mirrored along the diagonal. */
 typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
 INLINE void transpose_quads(quad q[4]) {

@@ -1,5 +1,6 @@
 /* Copies where neighbours in memory change: blocks of 4 x 4, transposed in registers, a cache line of the result at a
- * time. The last two axes of the space: A, along which `in` is dense, and B, along which `out` is. */
+ * time; two rows that become pairs, in whole vectors. The last two axes of the space: A, along which `in` is dense, and
+ * B, along which `out` is. */
 #ifndef PMAP_TRANSPOSE_H
 #define PMAP_TRANSPOSE_H
 
@@ -22,6 +23,17 @@ INLINE void transpose_strip(const float *in, int64_t in_row, float *out, int64_t
   }
 }
 
+/* x[0], y[0], x[1], y[1], ... */
+INLINE void pair_rows(const float *x, const float *y, float *out, int n) {
+  int i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    vfloat a = v_load(x + i), b = v_load(y + i);
+    v_store(out + 2 * i, v_pairs_low(a, b));
+    v_store(out + 2 * i + LANES, v_pairs_high(a, b));
+  }
+  for (; i < n; i++) out[2 * i] = x[i], out[2 * i + 1] = y[i];
+}
+
 static void f32_transpose(const context *c, const void *step, int thread, int threads) {
   const transpose_step *s = step;
   int outer = s->space.axes - 2, a = s->space.sizes[outer], b = s->space.sizes[outer + 1];
@@ -33,6 +45,10 @@ static void f32_transpose(const context *c, const void *step, int thread, int th
     int first = (int)(w % blocks) * BLOCK, columns = b - first < BLOCK ? b - first : BLOCK, whole = columns / 4 * 4;
     const float *in = start_of(c, &s->in) + offset_of(&p, outer, s->in.strides) + first * in_row;
     float *out = start_of(c, &s->out) + offset_of(&p, outer, s->out.strides) + first;
+    if (b == 2 && out_row == 2) {
+      pair_rows(in, in + in_row, out, a);
+      continue;
+    }
     for (int i = 0; i < whole_a; i += 4) transpose_strip(in + i, in_row, out + i * out_row, out_row, columns);
     for (int i = 0; i < a; i++)
       for (int j = i < whole_a ? whole : 0; j < columns; j++) out[i * out_row + j] = in[j * in_row + i];

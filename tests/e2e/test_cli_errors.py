@@ -78,6 +78,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "sensitivity.json",
         Sensitivity(model=identity, conditions=conditions, baseline_accuracy=0.9, baseline_loss=0.3, rows=(row,)),
     )
+    for name, content in (("empty_run", None), ("damaged_run", '{"version": 1, "points": 3}'), ("run", None)):
+        (folder / name / "other").mkdir(parents=True)
+        if content:
+            (folder / name / "latency.json").write_text(content)
+    (folder / "run" / "latency.json").write_bytes((folder / "latency.json").read_bytes())
     np.save(folder / "good.npy", np.zeros((1, 3, 16, 12), np.float32))
     np.save(folder / "wrong_shape.npy", np.zeros((1, 3, 8, 8), np.float32))
     np.savez(folder / "wrong_name.npz", y=np.zeros((1, 3, 16, 12), np.float32))
@@ -188,6 +193,18 @@ CASES = {
     "checkpoint that is none": ("prune {f}/strings.npy --plan {f}/other_plan.json -o {o}/a.safetensors", "checkpoint"),
     "ONNX to a checkpoint": ("prune {f}/good.onnx --plan {f}/other_plan.json -o {o}/a.safetensors", "ends in .onnx"),
     "ONNX and another plan": ("prune {f}/good.onnx --plan {f}/other_plan.json -o {o}/a.onnx", "'elsewhere'"),
+    "report of no folder": ("report {f}/no -o {o}/r.html", "run: no such folder"),
+    "report of a file": ("report {f}/good.onnx -o {o}/r.html", "good.onnx is not a folder"),
+    "report of an empty folder": (
+        "report {f}/empty_run -o {o}/r.html",
+        "run: nothing of a run is in|latency.json, plan.json, bench.json|seed-N/ with dense.json",
+    ),
+    "report of a damaged run": (
+        "report {f}/damaged_run -o {o}/r.html",
+        "latency table:|not a valid LatencyTable|machine: Field required|points",
+    ),
+    "report into a file": ("report {f}/run -o {f}/good.onnx/r.html", "output: cannot write"),
+    "report onto a folder": ("report {f}/run -o {o}", "is a folder, a file is to be written"),
     "unknown option": ("compile {f}/good.onnx -o {o}/a.pmap --fast", "--fast"),
     "no output": ("compile {f}/good.onnx", "--output"),
 }

@@ -8,12 +8,13 @@ from prunemap.cli.inspect import inspect
 from prunemap.cli.map import map_
 from prunemap.cli.profile import profile
 from prunemap.cli.prune import prune
+from prunemap.cli.report import report
 from prunemap.cli.run import run
 from prunemap.cli.sensitivity import sensitivity
 from prunemap.cli.train import train
 from prunemap.cli.verify import verify
 
-VERBS = (inspect, train, profile, sensitivity, map_, prune, compile_, verify, bench, run, demo)
+VERBS = (inspect, train, profile, sensitivity, map_, prune, compile_, verify, bench, run, report, demo)
 for verb in VERBS:
     add_verb(verb)
 

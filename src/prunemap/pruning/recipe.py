@@ -130,6 +130,10 @@ class Recipe(Section):
             raise ValueError("\n".join(problems))
         return self
 
+    def to_json(self) -> str:
+        """Return the recipe as indented JSON, by the names that a recipe has, so that it can be read again."""
+        return self.model_dump_json(indent=1, by_alias=True)
+
     def config(self, schedule: Schedule, seed: int) -> TrainConfig:
         """Return a schedule of this recipe with what it is run with."""
         return TrainConfig(**schedule.model_dump(), seed=seed, device=self.device)

@@ -1,6 +1,7 @@
-"""Results as tables for the terminal: value in, rich table out; made to read well at 80 columns."""
+"""Results as tables for the terminal, which read well at 80 columns, and a run as one HTML page."""
 
 from prunemap.report.demo import DemoSummary, demo_tables
+from prunemap.report.html import write_report
 from prunemap.report.networks import (
     compiled_tables,
     inspection_tables,
@@ -30,5 +31,6 @@ __all__ = [
     "training_table",
     "training_tables",
     "verify_table",
+    "write_report",
     "write_sensitivity_plot",
 ]

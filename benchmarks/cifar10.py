@@ -276,14 +276,9 @@ def make_plan(checkpoint: Path, pruning: Pruning) -> Plan:
     module, info = load_checkpoint(checkpoint)
     layers = list_layers(module, torch.zeros(1, *info.input_shape))
     entries = [
-        PlanLayer(
-            name=layer.name,
-            module=layer.module,
-            kind=layer.kind,
-            weight_shape=layer.weight_shape,
-            scheme=SchemeSpec.parse(pruning.scheme) if pruned else DENSE,
-            density=pruning.density(layer) if pruned else 1.0,
-        )
+        PlanLayer.of(layer, SchemeSpec.parse(pruning.scheme), pruning.density(layer))
+        if pruned
+        else PlanLayer.of(layer, DENSE, 1.0)
         for layer in layers
         for pruned in [layer is not layers[0] and _kernel_size(layer) == pruning.kernel_size]
     ]

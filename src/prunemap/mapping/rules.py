@@ -185,14 +185,11 @@ def _result(
         option, why = pruned.get(spec.name, (None, fixed.get(spec.name, "")))
         weighed = request.importance.why(spec.name, option.scheme) if option else ""
         entries.append(
-            PlanLayer(
-                name=spec.name,
-                module=spec.module,
-                kind=spec.kind,
-                weight_shape=spec.weight_shape,
-                scheme=option.scheme if option else DENSE,
-                density=option.density if option else 1.0,
-                reason=f"{why}; {weighed}" if weighed else why,
+            PlanLayer.of(
+                spec,
+                option.scheme if option else DENSE,
+                option.density if option else 1.0,
+                f"{why}; {weighed}" if weighed else why,
             )
         )
     specs = [layer.spec for unit in units for layer in unit.layers]

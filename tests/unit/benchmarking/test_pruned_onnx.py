@@ -32,18 +32,7 @@ def dense(tmp_path: Path) -> Path:
 
 def plan_of(model: Path, scheme: str, density: float) -> Plan:
     layers = [layer.spec for layer in list_layers(read_onnx(model))]
-    entries = tuple(
-        PlanLayer(
-            name=layer.name,
-            module=layer.module,
-            kind=layer.kind,
-            weight_shape=layer.weight_shape,
-            scheme=SchemeSpec.parse(scheme),
-            density=density,
-            reason="test",
-        )
-        for layer in layers[1:]
-    )
+    entries = tuple(PlanLayer.of(layer, SchemeSpec.parse(scheme), density, "test") for layer in layers[1:])
     return Plan(model=identity_of(model, layers), layers=entries)
 
 

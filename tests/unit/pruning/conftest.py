@@ -88,18 +88,9 @@ def make_plan() -> Callable[..., Plan]:
 
     def make(layers: list[LayerSpec], scheme: str, density: float, dense: tuple[str, ...] = ()) -> Plan:
         choices = [("dense", 1.0) if layer.module in dense else (scheme, density) for layer in layers]
+        pairs = zip(layers, choices, strict=True)
         return Plan(
-            layers=tuple(
-                PlanLayer(
-                    name=layer.name,
-                    module=layer.module,
-                    kind=layer.kind,
-                    weight_shape=layer.weight_shape,
-                    scheme=SchemeSpec.parse(scheme),
-                    density=density,
-                )
-                for layer, (scheme, density) in zip(layers, choices, strict=True)
-            )
+            layers=tuple(PlanLayer.of(layer, SchemeSpec.parse(name), density) for layer, (name, density) in pairs)
         )
 
     return make

@@ -27,19 +27,8 @@ class Case:
 
     @property
     def plan(self) -> Plan:
-        return Plan(
-            layers=tuple(
-                PlanLayer(
-                    name=layer.name,
-                    module=layer.module,
-                    kind=layer.kind,
-                    weight_shape=layer.weight_shape,
-                    scheme=self.scheme,
-                    density=self.density,
-                )
-                for layer in list_layers(self.module, self.example)
-            )
-        )
+        layers = list_layers(self.module, self.example)
+        return Plan(layers=tuple(PlanLayer.of(layer, self.scheme, self.density) for layer in layers))
 
 
 @st.composite

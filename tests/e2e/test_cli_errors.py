@@ -78,11 +78,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "sensitivity.json",
         Sensitivity(model=identity, conditions=conditions, baseline_accuracy=0.9, baseline_loss=0.3, rows=(row,)),
     )
-    for name, content in (("empty_run", None), ("damaged_run", '{"version": 1, "points": 3}'), ("run", None)):
-        (folder / name / "other").mkdir(parents=True)
-        if content:
-            (folder / name / "latency.json").write_text(content)
-    (folder / "run" / "latency.json").write_bytes((folder / "latency.json").read_bytes())
+    (folder / "empty_run" / "seed-0").mkdir(parents=True)
+    for name, text in (("run", (folder / "latency.json").read_text()), ("damaged_run", '{"version": 1, "points": 3}')):
+        (folder / name).mkdir()
+        (folder / name / "latency.json").write_text(text)
     np.save(folder / "good.npy", np.zeros((1, 3, 16, 12), np.float32))
     np.save(folder / "wrong_shape.npy", np.zeros((1, 3, 8, 8), np.float32))
     np.savez(folder / "wrong_name.npz", y=np.zeros((1, 3, 16, 12), np.float32))

@@ -1,0 +1,146 @@
+"""The headline: what the network is, and in a few figures what pruning it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunemap.benchmarking import BenchResult
+from prunemap.report.html.layer_rows import LayerRow
+from prunemap.report.html.paths import shown_path
+from prunemap.report.html.run_folder import Run
+from prunemap.report.text import milliseconds, percent, size, times
+
+if TYPE_CHECKING:  # importing pruning imports torch
+    from prunemap.pruning import TrainReport
+    from prunemap.pruning.recipe_summary import RecipeSummary, Spread
+
+OURS = "prunemap"
+ENGINE_NAMES = {"dense": "dense, compiled by prunemap", "onnxruntime": "dense in ONNX Runtime"}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure with what it is and what stands beside it."""
+
+    label: str
+    value: str
+    notes: tuple[str, ...] = ()
+
+
+def title_of(run: Run) -> str:
+    """Return what the network is called, and the data where they are known."""
+    if run.summary is not None:
+        return f"{shown_path(run.summary.model, run.folder)} on {run.summary.dataset}"
+    info = next((report.info for report in run.reports.values()), None)
+    if info is not None:
+        return f"{shown_path(info.model, run.folder)} on {info.dataset}"
+    if run.recipe is not None:
+        return f"{shown_path(run.recipe.model.name, run.folder)} on {run.recipe.data.name}"
+    if run.benched is not None:
+        return Path(run.benched.model).stem
+    return (run.plan.model.name if run.plan else "") or run.folder.resolve().name
+
+
+def tiles(run: Run, rows: Sequence[LayerRow]) -> list[Tile]:
+    """Return the figures that the run has."""
+    found = [*_latency(run, rows), *_accuracy(run), *_kept(run, rows), *_file(run)]
+    if run.verified is not None:
+        against = f"against {run.verified.reference}, on {run.verified.batches} inputs"
+        verdict = "inside" if run.verified.passed else "NOT inside"
+        note = f"{verdict} the tolerance {run.verified.tolerance:g}"
+        found.append(Tile("largest relative error", f"{run.verified.max_relative_error:.2g}", (against, note)))
+    return found
+
+
+def _latency(run: Run, rows: Sequence[LayerRow]) -> list[Tile]:
+    if run.benched is not None:
+        medians = {each.engine: each.median_ms for each in run.benched.results}
+        if OURS in medians:
+            notes = tuple(_beside(name, ratio, medians.get(name)) for name, ratio in run.benched.ratios.items())
+            return [Tile("latency, measured", f"{milliseconds(medians[OURS])} ms", notes + _caveat(run.benched))]
+    pairs = [(r.dense_us, r.pruned_us) for r in rows if r.dense_us is not None and r.pruned_us is not None]
+    if not pairs:
+        return []
+    dense_us, pruned_us = (sum(column) for column in zip(*pairs, strict=True))
+    notes = (f"{times(dense_us / pruned_us)} faster than dense ({milliseconds(dense_us / 1e3)} ms)",)
+    of = f"sum over {len(pairs)} of {len(rows)} layers"
+    return [Tile("latency, predicted", f"{milliseconds(pruned_us / 1e3)} ms", (*notes, of))]
+
+
+def _beside(engine: str, ratio: float, median_ms: float | None) -> str:
+    gain = f"{times(ratio)} faster" if ratio >= 1 else f"{times(1 / ratio)} slower"
+    took = "" if median_ms is None else f" ({milliseconds(median_ms)} ms)"
+    return f"{gain} than {ENGINE_NAMES.get(engine, engine)}{took}"
+
+
+def _caveat(benched: BenchResult) -> tuple[str, ...]:
+    return ("fake sparsity: not trained, its speed counts alone",) if benched.faked else ()
+
+
+def _accuracy(run: Run) -> list[Tile]:
+    if run.summary is not None:
+        return [_summary_accuracy(run.summary)]
+    reports = run.reports
+    pruned, dense, control = reports.get("pruned"), reports.get("dense"), reports.get("control")
+    shown = pruned or dense
+    if shown is None:
+        return []
+    notes = [f"{name}: {_share(each)}" for name, each in (("dense", dense), ("dense control", control)) if each]
+    before = control or dense
+    if pruned and before:
+        notes.append(f"pruning gives {100 * (pruned.test_accuracy - before.test_accuracy):+.1f} points")
+    images, accuracy = shown.test_images, shown.test_accuracy
+    error = 100 * sqrt(max(0.0, accuracy * (1 - accuracy)) / max(images, 1))
+    notes.append(f"{images} test images: ± {error:.1f} points")
+    return [Tile("accuracy" if pruned else "accuracy, dense", percent(accuracy), tuple(notes))]
+
+
+def _share(report: TrainReport) -> str:
+    return percent(report.test_accuracy)
+
+
+def _summary_accuracy(summary: RecipeSummary) -> Tile:
+    notes = [f"dense: {_spread(summary.dense)}"]
+    notes += [] if summary.control is None else [f"dense control: {_spread(summary.control)}"]
+    notes.append(f"pruning gives {-100 * summary.loss.mean:+.1f} points")
+    seeds = f"{len(summary.seeds)} seeds, mean ± standard deviation" if len(summary.seeds) > 1 else "1 seed"
+    return Tile("accuracy", _spread(summary.pruned), (*notes, f"{summary.test_images} test images; {seeds}"))
+
+
+def _spread(spread: Spread) -> str:
+    return percent(spread.mean) if spread.std is None else f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f} %"
+
+
+def _kept(run: Run, rows: Sequence[LayerRow]) -> list[Tile]:
+    """Return the weights and MACs kept: of the pruned network, else of the plan."""
+    pruned = run.reports.get("pruned")
+    if run.summary is not None:
+        shares = (run.summary.weights_kept.mean, run.summary.macs_kept.mean)
+    elif pruned is not None:
+        shares = (pruned.weights_kept, pruned.macs_kept)
+    elif rows and all(row.macs for row in rows):
+        return [_kept_tile("MACs kept, as planned", _mean_density(rows))]
+    else:
+        return []
+    return [_kept_tile("weights kept", shares[0]), _kept_tile("MACs kept", shares[1])]
+
+
+def _mean_density(rows: Sequence[LayerRow]) -> float:
+    macs = [row.macs or 0 for row in rows]
+    return sum(row.density * each for row, each in zip(rows, macs, strict=True)) / sum(macs)
+
+
+def _kept_tile(label: str, share: float) -> Tile:
+    return Tile(label, percent(share), (f"{times(1 / share)} fewer",) if 0 < share < 1 else ())
+
+
+def _file(run: Run) -> list[Tile]:
+    pruned, dense = (run.sizes_bytes.get(f"{stage}.pmap") for stage in ("pruned", "dense"))
+    if not pruned:
+        return []
+    notes = (f"{times(dense / pruned)} smaller than dense ({size(dense)})",) if dense else ()
+    return [Tile("compiled file", size(pruned), notes)]

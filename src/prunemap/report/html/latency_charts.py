@@ -1,0 +1,138 @@
+"""Per distinct layer its latency against density, a line per scheme, with what the plan chose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from prunemap.core.latency_table import LatencyPoint, LatencyTable
+from prunemap.core.layer import LayerSetting
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.latency import Predictor
+from prunemap.report.html.chart import Chart, Line, Mark, Point, Scale, Tick, round_ticks, x_scale, y_scale
+from prunemap.report.html.layer_rows import LayerRow
+from prunemap.report.text import percent
+
+CUT_AT = 1.5
+"""Curves above so many times the dense latency are cut off."""
+DENSITY_TICKS, DECADES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0), (1e-4, 1e-3, 0.01, 0.1, 1.0)
+"""Labels of the axis; decades where it goes further down."""
+CURVE_STEPS = 24
+Points = Mapping[SchemeSpec, Sequence[LatencyPoint]]
+
+
+@dataclass(frozen=True)
+class LatencyFigure:
+    """A chart, what was chosen there, and its numbers."""
+
+    title: str
+    chart: Chart
+    chosen: tuple[str, ...]
+    """A line of text per layer of this setting."""
+    densities: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    """Scheme, and its latency in microseconds at every density; "" where it was not measured."""
+
+
+def latency_figures(
+    table: LatencyTable, rows: Sequence[LayerRow], styles: Mapping[SchemeSpec, str]
+) -> list[LatencyFigure]:
+    """Return one figure per layer setting: those of the network in its order; all of the table if there is none.
+
+    Args:
+        rows: the layers of the plan.
+        styles: of every scheme in the table.
+    """
+    points: dict[LayerSetting, dict[SchemeSpec, list[LatencyPoint]]] = {}
+    for point in table.points:
+        points.setdefault(point.setting, {}).setdefault(point.scheme, []).append(point)
+    wanted = dict.fromkeys(row.setting for row in rows if row.setting is not None) or dict.fromkeys(points)
+    predictor = Predictor(table)
+    return [
+        _figure(setting, points[setting], [row for row in rows if row.setting == setting], styles, predictor)
+        for setting in wanted
+        if setting in points
+    ]
+
+
+def _figure(
+    setting: LayerSetting,
+    points: Points,
+    rows: Sequence[LayerRow],
+    styles: Mapping[SchemeSpec, str],
+    predictor: Predictor,
+) -> LatencyFigure:
+    densities = sorted({point.density for of_scheme in points.values() for point in of_scheme})
+    numbers = []
+    for scheme in styles:
+        at = {point.density: f"{point.median_us:.1f}" for point in points.get(scheme, ())}
+        if at:
+            numbers.append((str(scheme), tuple(at.get(density, "") for density in densities)))
+    return LatencyFigure(
+        title=str(setting),
+        chart=_chart(setting, points, rows, styles, predictor),
+        chosen=tuple(f"{row.name}: {_choice(row)}" for row in rows),
+        densities=tuple(percent(density) for density in densities),
+        rows=tuple(numbers),
+    )
+
+
+def _measured(point: LatencyPoint) -> str:
+    return f"{point.scheme} at {percent(point.density)}: {point.median_us:.1f} µs"
+
+
+def _density_ticks(x: Scale) -> tuple[Tick, ...]:
+    ticks = DENSITY_TICKS if x.low >= DENSITY_TICKS[0] else DECADES
+    return tuple(Tick(x(tick), f"{100 * tick:g} %") for tick in ticks if tick >= x.low * 0.999)
+
+
+def _choice(row: LayerRow) -> str:
+    what = str(row.scheme) if row.scheme == DENSE else f"{row.scheme} at {percent(row.density)}"
+    if row.pruned_us is None:
+        return f"{what}, not measured"
+    gain = "" if row.scheme == DENSE or not row.dense_us else f", {row.dense_us / row.pruned_us:.1f}x faster than dense"
+    return f"{what}, {row.pruned_us:.1f} µs{gain}"
+
+
+def _chart(
+    setting: LayerSetting,
+    points: Points,
+    rows: Sequence[LayerRow],
+    styles: Mapping[SchemeSpec, str],
+    predictor: Predictor,
+) -> Chart:
+    chosen = [(row.scheme, row.density, row.pruned_us, row) for row in rows if row.pruned_us is not None]
+    measured = [point for of_scheme in points.values() for point in of_scheme]
+    dense_us = [CUT_AT * point.median_us for point in points.get(DENSE, ())]
+    top = min([max([point.median_us for point in measured] + [us for _, _, us, _ in chosen]), *dense_us])
+    x = x_scale(min([0.5, *(point.density for point in measured), *(at for _, at, _, _ in chosen)]), 1.0, is_log=True)
+    y = y_scale(0, 1.05 * top)
+    lines = []
+    for scheme in (scheme for scheme in styles if scheme in points):
+        own = sorted(points[scheme], key=lambda point: point.density)
+        drawn = [point.density for point in own] + [at for of, at, _, _ in chosen if of == scheme]
+        ends = (x.low, 1.0) if scheme == DENSE else (min(drawn), max(drawn))
+        dots = tuple((x(p.density), y(p.median_us), _measured(p)) for p in own)
+        style = styles[scheme] + (" chosen" if any(row.scheme == scheme for row in rows) else "")
+        lines.append(Line(style, dots, tuple((x(at), y(us)) for at, us in _curve(own, predictor, *ends))))
+    marks = {
+        (scheme, density): Mark(styles[scheme], x(density), y(us), f"chosen for {row.name}: {_choice(row)}")
+        for scheme, density, us, row in chosen
+    }
+    return Chart(
+        label=f"Latency of {setting} in microseconds against density, a line per scheme",
+        x_label="density",
+        y_label="µs",
+        x_ticks=_density_ticks(x),
+        y_ticks=tuple(Tick(y(tick), f"{tick:g}") for tick in round_ticks(0, y.high)),
+        lines=tuple(lines),
+        marks=tuple(marks.values()),
+    )
+
+
+def _curve(points: Sequence[LatencyPoint], of: Predictor, low: float, high: float) -> list[Point]:
+    """Return (density, µs) along the prediction: straight between points, which an axis of logarithms bends."""
+    setting, scheme = points[0].setting, points[0].scheme
+    between = (low * (high / low) ** (i / CURVE_STEPS) for i in range(CURVE_STEPS + 1))
+    densities = sorted({*between, *(point.density for point in points)})
+    return [(density, of.latency_us(setting, scheme, density)) for density in densities]

@@ -1,0 +1,215 @@
+"""The HTML report of a run: what it says, what it leaves out, and that it needs nothing else."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from prunemap import pipeline
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.errors import UserError
+from prunemap.latency import Predictor
+from prunemap.pruning import recipe_run
+from prunemap.pruning.epoch_log import CSV_NAME
+from prunemap.report.html import read_run, run_folder, write_report
+from prunemap.report.html.layer_rows import layer_rows
+from prunemap.report.html.paths import shown_command
+from prunemap.report.html.styles import SCHEME_COLOURS, scheme_styles
+from prunemap.schemes import SCHEMES
+from tests.unit.report.run_folders import DENSE_US, DENSITY, HOSTILE, demo_folder, recipe_folder
+
+pytest.importorskip("jinja2")
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Page(HTMLParser):
+    """The page as a tree is read: fails where tags do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sections: list[str] = []
+        self.tags: dict[str, int] = {}
+        self.classes: set[str] = set()
+        self.words: list[str] = []
+        self.feed(text)
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] = self.tags.get(tag, 0) + 1
+        values = dict(attrs)
+        self.sections += [values["id"] or ""] if tag == "section" else []
+        self.classes |= {*(values.get("class") or "").split()}
+        assert not {"src", "href", "onclick", "onload"} & set(values), f"<{tag}> refers to something else"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] = self.tags.get(tag, 0) + 1
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> in {self.open}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.words += data.split()
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+def report(run: Path) -> tuple[str, Page]:
+    output = run.parent / "report.html"
+    write_report(run, output)
+    text = output.read_text(encoding="utf-8")
+    assert not [each for each in run.parent.iterdir() if each not in (run, output)], "a temporary file is left"
+    return text, Page(text)
+
+
+def test_a_run_of_the_demo_has_every_section(tmp_path: Path) -> None:
+    text, page = report(demo_folder(tmp_path / "run"))
+    assert page.sections == ["headline", "network", "latency", "training", "conditions", "reading"]
+    for part in (
+        "resnet8 on stripes", "0.231 ms", "3.47x faster than dense, compiled by prunemap (0.802 ms)",
+        "2.82x faster than dense in ONNX Runtime (0.652 ms)", "90.0 %", "dense control: 92.0 %",
+        "pruning gives -2.0 points", "400 test images: ± 1.5 points", "40.0 %", "2.50x fewer", "30.0 %",
+        "1 kB", "3.00x smaller than dense (3 kB)", "3e-07", "inside the tolerance 0.0001",
+    ):  # fmt: skip
+        assert part in page.text, part
+    for part in ("AMD EPYC", "onnxruntime 1.32.0", "prunemap profile dense.onnx", "3 epochs, batches of 128"):
+        assert part in page.text, part
+    assert "NaN" not in text and "None" not in page.text and page.tags["svg"] > 10
+
+
+def test_a_layer_has_all_that_is_known_of_it(tmp_path: Path) -> None:
+    run = demo_folder(tmp_path / "run")
+    row = next(row for row in layer_rows(read_run(run)) if row.name == "block.a")
+    assert row.pruned_us == pytest.approx(6 + 8 * (DENSITY - 0.1) / 0.3), "between the points of the table"
+    assert (row.dense_us, row.energy, row.measured_us) == (DENSE_US, 0.615, 10.5)
+    _, page = report(run)
+    cells = "block.a punched 8x4 25.0 % 61.5 % 40.0 10.0 10.5 conv 8x8x3x3 111 k 4.0x faster"
+    assert cells in page.text
+    assert "block.a: punched:8x4 at 25.0 %, 10.0 µs, 4.0x faster than dense" in page.text
+    assert "block.b: dense, 40.0 µs" in page.text, "a layer of the same setting stands in the same chart"
+
+
+def test_the_chart_has_a_line_per_scheme_and_a_ring_per_choice(tmp_path: Path) -> None:
+    text, page = report(demo_folder(tmp_path / "run"))
+    (figure,) = (each for each in text.split("<figure>") if "conv 3x3/1 8→8 at 16x12" in each.partition("</h3>")[0])
+    assert figure.count("<polyline") == 3 and figure.count('class="ring"') == 2
+    assert 'class="c1 d0 chosen"' in figure, "the line of the chosen scheme is thicker"
+    assert "chosen for block.a" in figure and "punched:8x4 at 10.0 %: 6.0 µs" in figure
+    assert page.text.count("Numbers, µs") == 5, "a chart per distinct layer"
+
+
+def test_everything_from_files_is_escaped(tmp_path: Path) -> None:
+    text, page = report(demo_folder(tmp_path / "run"))
+    assert HOSTILE in page.text and HOSTILE not in text and "script" not in page.tags
+
+
+@pytest.mark.parametrize("make", [demo_folder, recipe_folder])
+def test_the_page_needs_nothing_and_gives_no_place_away(make: object, tmp_path: Path) -> None:
+    text, page = report(make(tmp_path / "run"))  # type: ignore[operator]
+    assert not re.search(r"https?:|url\(|@import|<script|<link|<img", text)
+    assert str(tmp_path) not in text and "/data/secret" not in text
+    assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
+    defined = set(re.findall(r"\.([a-z]\w*)", text.partition("</style>")[0]))
+    assert page.classes - defined == {"key", "d0"}, "a class without a style"
+
+
+def test_a_recipe_shows_its_seeds_and_the_log_of_an_interrupted_one(tmp_path: Path) -> None:
+    _, page = report(recipe_folder(tmp_path / "run"))
+    assert page.sections == ["headline", "training", "conditions", "reading"]
+    for part in ("net.py:make on stripes", "88.5 ± 0.7 %", "2 seeds, mean", "Accuracy on test images by seed",
+                 "seed 0", "seed 1", "MACs kept, %", "c*: punched:8x4 at 25.0 %"):  # fmt: skip
+        assert part in page.text, part
+    assert page.text.count("accuracy on held-out images, %") == 2
+
+
+@pytest.mark.parametrize(
+    ("gone", "sections"),
+    [
+        (("plan.json",), ["headline", "latency", "training", "conditions", "reading"]),
+        (("latency.json",), ["headline", "network", "training", "conditions", "reading"]),
+        (("dense.onnx",), ["headline", "network", "latency", "training", "conditions", "reading"]),
+        (("dense.json", "control.json", "pruned.json"), ["headline", "network", "latency", "conditions", "reading"]),
+    ],
+)
+def test_what_a_folder_lacks_is_left_out(gone: tuple[str, ...], sections: list[str], tmp_path: Path) -> None:
+    run = demo_folder(tmp_path / "run")
+    for name in gone:
+        (run / name).unlink()
+    assert report(run)[1].sections == sections
+
+
+@pytest.mark.parametrize("name", run_folder.FILES)
+def test_one_file_is_enough(name: str, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    demo_folder(made), recipe_folder(made)
+    (source,) = [path for path in (made / name, made / "seed-0" / name) if path.exists()][:1]
+    run = tmp_path / "alone" / "run"
+    run.mkdir(parents=True)
+    (run / name).write_bytes(source.read_bytes())
+    assert {"conditions", "reading"} <= set(report(run)[1].sections)
+
+
+def test_without_a_bench_latency_is_that_predicted(tmp_path: Path) -> None:
+    run = demo_folder(tmp_path / "run")
+    (run / "bench.json").unlink()
+    found = read_run(run)
+    assert found.latency is not None
+    rows = layer_rows(found)
+    of = Predictor(found.latency)
+    whole = sum(of.latency_us(row.setting, row.scheme, row.density) for row in rows if row.setting) / 1e3
+    assert f"{whole:.3f} ms" in report(run)[1].text and "latency, predicted" in report(run)[1].text
+
+
+def test_names_of_files_are_those_that_the_stages_write() -> None:
+    files = pipeline.DemoFiles(Path())
+    assert [files.dense.report.name, files.control.report.name, files.pruned.report.name] == [*run_folder.REPORTS]
+    assert (run_folder.LATENCY, run_folder.PLAN) == (pipeline.LATENCY, pipeline.PLAN)
+    assert (run_folder.BENCHED, run_folder.VERIFIED) == (pipeline.BENCHED, pipeline.VERIFIED)
+    assert (run_folder.RECIPE, run_folder.SUMMARY) == (recipe_run.RECIPE, recipe_run.SUMMARY)
+    assert run_folder.LOG == CSV_NAME and recipe_run.PLAN == run_folder.PLAN
+
+
+def test_every_scheme_has_a_colour_and_every_block_size_dashes() -> None:
+    assert set(SCHEME_COLOURS) == set(SCHEMES) and len(set(SCHEME_COLOURS.values())) == len(SCHEMES)
+    blocks = [SchemeSpec("punched", block) for block in ((16, 4), (4, 1), (8, 4))]
+    styles = scheme_styles([*blocks, DENSE, *blocks])
+    assert next(iter(styles)) == DENSE
+    assert [styles[block] for block in blocks] == ["c1 d2", "c1 d0", "c1 d1"]
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("prunemap demo", "prunemap demo"),
+        ("prunemap bench {run}/pruned.pmap --vs dense", "prunemap bench pruned.pmap --vs dense"),
+        ("x '{run}/a b.onnx' '/home/me too/c.pt' --data=/d/e,f", "x 'a b.onnx' 'c.pt' --data=e,f"),
+        ("gcc (/home/me/gcc) 14", "gcc (gcc) 14"),
+        ("odd '/home/me/quote", "odd 'quote"),
+        ("map runs/x.onnx --layers conv1/Conv", "map runs/x.onnx --layers conv1/Conv"),
+    ],
+)
+def test_commands_name_no_folder_of_this_machine(command: str, shown: str, tmp_path: Path) -> None:
+    assert shown_command(command.format(run=tmp_path), tmp_path) == shown
+
+
+def test_without_jinja2_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prunemap.report.html.page.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"report: jinja2 is not installed; pip install 'prunemap\[report\]'"):
+        write_report(tmp_path, tmp_path / "r.html")
+
+
+def test_a_plan_of_another_network_is_refused(tmp_path: Path) -> None:
+    run = demo_folder(tmp_path / "run")
+    plan = (run / "plan.json").read_text().replace("block.a", "elsewhere").replace('"conv"', '"linear"')
+    (run / "plan.json").write_text(plan)
+    with pytest.raises(UserError, match="plan: it does not fit this model"):
+        write_report(run, tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()

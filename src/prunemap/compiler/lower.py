@@ -170,6 +170,8 @@ def _pool(low: Lowering, node: Node, source: Tensor) -> list[Step]:
     op = node.op
     assert isinstance(op, MaxPool | AveragePool)
     window = (*op.kernel, *op.stride, *op.pads)
+    left, right, width = op.pads[1], op.pads[3], low.layout(node.inputs[0]).size[1]
+    low.ask_scratch(left + width + right + op.kernel[1] + low.layout(node.output).size[1])
     if isinstance(op, MaxPool):
         return [MaxPoolStep(source, Tensor(node.output), *window)]
     return [AveragePoolStep(source, Tensor(node.output), *window, count_pads=op.count_pads)]

@@ -149,7 +149,8 @@ INLINE void pool_line(const pool_step *s, const float *lines, float *to, int row
 
 INLINE void pool(const context *c, const pool_step *s, int thread, int threads, int is_max) {
   const tensor *t = s->in, *out = s->out;
-  float lines[s->left + t->width + s->right + 3 * LANES + s->kernel_x], columns[out->width + LANES];
+  float *lines = c->scratch + (int64_t)thread * c->scratch_floats; /* in whole vectors, and some more at their end */
+  float *columns = lines + s->left + t->width + s->right + s->kernel_x + 3 * LANES;
   for (int x = 0; x < s->left; x++) lines[x] = is_max ? -__builtin_inff() : 0;
   for (int x = 0; x < out->width + LANES; x++) { /* how many columns of the window count */
     int left = x * s->stride_x - s->left, end = t->width + (s->count_pads ? s->right : 0);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from prunemap.latency import Predictor
 from prunemap.pruning import recipe_run
 from prunemap.pruning.epoch_log import CSV_NAME
 from prunemap.report.html import read_run, run_folder, write_report
+from prunemap.report.html.latency_charts import latency_figures
 from prunemap.report.html.layer_rows import layer_rows
 from prunemap.report.html.paths import shown_command
 from prunemap.report.html.styles import SCHEME_COLOURS, scheme_styles
 from prunemap.schemes import SCHEMES
-from tests.unit.report.run_folders import DENSE_US, DENSITY, HOSTILE, demo_folder, recipe_folder
+from tests.unit.report.run_folders import DENSE_US, DENSITY, FILTER, HOSTILE, PUNCHED, demo_folder, recipe_folder
 
 pytest.importorskip("jinja2")
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -106,6 +108,21 @@ def test_the_chart_has_a_line_per_scheme_and_a_ring_per_choice(tmp_path: Path) -
     assert page.text.count("Numbers, µs") == 5, "a chart per distinct layer"
 
 
+def test_layers_of_one_setting_have_rings_of_their_own_on_the_curve(tmp_path: Path) -> None:
+    run = read_run(demo_folder(tmp_path / "run"))
+    assert run.latency is not None
+    row = next(row for row in layer_rows(run) if row.name == "block.a")
+    denser = replace(row, name="block.b", density=0.4, pruned_us=14.0)
+    figures = latency_figures(run.latency, [row, denser, row], scheme_styles([DENSE, PUNCHED, FILTER]))
+    (figure,) = figures
+    (line,) = (line for line in figure.chart.lines if "chosen" in line.style)
+    first, second = figure.chart.marks
+    assert (second.x, second.y) == line.points[-1][:2], "what was measured"
+    below = max(point for point in line.between if point[0] <= first.x)
+    above = min(point for point in line.between if point[0] >= first.x)
+    assert above[1] <= first.y <= below[1], "between points the ring is on the curve, which a logarithmic axis bends"
+
+
 def test_everything_from_files_is_escaped(tmp_path: Path) -> None:
     text, page = report(demo_folder(tmp_path / "run"))
     assert HOSTILE in page.text and HOSTILE not in text and "script" not in page.tags
@@ -124,10 +141,11 @@ def test_the_page_needs_nothing_and_gives_no_place_away(make: object, tmp_path: 
 def test_a_recipe_shows_its_seeds_and_the_log_of_an_interrupted_one(tmp_path: Path) -> None:
     _, page = report(recipe_folder(tmp_path / "run"))
     assert page.sections == ["headline", "training", "conditions", "reading"]
-    for part in ("net.py:make on stripes", "88.5 ± 0.7 %", "2 seeds, mean", "Accuracy on test images by seed",
+    for part in ("net.py:make on stripes", "88.5 ± 0.7 %", "2 seeds: mean", "Accuracy on test images by seed",
                  "seed 0", "seed 1", "MACs kept, %", "c*: punched:8x4 at 25.0 %"):  # fmt: skip
         assert part in page.text, part
     assert page.text.count("accuracy on held-out images, %") == 2
+    assert page.text.count("MACs kept, %") == 2, "the log comes before the reports, which have no density"
 
 
 @pytest.mark.parametrize(

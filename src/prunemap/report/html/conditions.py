@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prunemap.core.latency_table import Machine
 from prunemap.report.html.paths import shown_command, shown_path
 from prunemap.report.html.run_folder import Run
+from prunemap.report.html.training_charts import PARTS
 from prunemap.report.text import milliseconds, percent, size, times
 from prunemap.report.timings import machine_name, thread_count
+
+if TYPE_CHECKING:  # importing pruning imports torch
+    from prunemap.pruning import History
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -126,14 +131,13 @@ def _at(density: float | None) -> str:
 
 def _of_trainings(run: Run) -> Facts:
     found = []
-    for stage, report in run.reports.items():
-        histories = (("", report.history), (", while it is pruned", report.pruning_history))
-        for what, history in histories:
-            if history is not None:
-                config = history.config
-                settings = (
-                    f"{config.epochs} epochs, batches of {config.batch_size}, learning rate {config.lr:g}, "
-                    f"distillation {config.distillation:g}, seed {config.seed}"
-                )
-                found.append((stage + what, settings))
+    for phase, (stage, part) in PARTS.items():
+        history: History | None = getattr(run.reports.get(stage), part, None)
+        if history is not None:
+            config = history.config
+            settings = (
+                f"{config.epochs} epochs, batches of {config.batch_size}, learning rate {config.lr:g}, "
+                f"distillation {config.distillation:g}, seed {config.seed}"
+            )
+            found.append((phase, settings))
     return tuple(found)

@@ -15,7 +15,6 @@ from prunemap.report.html.run_folder import Run
 from prunemap.report.text import milliseconds, percent, size, times
 
 if TYPE_CHECKING:  # importing pruning imports torch
-    from prunemap.pruning import TrainReport
     from prunemap.pruning.recipe_summary import RecipeSummary, Spread
 
 OURS = "prunemap"
@@ -60,7 +59,9 @@ def _latency(run: Run, rows: Sequence[LayerRow]) -> list[Tile]:
     if run.benched is not None:
         medians = {each.engine: each.median_ms for each in run.benched.results}
         if OURS in medians:
-            notes = tuple(_beside(name, ratio, medians.get(name)) for name, ratio in run.benched.ratios.items())
+            notes = tuple(
+                _beside(name, ratio, medians.get(name)) for name, ratio in run.benched.ratios.items() if ratio > 0
+            )
             return [Tile("latency, measured", f"{milliseconds(medians[OURS])} ms", notes + _caveat(run.benched))]
     pairs = [(r.dense_us, r.pruned_us) for r in rows if r.dense_us is not None and r.pruned_us is not None]
     if not pairs:
@@ -89,26 +90,27 @@ def _accuracy(run: Run) -> list[Tile]:
     shown = pruned or dense
     if shown is None:
         return []
-    notes = [f"{name}: {_share(each)}" for name, each in (("dense", dense), ("dense control", control)) if each]
+    others = (("dense", dense), ("dense control", control))
+    notes = [f"{name}: {percent(each.test_accuracy)}" for name, each in others if each and each is not shown]
     before = control or dense
     if pruned and before:
         notes.append(f"pruning gives {100 * (pruned.test_accuracy - before.test_accuracy):+.1f} points")
-    images, accuracy = shown.test_images, shown.test_accuracy
+    notes.append(_images(shown.test_images, shown.test_accuracy))
+    return [Tile("accuracy" if pruned else "accuracy, dense", percent(shown.test_accuracy), tuple(notes))]
+
+
+def _images(images: int, accuracy: float) -> str:
+    """Return on how many images an accuracy was measured, with its standard error."""
     error = 100 * sqrt(max(0.0, accuracy * (1 - accuracy)) / max(images, 1))
-    notes.append(f"{images} test images: ± {error:.1f} points")
-    return [Tile("accuracy" if pruned else "accuracy, dense", percent(accuracy), tuple(notes))]
-
-
-def _share(report: TrainReport) -> str:
-    return percent(report.test_accuracy)
+    return f"{images} test images: ± {error:.1f} points"
 
 
 def _summary_accuracy(summary: RecipeSummary) -> Tile:
     notes = [f"dense: {_spread(summary.dense)}"]
     notes += [] if summary.control is None else [f"dense control: {_spread(summary.control)}"]
     notes.append(f"pruning gives {-100 * summary.loss.mean:+.1f} points")
-    seeds = f"{len(summary.seeds)} seeds, mean ± standard deviation" if len(summary.seeds) > 1 else "1 seed"
-    return Tile("accuracy", _spread(summary.pruned), (*notes, f"{summary.test_images} test images; {seeds}"))
+    seeds = f"{len(summary.seeds)} seeds: mean ± standard deviation" if len(summary.seeds) > 1 else "1 seed"
+    return Tile("accuracy", _spread(summary.pruned), (*notes, seeds, _images(summary.test_images, summary.pruned.mean)))
 
 
 def _spread(spread: Spread) -> str:

@@ -22,7 +22,7 @@ from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import write_json
 from prunemap.errors import UserError
 from prunemap.runtime import Engine
-from tests.networks import residual_network, save
+from tests.networks import OnnxBuilder, residual_network, save
 
 
 @pytest.fixture
@@ -113,3 +113,15 @@ def test_pruned_filters_leave_the_compiled_program(tmp_path: Path) -> None:
     assert left["block.b"] == 4 * 4 * 9, "filters are gone, and what read them"
     with Engine(compile_model(tmp_path / "pruned.onnx", tune=None)) as engine:
         assert verify(engine, tmp_path / "pruned.onnx").passed
+
+
+def test_filters_of_a_network_that_cannot_be_taken_in_are_chosen_alone(tmp_path: Path) -> None:
+    b = OnnxBuilder()
+    x = b.node("Det", b.conv("x", (8, 3, 3, 3), name="first"))
+    model = b.model([1, 3, 6, 6], x)
+    dense = save(model, tmp_path / "dense.onnx")
+    layers = [layer.spec for layer in list_layers(read_onnx(dense))]
+    plan = Plan(layers=tuple(PlanLayer.of(layer, SchemeSpec("filter"), 0.5) for layer in layers))
+    with pytest.warns(UserWarning, match="every layer chooses its own filters, and biases stay.*Det"):
+        (done,) = write_pruned(dense, plan, tmp_path / "pruned.onnx")
+    assert done.density == 0.5

@@ -37,6 +37,8 @@ INLINE vfloat v_select(vint mask, vfloat a, vfloat b) { return V_SELECT(mask, a,
 #define ODD_16 ODD_8, 17, 19, 21, 23, 25, 27, 29, 31
 INLINE vfloat v_even(vfloat a, vfloat b) { return V_EVEN(LANES, a, b); }
 /* a[0], b[0], a[1], b[1], ...: of the first half of both, and of the second. */
+#define LOW_4 0, 4, 1, 5
+#define HIGH_4 2, 6, 3, 7
 #define LOW_8 0, 8, 1, 9, 2, 10, 3, 11
 #define HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
 #define LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23

@@ -69,16 +69,17 @@ class Filters:
         return {self.nodes[n]: kept for n, kept in kept_with_filters(self.graph, by_node, fixed | unnamed).items()}
 
 
-def filters_of(module: nn.Module, examples: Examples, choices: Mapping[str, PlanLayer]) -> Filters:
-    """Return what the plan prunes by ``filter``; the module is exported once if it prunes anything so.
+@dataclass(frozen=True, eq=False)
+class FilterGraph:
+    """The graph of a network, and what its nodes are in the module; whatever the weights."""
 
-    Args:
-        choices: the plan's entries that prune, by the name of the weight.
-    """
-    layers = tuple(name for name, choice in choices.items() if choice.scheme.name == "filter")
-    if not layers:
-        return Filters()
-    parameters = _parameters(module)
+    graph: Graph
+    nodes: Mapping[str, str]
+    """ONNX node → the layer, or the module of a batch norm."""
+
+
+def filter_graph(module: nn.Module, examples: Examples) -> FilterGraph | None:
+    """Export a module, and return its graph; None, with a warning, where it has none that can be taken in."""
     try:
         with TemporaryDirectory() as folder:
             convert_module(module, examples, Path(folder) / "graph.onnx")
@@ -88,17 +89,35 @@ def filters_of(module: nn.Module, examples: Examples, choices: Mapping[str, Plan
         warnings.warn(
             "every layer chooses its own filters, and batch norms behind them stay, since the graph of the network is "
             f"not known: {str(error).splitlines()[0]}",
-            stacklevel=2,
+            stacklevel=3,
         )
-        return Filters(layers, parameters={name: parameters.get(name, ()) for name in layers})
+        return None
     nodes = {layer.spec.name: layer.spec.module for layer in list_layers(model) if layer.spec.module}
     norms = {name for name, layer in module.named_modules() if isinstance(layer, _BatchNorm)}
     for node in model.graph.node:
         owner = node.name.rpartition("/")[0]
         if node.op_type == "BatchNormalization" and owner in norms:
             nodes[node.name] = owner
+    return FilterGraph(graph, nodes)
+
+
+def filters_of(
+    module: nn.Module, examples: Examples, choices: Mapping[str, PlanLayer], known: FilterGraph | None = None
+) -> Filters:
+    """Return what the plan prunes by ``filter``.
+
+    Args:
+        choices: the plan's entries that prune, by the name of the weight.
+        known: the graph of the network; None = the module is exported if the plan prunes anything so.
+    """
+    layers = tuple(name for name, choice in choices.items() if choice.scheme.name == "filter")
+    if not layers:
+        return Filters()
+    parameters, found = _parameters(module), known or filter_graph(module, examples)
+    if found is None:
+        return Filters(layers, parameters={name: parameters.get(name, ()) for name in layers})
     counts = {name: choices[name].weight_shape[0] for name in layers}
-    return Filters(layers, graph, shared_filters(graph, nodes, counts), nodes, parameters)
+    return Filters(layers, found.graph, shared_filters(found.graph, found.nodes, counts), found.nodes, parameters)
 
 
 def _parameters(module: nn.Module) -> dict[str, tuple[str, ...]]:

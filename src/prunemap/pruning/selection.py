@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from prunemap.core.plan import PlanLayer
 from prunemap.core.scheme_spec import DENSE
 from prunemap.errors import Problems, UserError
-from prunemap.pruning.dead_filters import Filters, filters_of
+from prunemap.pruning.dead_filters import FilterGraph, Filters, filters_of
 from prunemap.pruning.groups import relative_strengths, survival
 from prunemap.pruning.layers import Examples
 from prunemap.pruning.masks import magnitude_mask
@@ -126,11 +126,14 @@ class Selection:
         return min(density + (1 - density) * left, SCHEMES[self.choices[name].scheme.name].max_density)
 
 
-def select(module: nn.Module, examples: Examples, choices: Mapping[str, PlanLayer]) -> Selection:
+def select(
+    module: nn.Module, examples: Examples, choices: Mapping[str, PlanLayer], network: FilterGraph | None = None
+) -> Selection:
     """Return the selection of what the plan prunes.
 
     Args:
         choices: the plan's entry by the name of the weight.
+        network: see :func:`filters_of`.
 
     Raises:
         UserError: a layer cannot have its scheme at its density; all such are listed.
@@ -144,7 +147,7 @@ def select(module: nn.Module, examples: Examples, choices: Mapping[str, PlanLaye
         if why is not None:
             problems.add(f"layer {name!r} {list(choice.weight_shape)}: {why}")
     problems.raise_if_any()
-    return Selection({name: weights[name] for name in pruned}, pruned, filters_of(module, examples, pruned))
+    return Selection({name: weights[name] for name in pruned}, pruned, filters_of(module, examples, pruned, network))
 
 
 def _of_filters(seen: Tensor) -> Tensor:

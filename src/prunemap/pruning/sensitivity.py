@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import cached_property
 from math import isfinite
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from prunemap.core.value import read_json, write_json
 from prunemap.datasets import Dataset, Split
 from prunemap.errors import Problems, UserError
 from prunemap.pruning.batchnorm import reestimate_batchnorm, reestimation_images
+from prunemap.pruning.dead_filters import FilterGraph, filter_graph
 from prunemap.pruning.device import choose_device, placed
 from prunemap.pruning.evaluate import BATCH_SIZE, Quality, check_fits, measure
 from prunemap.pruning.layers import list_layers
@@ -195,6 +197,16 @@ class _Measurement:
     split: Split
     reestimate: bool
 
+    @property
+    def example(self) -> Tensor:
+        """One input of zeros."""
+        return torch.zeros(1, *self.dataset.input_shape)
+
+    @cached_property
+    def network(self) -> FilterGraph | None:
+        """The graph of the module, exported once for all rows."""
+        return filter_graph(self.module, self.example)
+
     def conditions(self) -> SensitivityConditions:
         """Return what rows of one file must have in common."""
         digest = hashlib.sha256()
@@ -217,7 +229,8 @@ class _Measurement:
         """Prune, measure and undo."""
         with _undone(self.module):
             weight = prunable_weights(self.module)[case.layer.module].parameter.detach().clone()
-            masks = prune(self.module, case.plan(), torch.zeros(1, *self.dataset.input_shape))
+            network = self.network if case.scheme.name == "filter" else None
+            masks = prune(self.module, case.plan(), self.example, network)
             if self.reestimate:
                 reestimate_batchnorm(self.module, reestimation_images(self.dataset))
             quality = self._quality(f"layer {case.layer.name!r} pruned by {case.scheme} to {case.density:g}")

@@ -59,9 +59,9 @@ def test_an_interrupted_run_goes_on_and_measures_nothing_twice(
     whole, asked, before = sensitivity(trained, data, tmp_path / "whole.json", **FEW), [], state(trained)
     plain = HOME.prune
 
-    def prune_five_times(module: nn.Module, plan, example):  # type: ignore[no-untyped-def]
+    def prune_five_times(module: nn.Module, plan, example, network):  # type: ignore[no-untyped-def]
         asked.append(plan.layers[0])
-        masks = plain(module, plan, example)
+        masks = plain(module, plan, example, network)
         if len(asked) == 6:
             raise KeyboardInterrupt
         return masks

@@ -2,7 +2,8 @@
 
 Accuracy comes from the rows of cifar10.py, the loss against the control of the same seed and as many epochs; the
 networks from benchmarks/checkpoints or, where they are not there, from runs/cifar10/compact. Each is verified on
-images before it is timed. Rows that the result file has are not measured again.
+images before it is timed. A dense network without a checkpoint has random weights. Rows that the result file has are
+not measured again.
 
     .venv/bin/python benchmarks/cifar10_latency.py RESULTS.csv… [--quick] [--only REGEX]
 """
@@ -22,7 +23,7 @@ from rows import Result, Row, Run, measure_rows, now, options_parser
 from zoo import macs_run
 
 from prunemap.benchmarking import TOLERANCE, bench, open_subject
-from prunemap.pruning import export_onnx, load_checkpoint
+from prunemap.pruning import build_described, export_onnx, load_checkpoint
 from prunemap.report.text import milliseconds, new_table, percent, times
 
 ENGINES = ("onnxruntime", "dense")
@@ -80,24 +81,35 @@ def control_of(line: Line, lines: Iterable[Line]) -> float | None:
     return None
 
 
-def exported(name: str) -> Path:
+def checkpoint_of(name: str) -> Path:
+    """Return where the checkpoint of a trained network is, or would be."""
+    kept = CHECKPOINTS / f"{name}.safetensors"
+    return kept if kept.exists() else WORK / "compact" / kept.name
+
+
+def exported(name: str, pruned: str = "") -> Path:
     """Return the ONNX file of a trained network, written from its checkpoint if it is not there.
+
+    Args:
+        pruned: the network that was pruned from it. Where a dense checkpoint is not kept, it has this one's sizes and
+            random weights: what it computes is not compared, and its speed does not depend on them.
 
     Raises:
         UserError: neither folder has the checkpoint.
     """
-    path, kept = EXPORTED / f"{name}.onnx", CHECKPOINTS / f"{name}.safetensors"
+    path = EXPORTED / f"{name}.onnx"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        module, info = load_checkpoint(kept if kept.exists() else WORK / "compact" / kept.name)
-        export_onnx(module, torch.zeros(1, *info.input_shape), path)
+        stored = checkpoint_of(name).exists() or not pruned
+        module, info = load_checkpoint(checkpoint_of(name if stored else pruned))
+        export_onnx(module if stored else build_described(info), torch.zeros(1, *info.input_shape), path)
     return path
 
 
 def measure(line: Line, control: float | None, run: Run) -> LatencyRow:
     """Compile a pruned network, verify it, and time it beside the dense one."""
     model = exported(line["name"])
-    dense = exported(f"{network_of(line)}-dense-s{line['seed']}")
+    dense = exported(f"{network_of(line)}-dense-s{line['seed']}", line["name"])
     subject = replace(open_subject(model, run.threads, tune=not run.quick), dense=dense)
     result = bench(subject, ENGINES, effort=run.effort)
     ours = next(each for each in result.results if each.engine == "prunemap")

@@ -87,9 +87,11 @@ def verify(
         seed: of the random batch.
 
     Raises:
-        UserError: a file cannot be used, the model has other inputs or outputs than the program, or a batch does
-            not fit.
+        UserError: the tolerance is negative or no number, a file cannot be used, the model has other inputs or outputs
+            than the program, or a batch does not fit.
     """
+    if not tolerance >= 0:
+        raise UserError(f"tolerance: got {tolerance:g}, allowed are values from 0")
     if isinstance(program, str | Path):
         with load(program) as engine:
             return verify(engine, model, inputs, tolerance, seed)

@@ -36,6 +36,12 @@ def test_one_wrong_output_fails_and_is_told_apart(make_engine, onnx_file) -> Non
     assert verify(make_engine(lambda y: y * np.float32(1.01)), onnx_file, tolerance=0.02).passed
 
 
+@pytest.mark.parametrize("tolerance", [float("nan"), -1.0])
+def test_a_tolerance_that_is_none_is_refused(make_engine, onnx_file, tolerance: float) -> None:
+    with pytest.raises(UserError, match="tolerance: got"):
+        verify(make_engine(), onnx_file, tolerance=tolerance)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_value_that_is_not_finite_fails_and_survives_json(make_engine, onnx_file, value: float) -> None:
     result = verify(make_engine(lambda y: np.where([[True, False, False]], value, y)), onnx_file, tolerance=1e9)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prunemap.compiler.formats import starts_of
 from prunemap.compiler.ir import Conv, Node
 from prunemap.compiler.layout import has_depthwise_tile, phases_name, position_phases
 from prunemap.compiler.lowering import Lowering
@@ -84,5 +85,4 @@ def _list_taps(is_stored: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray
     Args:
         is_stored: (channels, taps).
     """
-    starts = np.concatenate([[0], np.cumsum(is_stored.sum(axis=1))])
-    return starts.astype(np.int32), np.nonzero(is_stored)[1]
+    return starts_of(is_stored.sum(axis=1)), np.nonzero(is_stored)[1]

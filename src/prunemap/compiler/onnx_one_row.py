@@ -47,10 +47,10 @@ def on_one_row(
 
 def _means_the_same(proto: onnx.NodeProto, given: list[str], constants: Mapping[str, AnyArray]) -> bool:
     """Whether an axis more changes nothing: constants that are broadcast have no axes."""
-    if len([name for name in proto.output if name]) != 1:
+    if not proto.output or not proto.output[0] or any(proto.output[1:]):
         return False
     if proto.op_type == "Concat":
-        return next(each.i for each in proto.attribute if each.name == "axis") == 1 and not constants.keys() & given
+        return [each.i for each in proto.attribute if each.name == "axis"] == [1] and not constants.keys() & given
     if proto.op_type == "BatchNormalization" or proto.op_type in _POOLS:
         return True
     return proto.op_type in _ELEMENTWISE and all(np.size(constants.get(name, 0)) == 1 for name in given)

@@ -3,7 +3,15 @@
 from prunemap.compiler.formats.mask_bundles import MaskBundles, pack_bundles
 from prunemap.compiler.formats.mask_runs import MOST_COLUMNS, MaskRuns, masks_of, pack_runs
 from prunemap.compiler.formats.pick_lists import MOST_PICKED, PickLists, count_steps, pack_picks
-from prunemap.compiler.formats.row_groups import Grouping, RowGroups, group_rows, pack, reorder_units, smallest_index
+from prunemap.compiler.formats.row_groups import (
+    Grouping,
+    RowGroups,
+    group_rows,
+    pack,
+    reorder_units,
+    smallest_index,
+    starts_of,
+)
 
 __all__ = [
     "MOST_COLUMNS",
@@ -22,4 +30,5 @@ __all__ = [
     "pack_runs",
     "reorder_units",
     "smallest_index",
+    "starts_of",
 ]

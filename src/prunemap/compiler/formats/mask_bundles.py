@@ -16,13 +16,12 @@ The kernel reads counts, masks and columns as one stream of codes. No zero is st
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunemap.compiler.formats.mask_runs import masks_of, rows_of_masks
-from prunemap.compiler.formats.row_groups import Grouping, Index
+from prunemap.compiler.formats.row_groups import Grouping, Index, starts_of
 from prunemap.compiler.ir import Array
 
 MOST_ROWS = 16
@@ -61,13 +60,13 @@ class MaskBundles:
     @property
     def starts(self) -> Index:
         """Where each group's codes start, (G + 1,)."""
-        return _starts((self.counts * (QUAD // SIZES + QUAD) + 1).sum(1))
+        return starts_of((self.counts * (QUAD // SIZES + QUAD) + 1).sum(1))
 
     @property
     def weight_starts(self) -> Index:
         """Where each group's weights start, (G + 1,)."""
-        before = _starts(np.bitwise_count(self.unit_masks))
-        return before[_starts(QUAD * self.counts.sum(1))]
+        before = starts_of(np.bitwise_count(self.unit_masks))
+        return before[starts_of(QUAD * self.counts.sum(1))]
 
     def codes(self, pitch: int) -> NDArray[np.int64]:
         """Return what the kernel reads: each group's counts, then of each bundle the mask and where its inputs lie.
@@ -78,9 +77,9 @@ class MaskBundles:
         codes = np.empty(self.starts[-1], np.int64)
         codes[self.starts[:-1, None] + np.arange(len(SIZES))] = self.counts
         group = np.repeat(np.arange(len(self.counts)), (self.counts * (QUAD // SIZES)).sum(1))
-        mask_at = len(SIZES) * (group + 1) + _starts(self.sizes + 1)[:-1]
+        mask_at = len(SIZES) * (group + 1) + starts_of(self.sizes + 1)[:-1]
         codes[mask_at] = self.masks
-        first = mask_at + 1 - _starts(self.sizes)[:-1]
+        first = mask_at + 1 - starts_of(self.sizes)[:-1]
         codes[np.repeat(first, self.sizes) + np.arange(len(self.columns))] = self.columns * np.int64(pitch)
         return codes
 
@@ -137,7 +136,7 @@ def _bundle(
     by_cell = np.argsort(cell, kind="stable")
     order, cell = order[by_cell], cell[by_cell]
     counts = -(-np.bincount(cell, minlength=group_count * len(SIZES)) // QUAD)
-    places = QUAD * _starts(counts)[cell] + _runs(cell)[0]
+    places = QUAD * starts_of(counts)[cell] + _runs(cell)[0]
     return order, places, counts.reshape(group_count, len(SIZES))
 
 
@@ -146,8 +145,3 @@ def _runs(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]
     first = np.flatnonzero(np.diff(keys, prepend=-1))
     lengths = np.diff(first, append=len(keys))
     return np.arange(len(keys)) - np.repeat(first, lengths), np.repeat(lengths, lengths)
-
-
-def _starts(counts: NDArray[np.integer[Any]]) -> Index:
-    """Return where each of consecutive pieces starts, and where the last one ends."""
-    return np.concatenate(([0], np.cumsum(counts, dtype=np.int64))).astype(np.int32)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.formats.row_groups import Grouping, Index
+from prunemap.compiler.formats.row_groups import Grouping, Index, starts_of
 from prunemap.compiler.ir import Array
 from prunemap.errors import InternalError
 
@@ -100,13 +100,9 @@ def pack_runs(matrix: Array, kept: NDArray[np.bool_], grouping: Grouping, keys: 
     return MaskRuns(
         shape=(matrix.shape[0], matrix.shape[1]),
         rows=rows,
-        starts=_starts(groups, len(rows)),
-        weight_starts=_starts(groups[unit], len(rows)),
+        starts=starts_of(np.bincount(groups, minlength=len(rows))),
+        weight_starts=starts_of(np.bincount(groups[unit], minlength=len(rows))),
         counts=counts[:, 1:],
         columns=columns.astype(np.int32),
         weights=matrix[rows[groups[unit], row], columns[unit]].astype(np.float32),
     )
-
-
-def _starts(groups: NDArray[np.intp], count: int) -> Index:
-    return np.concatenate(([0], np.cumsum(np.bincount(groups, minlength=count)))).astype(np.int32)

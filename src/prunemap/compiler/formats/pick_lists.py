@@ -4,10 +4,10 @@ A group of F rows, one per lane, is a list of steps. In a step every lane takes 
 lies in the window of 2·F columns at F·at, which the kernel picks out of two vectors of inputs; a lane whose next weight
 lies further on waits with a weight of zero::
 
-    group g:  rows[g, 0..F)             which output each row of the group is; -1 = none
-              at[starts[g] .. starts[g+1])     the window of each step, in vectors of F columns
-              from[u, 0..F)             the column inside of the window
-              weights[u, 0..F)
+    group g:  rows[g, 0..F)                 which output each row of the group is; -1 = none
+              at[starts[g] .. starts[g+1])  the window of each step, in vectors of F columns
+              picks[u, 0..F)                the column inside of the window
+              weights[u, 0..F)              0 where a lane waits
 
 Lanes need not move together, so few wait: at a density of 0.1 and F = 16 about six of ten lanes have a weight.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.formats.row_groups import Grouping, Index
+from prunemap.compiler.formats.row_groups import Grouping, Index, starts_of
 from prunemap.compiler.ir import Array
 
 MOST_PICKED = 1 << 19
@@ -77,7 +77,7 @@ def pack_picks(matrix: Array, kept: NDArray[np.bool_], grouping: Grouping) -> Pi
     return PickLists(
         shape=(matrix.shape[0], matrix.shape[1]),
         rows=rows,
-        starts=np.concatenate([[0], np.cumsum(np.bincount(group, minlength=len(rows)))]).astype(np.int32),
+        starts=starts_of(np.bincount(group, minlength=len(rows))),
         at=window.astype(np.uint16),
         picks=(columns - window[:, None] * grouping.height).astype(np.uint8),
         weights=weights.astype(np.float32),

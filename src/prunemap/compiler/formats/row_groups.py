@@ -13,6 +13,7 @@ Rows with the same kept list are put in one group, so a block-pruned matrix has 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +102,11 @@ def _alike_rows(bits: NDArray[np.uint8], height: int, rows: range) -> list[list[
         rest += same[full:]
     rest.sort()
     return sorted(whole + [rest[i : i + height] for i in range(0, len(rest), height)])
+
+
+def starts_of(counts: NDArray[np.integer[Any]]) -> Index:
+    """Return where each of consecutive pieces starts, and where the last one ends, (pieces + 1,)."""
+    return np.concatenate(([0], np.cumsum(counts, dtype=np.int64))).astype(np.int32)
 
 
 def reorder_units(packed: RowGroups, keys: NDArray[np.int64]) -> tuple[RowGroups, NDArray[np.int64]]:

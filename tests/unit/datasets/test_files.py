@@ -188,6 +188,10 @@ def test_cifar10_says_what_is_wrong(cifar_folder: Path, tmp_path: Path) -> None:
     archive.write_bytes(b"\x1f\x8b not really")
     with pytest.raises(UserError, match="is corrupted"):
         load_small_cifar(archive.parent)
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.add(cifar_folder / "cifar-10-batches-bin" / "test_batch.bin", "test_batch.bin")
+    with pytest.raises(UserError, match=r"does not contain data_batch_1\.bin, .*data_batch_5\.bin; get it again"):
+        load_small_cifar(archive.parent)
     file = cifar_folder / "cifar-10-batches-bin" / "data_batch_3.bin"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(UserError, match=r"data_batch_3\.bin has 61459 bytes, 61460 expected"):

@@ -87,6 +87,7 @@ def test_values_are_changed_and_paths_are_relative_to_the_recipe(tmp_path: Path)
         ("layers.7.density=1", r"--set: layers\.7\.density: got 7, allowed are 0 to 1"),
         ("retrain", r"--set: got 'retrain', allowed is KEY=VALUE"),
         ("retrain.epochs.x=1", r"--set: retrain\.epochs\.x: retrain\.epochs is no section"),
+        ("retrain.epochs.x.y=1", r"--set: retrain\.epochs\.x\.y: x is inside of no section"),
         ("seeds={", r"--set: the value of seeds is not YAML"),
     ],
 )

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.schemes import SCHEMES, group_scores, make_mask
+from prunemap.schemes.block import Block
+from prunemap.schemes.pattern import kernels_kept, pattern_norms
 from prunemap.schemes.scheme import GroupScheme
 
 Weight = NDArray[np.floating[Any]]
@@ -23,14 +25,14 @@ RESOLUTION = 4096
 def kept_energy(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
     """Return the function from density to the density met and the share of the energy kept.
 
-    Schemes that keep whole groups by score are sorted once here; the others make a mask per density asked for.
+    What a scheme sorts is sorted once, here; a scheme that is none of these makes a mask per density asked for.
 
     Args:
         weight: (O, I, Kh, Kw) or (O, I), BatchNorm folded in.
     """
     if isinstance(SCHEMES[scheme.name], GroupScheme):
         return _from_sorted_groups(weight, scheme)
-    return _from_masks(weight, scheme)
+    return _OTHERS.get(scheme.name, _from_masks)(weight, scheme)
 
 
 def _from_sorted_groups(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
@@ -59,3 +61,40 @@ def _from_masks(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
         return float(mask.mean()), float(squares[mask].sum()) / total
 
     return at
+
+
+def _from_steps(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
+    """Of ``block``: weights die step by step, so what is kept before each step is a sum over the later ones."""
+    block = Block()
+    dies = block.steps(weight, scheme)
+    squares = block.view(weight.shape, scheme).apply(weight.astype(np.float64)) ** 2
+    real = dies >= 0
+    counts = np.bincount(dies[real])
+    steps = np.flatnonzero(counts)
+    kept = np.cumsum(counts[steps][::-1])[::-1]
+    energy = np.cumsum(np.bincount(dies[real], squares[real])[steps][::-1])[::-1]
+    total_energy = energy[0] or 1.0
+
+    def at(density: float) -> tuple[float, float]:
+        nearest = int(np.argmin(np.abs(kept - density * kept[0])))
+        return float(kept[nearest] / kept[0]), float(energy[nearest] / total_energy)
+
+    return at
+
+
+def _from_kernels(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
+    """Of ``pattern``: every filter keeps its so many strongest kernels, 4 weights of each."""
+    inputs = weight.shape[1]
+    strongest = -np.sort(-pattern_norms(weight).max(-1), axis=1)
+    energy = np.cumsum(strongest.sum(axis=0))
+    total = float((weight.astype(np.float64) ** 2).sum()) or 1.0
+
+    def at(density: float) -> tuple[float, float]:
+        kernels = kernels_kept(inputs, density)
+        return 4 * kernels / (9 * inputs), float(energy[kernels - 1] / total)
+
+    return at
+
+
+_OTHERS = {"block": _from_steps, "pattern": _from_kernels}
+"""By scheme; what a mask at that density would keep, without one."""

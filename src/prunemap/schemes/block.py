@@ -47,6 +47,14 @@ class Block(Scheme):
     def keep(self, weight: NDArray[np.floating[Any]], spec: SchemeSpec, density: float) -> Mask:
         """Prune segments by rising mean square until the density is met."""
         view = self.view(weight.shape, spec)
+        dies = self.steps(weight, spec)
+        first_kept = _steps_for_density(dies[dies >= 0], density)
+        mask: Mask = view.restore(dies >= first_kept, weight.shape, NUMPY)
+        return np.ascontiguousarray(mask)
+
+    def steps(self, weight: NDArray[np.floating[Any]], spec: SchemeSpec) -> NDArray[np.int64]:
+        """Return for every weight the step at which it is pruned, in the view's shape; -1 for padding."""
+        view = self.view(weight.shape, spec)
         real = view.apply(np.ones(weight.shape, dtype=bool))
         squares = view.apply(weight.astype(np.float64)) ** 2
         rows = squares.sum(-1) / np.maximum(real.sum(-1), 1)
@@ -61,9 +69,7 @@ class Block(Scheme):
         dies = np.minimum(
             rank[: rows.size].reshape(rows.shape)[..., None], rank[rows.size :].reshape(cols.shape)[..., None, :]
         )
-        first_kept = _steps_for_density(dies[real], density)
-        mask: Mask = view.restore(dies >= first_kept, weight.shape, NUMPY)
-        return np.ascontiguousarray(mask)
+        return np.where(real, dies, -1)
 
 
 def _steps_for_density(dies: NDArray[np.int64], density: float) -> int:
@@ -72,7 +78,8 @@ def _steps_for_density(dies: NDArray[np.int64], density: float) -> int:
     Args:
         dies: for every weight, the step at which it is pruned.
     """
-    steps, counts = np.unique(dies, return_counts=True)
-    kept = np.cumsum(counts[::-1])[::-1]  # weights kept when all steps before steps[i] are done
+    counts = np.bincount(dies)
+    steps = np.flatnonzero(counts)
+    kept = np.cumsum(counts[steps][::-1])[::-1]  # weights kept when all steps before steps[i] are done
     best = int(np.argmin(np.abs(kept - density * dies.size)))
     return int(steps[best])

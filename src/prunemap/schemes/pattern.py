@@ -36,6 +36,18 @@ def pattern_table() -> Mask:
     return table
 
 
+def pattern_norms(weight: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return Σ w² that each pattern would leave of each kernel, shape (O, I, 8)."""
+    kernels = weight.reshape(*weight.shape[:2], 9).astype(np.float64)
+    norms: NDArray[np.float64] = kernels**2 @ pattern_table().T.astype(np.float64)
+    return norms
+
+
+def kernels_kept(inputs: int, density: float) -> int:
+    """Return how many kernels of a filter are not empty at a density."""
+    return min(inputs, max(1, round(density * 9 / 4 * inputs)))
+
+
 class Pattern(Scheme):
     """Groups are single kernels; a density d in all keeps a share d·9/4 of the kernels, the same number per filter."""
 
@@ -53,9 +65,9 @@ class Pattern(Scheme):
     def keep(self, weight: NDArray[np.floating[Any]], spec: SchemeSpec, density: float) -> Mask:
         o, i = weight.shape[:2]
         table = pattern_table()
-        norms = (weight.reshape(o, i, 9).astype(np.float64) ** 2) @ table.T.astype(np.float64)
+        norms = pattern_norms(weight)
         best = norms.argmax(-1)
-        kernels = min(i, max(1, round(density * 9 / 4 * i)))
+        kernels = kernels_kept(i, density)
         strongest = np.argsort(-norms.max(-1), axis=1, kind="stable")[:, :kernels]
         kept = np.zeros((o, i), dtype=bool)
         np.put_along_axis(kept, strongest, True, axis=1)

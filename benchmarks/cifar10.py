@@ -11,7 +11,10 @@ trained again, an interrupted one goes on where it was; the dense network that a
 benchmarks/checkpoints, else trained first. Several processes may share the file. Networks to keep are written to
 runs/cifar10/compact.
 
-    .venv/bin/python benchmarks/cifar10.py --data-folder FOLDER -o RESULTS.csv [--only REGEX]
+Rows called ``rules`` are pruned as `prunemap map` says: --latency is the table of `prunemap profile` for the exported
+dense networks.
+
+    .venv/bin/python benchmarks/cifar10.py --data-folder FOLDER -o RESULTS.csv [--only REGEX] [--latency TABLE.json]
 """
 
 from __future__ import annotations
@@ -38,6 +41,9 @@ from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.value import write_json
 from prunemap.datasets import Dataset, load_dataset
+from prunemap.errors import UserError
+from prunemap.mapping import Budget, map_model
+from prunemap.mapping.mapper import DEFAULT_BETA
 from prunemap.pruning import (
     Kept,
     Masks,
@@ -50,6 +56,7 @@ from prunemap.pruning import (
     choose_device,
     describe_model,
     evaluate,
+    export_onnx,
     kept,
     list_layers,
     load_checkpoint,
@@ -62,6 +69,7 @@ from prunemap.pruning.prune_config import Method
 
 WORK = Path("runs") / "cifar10"
 """Where the files of the stages are kept between runs."""
+EXPORTED = WORK / "exported"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
 
@@ -80,12 +88,21 @@ class Pruning:
 
 
 @dataclass(frozen=True)
+class ByRules:
+    """Pruned by the plan of the rules."""
+
+    density: float
+    """Budget: kept / all MACs of the layers that may be pruned."""
+    beta: float = DEFAULT_BETA
+
+
+@dataclass(frozen=True)
 class Way:
-    """How a row goes on from the dense network; with neither ``pruning`` nor a method it is a control."""
+    """How a row goes on from the dense network; without ``pruning`` it is a control."""
 
     name: str
     epochs: int
-    pruning: Pruning | None = None
+    pruning: Pruning | ByRules | None = None
     method: Method = "one_shot"
     prune_epochs: int = 0
     """Of ``epochs``, those in which the weights to prune are found."""
@@ -107,6 +124,9 @@ class Network:
 
 
 SCHEMES = ("unstructured", *(f"punched:{size}" for size in ("2x1", "4x1", "4x4", "8x4", "16x8")), "pattern", "filter")
+MACS = (0.4, 0.2, 0.1)
+BETAS = (0.0, 0.05, 0.1, 0.5)
+"""Beside the default."""
 VGG16 = {32: 0.43, 16: 0.27, 8: 0.165, 4: 0.10, 2: 0.062}
 """Weights ≥ 10x and multiply-accumulates ≥ 5x fewer. Trained layers lose alike shares of energy at alike densities, so
 density follows cost: the layers on large maps have the multiply-accumulates, those on small maps the weights."""
@@ -131,12 +151,17 @@ def methods(pruning: Pruning, density: float | None, epochs: int = 12, prune_epo
 
 
 def regularities(epochs: int = 4) -> tuple[Way, ...]:
-    """Return the ways that compare the schemes at equal MACs, pruned by magnitude in one shot, their control first."""
+    """Return the ways that compare the schemes at equal MACs, pruned by magnitude in one shot, their control first.
+
+    Beside each scheme alone stand the rules, once with every beta.
+    """
     pruned = []
-    for macs, scheme in product((0.4, 0.2), SCHEMES):
+    for macs, scheme in product(MACS, SCHEMES):
         densities = dict.fromkeys(VGG16, _own_density(scheme, macs))
         pruned.append(Way(f"{scheme.replace(':', '')}@{macs}", epochs, Pruning(3, scheme, densities)))
-    return (Way(f"control{epochs}", epochs), *pruned)
+    rules = [Way(f"rules@{macs}", epochs, ByRules(macs)) for macs in MACS]
+    betas = [Way(f"rules-beta{beta:g}@{MACS[1]}", epochs, ByRules(MACS[1], beta)) for beta in BETAS]
+    return (Way(f"control{epochs}", epochs), *pruned, *rules, *betas)
 
 
 def _own_density(scheme: str, macs: float) -> float:
@@ -203,6 +228,8 @@ class Study:
     data: Dataset
     command: str
     device: Literal["auto", "cpu", "cuda"]
+    table: Path | None = None
+    """latency.json for the rows of the rules."""
 
     def config(self, row: Row, epochs: int) -> TrainConfig:
         return TrainConfig(
@@ -225,13 +252,25 @@ class Study:
         start, config = self.dense_checkpoint(row.start), self.config(row, way.epochs - way.prune_epochs)
         if way.pruning is None:
             return train_to_files(*load_checkpoint(start), self.data, config, output, resume=True)
-        plan = make_plan(start, way.pruning)
+        plan = (
+            self.plan_by_rules(row, way.pruning) if isinstance(way.pruning, ByRules) else make_plan(start, way.pruning)
+        )
         write_json(output.with_suffix(".plan.json"), plan)
         phase = PrunePhase(
             config=PruneConfig(method=way.method, density=way.density),
             training=self.config(row, way.prune_epochs) if way.prune_epochs else None,
         )
         return prune_to_files(start, plan, self.data, config, output, resume=True, phase=phase)
+
+    def plan_by_rules(self, row: Row, rules: ByRules) -> Plan:
+        """Return the plan of the rules for the dense network that a row starts from."""
+        if self.table is None:
+            raise UserError(f"--latency: none given, {row.name} needs the table of `prunemap profile`")
+        module, info = load_checkpoint(self.dense_checkpoint(row.start))
+        model = EXPORTED / f"{row.start.name}.onnx"
+        model.parent.mkdir(parents=True, exist_ok=True)
+        export_onnx(module, torch.zeros(1, *info.input_shape), model)
+        return map_model(model, self.table, Budget(density=rules.density), beta=rules.beta).plan
 
     def dense_checkpoint(self, row: Row) -> Path:
         """Return the checkpoint of a dense row: of this run, else the one that is kept, else trained now."""
@@ -258,7 +297,7 @@ class Study:
             "seed": row.seed,
             "epochs": row.epochs,
             "device": _device_name(self.device),
-            "scheme": row.way.pruning.scheme if row.way and row.way.pruning else "dense",
+            "scheme": _scheme_of(row.way),
             "train_accuracy": f"{train_accuracy:.4f}",
             "held_out_accuracy": f"{report.held_out_accuracy:.4f}",
             "test_accuracy": f"{report.test_accuracy:.4f}",
@@ -269,6 +308,12 @@ class Study:
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "command": f"{self.command} --only '^{row.name}$'",
         }
+
+
+def _scheme_of(way: Way | None) -> str:
+    if way is None or way.pruning is None:
+        return "dense"
+    return "rules" if isinstance(way.pruning, ByRules) else way.pruning.scheme
 
 
 def make_plan(checkpoint: Path, pruning: Pruning) -> Plan:
@@ -324,14 +369,19 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--only", default="", help="regular expression of rows, such as resnet20-pruned")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument(
+        "--latency", type=Path, metavar="TABLE.json", help="of `prunemap profile`, for rows of the rules"
+    )
     given = parser.parse_args()
     check_writable(given.output)
     rows = [Row(network, way, seed) for network in NETWORKS for seed in network.seeds for way in (None, *network.ways)]
     wanted = [row for row in rows if re.search(given.only, row.name) and row.name not in finished(given.output)]
     study = Study(
         load_dataset("image-folder", given.data_folder),
-        f"benchmarks/cifar10.py --data-folder {given.data_folder.name} -o {given.output.name}",
+        f"benchmarks/cifar10.py --data-folder {given.data_folder.name} -o {given.output.name}"
+        + (f" --latency {given.latency.name}" if given.latency else ""),
         given.device,
+        given.latency,
     )
     for row in wanted:
         append(given.output, study.measure(row))

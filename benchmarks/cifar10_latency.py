@@ -16,19 +16,18 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
-from cifar10 import CHECKPOINTS, WORK
+from cifar10 import CHECKPOINTS, EXPORTED, WORK
 from rich.console import Console
 from rows import Result, Row, Run, measure_rows, now, options_parser
 from zoo import macs_run
 
-from prunemap.benchmarking import TOLERANCE, bench, open_subject
+from prunemap.benchmarking import TOLERANCE, BenchResult, bench, open_subject
 from prunemap.pruning import build_described, export_onnx, load_checkpoint
 from prunemap.report.text import milliseconds, new_table, percent, times
 
 ENGINES = ("onnxruntime", "dense")
-EXPORTED = WORK / "exported"
-
 Line = Mapping[str, str]
 """Of a result file of cifar10.py."""
 
@@ -53,6 +52,8 @@ class LatencyRow(Row):
     """How many times faster than ONNX Runtime on the dense network."""
     over_dense: float
     """Than our dense program."""
+    limit_share: float | None = None
+    """What the machine's limits allow for all layers, as a share of what they take."""
     max_relative_error: float
     rounds: int
     versions: dict[str, str]
@@ -111,7 +112,7 @@ def measure(line: Line, control: float | None, run: Run) -> LatencyRow:
     model = exported(line["name"])
     dense = exported(f"{network_of(line)}-dense-s{line['seed']}", line["name"])
     subject = replace(open_subject(model, run.threads, tune=not run.quick), dense=dense)
-    result = bench(subject, ENGINES, effort=run.effort)
+    result = bench(subject, ENGINES, effort=run.effort, per_layer=True)
     ours = next(each for each in result.results if each.engine == "prunemap")
     if result.max_relative_error > TOLERANCE:
         raise SystemExit(f"{line['name']}: wrong by {result.max_relative_error:.2g}")
@@ -130,12 +131,20 @@ def measure(line: Line, control: float | None, run: Run) -> LatencyRow:
         p90_ms=ours.p90_ms,
         over_onnxruntime=result.ratios["onnxruntime"],
         over_dense=result.ratios["dense"],
+        limit_share=share_of_limits(result),
         max_relative_error=result.max_relative_error,
         rounds=result.rounds,
         versions=result.versions,
         command=run.command,
         date=now(),
     )
+
+
+def share_of_limits(result: BenchResult) -> float:
+    """Return the least time of all layers over the time they take."""
+    limited = [(layer.limit_share * layer.median_us, layer.median_us) for layer in result.layers if layer.limit_share]
+    least, taken = np.sum(limited, axis=0)
+    return float(least / taken)
 
 
 def print_result(result: Result[LatencyRow], console: Console) -> None:

@@ -95,7 +95,7 @@ def verify(
     if isinstance(program, str | Path):
         with load(program) as engine:
             return verify(engine, model, inputs, tolerance, seed)
-    reference, run_reference = _load_reference(existing_file(model, "reference"), program)
+    reference, run_reference = load_reference(existing_file(model, "reference"), program)
     batches = (
         [random_inputs(program.inputs, seed)]
         if inputs is None
@@ -143,7 +143,7 @@ def named_batch(inputs: Sequence[TensorInfo], batch: Input) -> Batch:
     return {inputs[0].name: batch}
 
 
-def _load_reference(file: Path, program: Runs) -> tuple[str, Callable[[Batch], list[NDArray[Any]]]]:
+def load_reference(file: Path, program: Runs) -> tuple[str, Callable[[Batch], list[NDArray[Any]]]]:
     """Return what the reference is called, and the function that runs it."""
     try:
         loaded = read_onnx(file, {info.name: info.shape for info in program.inputs})

@@ -37,7 +37,13 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="Where to write the
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of tables.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Threads = Annotated[int, typer.Option("--threads", help="Threads, from 1.")]
-TargetName = Annotated[str, typer.Option("--target", help="native, x86-64-v4 or x86-64-v3.")]
+TargetName = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        help="native, x86-64-v4, x86-64-v3, aarch64, cortex-a55, -a76, -x1, wasm32-simd, wasm32-relaxed-simd.",
+    ),
+]
 Cc = Annotated[str | None, typer.Option("--cc", help="C compiler, such as gcc; default: zig cc.", show_default=False)]
 PlanFile = Annotated[Path | None, typer.Option("--plan", help="plan.json of `prunemap map`.", show_default=False)]
 NoTune = Annotated[bool, typer.Option("--no-tune", help="Choose tiles by a model instead of measuring: deterministic.")]

@@ -4,7 +4,14 @@ from prunemap.compiler.build import kernel_sources
 from prunemap.compiler.compile import compile_model
 from prunemap.compiler.coupling import coupled_layers
 from prunemap.compiler.fallback import FALLBACKS, compile_with_fallback, read_segment_costs
-from prunemap.compiler.layer_cases import LayerCase, case_slots, compile_layers, interpret_layers, tile_variants
+from prunemap.compiler.layer_cases import (
+    LayerCase,
+    case_slots,
+    compile_embedded,
+    compile_layers,
+    interpret_layers,
+    tile_variants,
+)
 from prunemap.compiler.layers import ModelLayer, identity_of, inspect_model, read_layers, read_specs
 from prunemap.compiler.structure import structure_of
 from prunemap.compiler.tune import Tuning
@@ -15,6 +22,7 @@ __all__ = [
     "ModelLayer",
     "Tuning",
     "case_slots",
+    "compile_embedded",
     "compile_layers",
     "compile_model",
     "compile_with_fallback",

@@ -25,7 +25,6 @@ _FLAGS = (
     "-std=gnu11",
     "-O3",
     "-g0",
-    "-fPIC",
     "-fvisibility=hidden",
     "-ffp-contract=fast",
     "-fno-math-errno",
@@ -45,12 +44,17 @@ class Compiler:
     version: str
     is_zig: bool
 
-    def flags(self, target: Target) -> list[str]:
-        """Return the options that make code for ``target``."""
+    def flags(self, target: Target, *, static: bool = False) -> list[str]:
+        """Return the options that make code for ``target``.
+
+        Args:
+            static: for a program that needs nothing on the device.
+        """
         if self.is_zig:
-            machine = ["-target", target.triple, f"-mcpu={target.march.replace('-', '_')}", "-fno-sanitize=undefined"]
+            triple = target.static_triple if static else target.triple
+            machine = ["-target", triple, f"-mcpu={target.march.replace('-', '_')}", "-fno-sanitize=undefined"]
         else:
-            machine = [f"-march={target.march}"]
+            machine = [f"{target.march_option}={target.march}"]
         return [*machine, *target.cc_flags, *_FLAGS]
 
 
@@ -94,7 +98,7 @@ def build_library(source: str, target: Target, compiler: Compiler) -> bytes:
     Raises:
         InternalError: the compiler refuses the generated program.
     """
-    flags = [*compiler.flags(target), "-shared"]
+    flags = [*compiler.flags(target), *target.link_flags]
     key = hashlib.sha256(repr((source, flags, compiler.command, compiler.version)).encode())
     key.update(kernel_sources())
     cached = cache_folder("build") / f"{key.hexdigest()}.so"
@@ -112,15 +116,24 @@ def kernel_sources() -> bytes:
 
 
 def _compile(source: str, folder: Path, command: list[str]) -> Path:
-    text, library = folder / "program.c", folder / "program.so"
-    text.write_text(source, encoding="utf-8")
-    includes = [f"-I{KERNELS}", f"-I{RUNTIME}"]
-    command = [*command, *includes, str(text), "-o", str(library), "-lpthread"]
+    (folder / "program.c").write_text(source, encoding="utf-8")
+    return run_compiler([*command, f"-I{KERNELS}", f"-I{RUNTIME}", "program.c", "-lpthread"], folder, "program.so")
+
+
+def run_compiler(command: list[str], folder: Path, made: str) -> Path:
+    """Run a compiler in a folder and return what it has made there.
+
+    Raises:
+        InternalError: it refuses what we have generated.
+    """
+    output = folder / made
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, cwd=folder, check=False)
+        done = subprocess.run(
+            [*command, "-o", str(output)], capture_output=True, text=True, timeout=_TIMEOUT_S, cwd=folder, check=False
+        )
     except subprocess.TimeoutExpired:
         raise InternalError(f"the C compiler took more than {_TIMEOUT_S} s") from None
-    if done.returncode or not library.exists():
+    if done.returncode or not output.exists():
         shown = "\n".join(done.stderr.strip().splitlines()[:6])
         raise InternalError(f"the C compiler failed on the generated program:\n{shown}")
-    return library
+    return output

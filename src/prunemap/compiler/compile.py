@@ -114,7 +114,8 @@ def build_graph(
         return TensorInfo(name, graph.shapes[name], dtypes.get(name, _DTYPES[graph.kinds[name]]))
 
     lowered = lower(graph, target, schemes, detect, tiles, halos)
-    library = build_library(emit_program(lowered, target), target, compiler)
+    text = emit_program(lowered, target)
+    library = build_library(text, target, compiler)
     manifest = Manifest(
         prunemap=version("prunemap"),
         target=target.name,
@@ -130,7 +131,7 @@ def build_graph(
         detect=detect,
         tuned=tiles is not None,
     )
-    return Program(manifest, library, lowered.blob, 0, len(lowered.blob))
+    return Program(manifest, library, lowered.blob, 0, len(lowered.blob), text.encode())
 
 
 def pinned_schemes(plan: Plan | None, model: onnx.ModelProto) -> dict[str, SchemeSpec]:

@@ -61,6 +61,25 @@ def compile_layers(cases: Sequence[LayerCase], *, target: str = NATIVE, cc: str 
     return build_graph(graph, resolve_target(target), find_compiler(cc), tiles=tiles, halos=_halos(cases))
 
 
+def compile_embedded(
+    variants: Sequence[Sequence[LayerCase]], *, target: str = NATIVE, cc: str | None = None
+) -> Program:
+    """Compile every variant of every case as a layer stands in a network, so that its time is that which it has there.
+
+    What it reads was written just before, by a step in front of it; what it writes is read just behind it and then
+    overwritten; its weights were last read a run ago, and ``SWEEP_FLOATS`` floats were copied since. The step behind it
+    compares: output k is the largest difference of variant k, counted over all cases, from what the case means.
+
+    Inputs are ``x0``, ``x1``, … (one per setting, of ``setting.in_shape``; half of each is set to zero in front of the
+    layer), ``right0``, ``right1``, … (one per case, of its output's shape), and ``sweep``.
+    """
+    cases = [case for of_case in variants for case in of_case]
+    graph = optimise(_embedded_graph(variants))
+    by_case = {_name(i): case.tile for i, case in enumerate(cases)}
+    tiles = {node.name: tile for node in graph.nodes if (tile := by_case.get(onnx_name(node.name))) is not None}
+    return build_graph(graph, resolve_target(target), find_compiler(cc), tiles=tiles, halos=_halos(cases))
+
+
 def case_slots(names: Sequence[str]) -> dict[int, list[int]]:
     """Return the places of every case among the slots (or nodes) of a program of :func:`compile_layers`."""
     found: dict[int, list[int]] = {}
@@ -91,6 +110,8 @@ def _halos(cases: Sequence[LayerCase]) -> dict[str, Pads]:
 
 
 _CASE = "case"
+SWEEP_FLOATS = 1 << 21
+"""More than a second-level cache holds."""
 
 
 def _name(index: int) -> str:
@@ -107,6 +128,32 @@ def _graph(cases: Sequence[LayerCase]) -> Graph:
         nodes += make(case, _name(i), names[case.setting], f"y{i}")
     graph = make_graph(inputs, [f"y{i}" for i in range(len(cases))], nodes)
     return verify_graph(graph, "layer cases")
+
+
+def _embedded_graph(variants: Sequence[Sequence[LayerCase]]) -> Graph:
+    """Return every variant with a step in front of it and the comparison behind it."""
+    settings = {of_case[0].setting: None for of_case in variants}
+    names = {setting: f"x{i}" for i, setting in enumerate(settings)}
+    inputs: dict[str, Shape] = {name: setting.in_shape for setting, name in names.items()}
+    inputs |= {f"right{i}": of_case[0].setting.out_shape for i, of_case in enumerate(variants)}
+    inputs["sweep"] = (1, SWEEP_FLOATS)
+    nodes = _taken("ReduceMax", ["sweep"], "swept", {"sweep": inputs["sweep"]}, keepdims=0)
+    numbered = enumerate((i, case) for i, of_case in enumerate(variants) for case in of_case)
+    for k, (i, case) in numbered:
+        setting, right = case.setting, f"right{i}"
+        make = _recurrence if setting.is_recurrent else _layer
+        shapes = {f"fed{k}": setting.in_shape, f"y{k}": setting.out_shape, right: setting.out_shape}
+        nodes += _taken("Relu", [names[setting]], f"fed{k}", {names[setting]: setting.in_shape})
+        nodes += make(case, _name(k), f"fed{k}", f"y{k}")
+        nodes += _taken("Sub", [f"y{k}", right], f"off{k}", shapes)
+        nodes += _taken("Abs", [f"off{k}"], f"size{k}", {f"off{k}": setting.out_shape})
+        nodes += _taken("ReduceMax", [f"size{k}"], f"error{k}", {f"size{k}": setting.out_shape}, keepdims=0)
+    outputs = [f"error{k}" for k in range(sum(map(len, variants)))]
+    return verify_graph(make_graph(inputs, [*outputs, "swept"], nodes), "embedded layer cases")
+
+
+def _taken(op: str, inputs: Sequence[str], output: str, shapes: Mapping[str, Shape], **attributes: Any) -> list[Node]:
+    return take_node(helper.make_node(op, inputs, [output], output, **attributes), {}, shapes)
 
 
 def _layer(case: LayerCase, name: str, x: str, y: str) -> list[Node]:

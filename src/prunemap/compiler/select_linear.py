@@ -12,7 +12,8 @@ from prunemap.compiler.select import Candidate, TileChoice, fitted_vectors, wort
 from prunemap.core.target import Target
 
 HEIGHTS = (64, 32, 16, 8, 4)
-MASKED_HEIGHTS = (16, 8)
+_SPARE_REGISTERS = 4
+"""For weights and inputs, beside the sums."""
 _BYTES_PER_NS = ((512 << 10, 120), (16 << 20, 64), (1 << 62, 25))
 """How fast weights of up to so many bytes are read: from L2, from the last-level cache, from memory."""
 _PICK_NS, _PICK_ITEM_NS = 0.4, 0.8
@@ -31,13 +32,13 @@ def linear_candidates(kept: NDArray[np.bool_], items: int, target: Target, pitch
     """
     weights = int(np.count_nonzero(kept))
     candidates: list[Candidate] = []
-    for height in HEIGHTS:
+    for height in (height for height in HEIGHTS if height <= (target.registers - _SPARE_REGISTERS) * target.lanes):
         grouping = group_rows(kept, height)
         candidates.append(Candidate(TileChoice(height), grouping))
         zeros = 1 - weights / max(1, grouping.units * height)
-        if height in MASKED_HEIGHTS and height <= target.lanes and zeros > _LEAST_ZEROS:
+        if height in target.expands and zeros > _LEAST_ZEROS:
             candidates.append(Candidate(TileChoice(height, masked=True), grouping))
-        if height == target.lanes and zeros > _LEAST_ZEROS and pitch == 1 and kept.shape[1] <= MOST_PICKED:
+        if height in target.picks and zeros > _LEAST_ZEROS and pitch == 1 and kept.shape[1] <= MOST_PICKED:
             steps = replace(grouping, units=count_steps(kept, grouping))
             candidates.append(Candidate(TileChoice(height, pick=True), steps))
     return worth_trying(candidates, lambda each: _nanoseconds(each, weights, items))

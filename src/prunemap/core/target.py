@@ -15,7 +15,7 @@ class Target:
 
     name: str
     arch: str
-    """As ``platform.machine()`` says it: x86_64, aarch64, wasm32."""
+    """As ``platform.machine()`` says it: x86_64, aarch64; or wasm32."""
     lanes: int
     """fp32 values per vector register."""
     registers: int
@@ -29,6 +29,16 @@ class Target:
     tiles: tuple[tuple[int, int], ...]
     l2_bytes: int = 1 << 20
     """Typical private L2 cache; steers the loop order."""
+    expands: tuple[int, ...] = (8,)
+    """Rows of a linear tile whose weights the machine can spread over the lanes: mask bundles."""
+    picks: tuple[int, ...] = (8,)
+    """Rows of a linear tile for which every lane can pick its input: pick lists."""
+    march_option: str = "-march"
+    """What ``march`` is given to gcc and clang by."""
+    link_flags: tuple[str, ...] = ("-fPIC", "-shared")
+    """What makes the library of a ``.pmap``."""
+    static_triple: str = ""
+    """Target triple of programs that need nothing on the device; "" = this target has none."""
 
     def vectors(self, filters: int) -> int:
         """Return V, the most pixel vectors of a tile with ``filters`` filters."""

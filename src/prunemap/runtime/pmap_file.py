@@ -1,4 +1,4 @@
-"""The ``.pmap`` file: an uncompressed zip of a manifest, a native library and the packed weights.
+"""The ``.pmap`` file: an uncompressed zip of a manifest, a native library, its C text and the packed weights.
 
 Where some nodes are left to ONNX Runtime, the network is a row of segments, and segment k has its members in a folder
 ``k/``: those of a program, or ``model.onnx``. Loading a file executes the code in it; load only files that you trust.
@@ -19,8 +19,8 @@ from prunemap.core.cache import cache_folder
 from prunemap.core.files import existing_file, replacing
 from prunemap.errors import UserError
 
-MANIFEST, LIBRARY, WEIGHTS, ONNX = "manifest.json", "program.so", "weights.bin", "model.onnx"
-MAX_PART_BYTES = {MANIFEST: 16 << 20, LIBRARY: 256 << 20, WEIGHTS: 16 << 30, ONNX: 2 << 30}
+MANIFEST, LIBRARY, WEIGHTS, SOURCE, ONNX = "manifest.json", "program.so", "weights.bin", "program.c", "model.onnx"
+MAX_PART_BYTES = {MANIFEST: 16 << 20, LIBRARY: 256 << 20, WEIGHTS: 16 << 30, SOURCE: 64 << 20, ONNX: 2 << 30}
 _FOLDER = re.compile(r"(0|[1-9]\d{0,3})/")
 _ALIGNMENT = 64
 _LOCAL_HEADER_BYTES = 30
@@ -39,6 +39,8 @@ class Program:
     weights_at: int
     """Where the blob starts in ``weights``."""
     weights_size: int
+    source: bytes = b""
+    """The C text of the library, to export; files of older versions have none."""
 
     def save(self, path: str | Path) -> None:
         """Write the program as a ``.pmap``, whole or not at all.
@@ -50,8 +52,11 @@ class Program:
 
     def contents(self) -> dict[str, bytes]:
         """Return the members of its file but for the manifest."""
-        weights = bytes(self.weights[self.weights_at : self.weights_at + self.weights_size])
-        return {LIBRARY: self.library, WEIGHTS: weights}
+        return {LIBRARY: self.library, WEIGHTS: self.weight_blob()} | ({SOURCE: self.source} if self.source else {})
+
+    def weight_blob(self) -> bytes:
+        """Return the packed weights."""
+        return bytes(self.weights[self.weights_at : self.weights_at + self.weights_size])
 
     def library_file(self) -> Path:
         """Return the library as a file in the user's private cache, named by its hash."""
@@ -141,7 +146,8 @@ def read_program(path: str | Path) -> Compiled:
 
     def program(folder: str, manifest: Manifest) -> Program:
         weights = folder + WEIGHTS
-        return Program(manifest, members[folder + LIBRARY], mapped, at[weights], infos[weights].file_size)
+        size, source = infos[weights].file_size, members.get(folder + SOURCE, b"")
+        return Program(manifest, members[folder + LIBRARY], mapped, at[weights], size, source)
 
     if not manifest.segments:
         return program("", manifest)
@@ -207,8 +213,10 @@ def _check_members(path: str | Path, manifest: Manifest, infos: dict[str, zipfil
     for k, segment in enumerate(manifest.segments):
         names = (MANIFEST, LIBRARY, WEIGHTS) if segment.engine == OURS else (ONNX,)
         wanted |= {f"{k}/{name}" for name in names}
-    if set(infos) != wanted:
-        differ = ", ".join(sorted(set(infos) ^ wanted)[:6])
+    texts = {name for name in infos if _base(name) == SOURCE and name.removesuffix(SOURCE) + LIBRARY in wanted}
+    found = set(infos) - texts  # a program may come without its text
+    if found != wanted:
+        differ = ", ".join(sorted(found ^ wanted)[:6])
         raise UserError(f"artifact: {path} is damaged: its parts are not those that the manifest names ({differ})")
 
 

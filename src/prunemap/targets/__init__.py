@@ -3,37 +3,114 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 
 from prunemap.core.table import by_name, look_up
 from prunemap.core.target import Target
 from prunemap.errors import UnsupportedError
 from prunemap.targets.cpu import cpu_flags
 
-X86_64_V4 = Target(
-    name="x86-64-v4",
+_X86_64 = Target(
+    name="",
     arch="x86_64",
+    lanes=8,
+    registers=16,
+    cpu_flags=(),
+    march="",
+    cc_flags=(),
+    triple="x86_64-linux-gnu.2.28",
+    static_triple="x86_64-linux-musl",
+    tiles=(),
+)
+
+X86_64_V4 = replace(
+    _X86_64,
+    name="x86-64-v4",
     lanes=16,
     registers=32,
     cpu_flags=("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
     march="x86-64-v4",
     cc_flags=("-mprefer-vector-width=512",),
-    triple="x86_64-linux-gnu.2.28",
     tiles=((16, 1), (8, 3), (4, 6), (2, 8), (1, 8)),
+    expands=(16, 8),
+    picks=(16,),
 )
 
-X86_64_V3 = Target(
+X86_64_V3 = replace(
+    _X86_64,
     name="x86-64-v3",
-    arch="x86_64",
-    lanes=8,
-    registers=16,
     cpu_flags=("avx2", "fma", "bmi2"),
     march="x86-64-v3",
-    cc_flags=(),
-    triple="x86_64-linux-gnu.2.28",
     tiles=((8, 1), (4, 3), (2, 5), (1, 8)),
 )
 
-TARGETS: dict[str, Target] = by_name((X86_64_V4, X86_64_V3))
+AARCH64 = Target(
+    name="aarch64",
+    arch="aarch64",
+    lanes=4,
+    registers=32,
+    cpu_flags=("asimd",),
+    march="generic",
+    march_option="-mcpu",
+    cc_flags=(),
+    triple="aarch64-linux-gnu.2.28",
+    static_triple="aarch64-linux-musl",
+    tiles=((16, 1), (8, 3), (4, 6), (2, 8), (1, 8)),
+    l2_bytes=512 << 10,
+)
+"""Any ARMv8-A core. A weight is a lane of a register (FMLA by element), so eight of them take two registers."""
+
+_ARMV8_2 = ("asimd", "asimddp", "atomics")
+
+# In order: one multiply-add per cycle, but a vector load takes the load port twice, so only tiles of many filters.
+CORTEX_A55 = replace(
+    AARCH64,
+    name="cortex-a55",
+    cpu_flags=_ARMV8_2,
+    march="cortex-a55",
+    tiles=((8, 3), (4, 6), (2, 8), (1, 8)),
+    l2_bytes=128 << 10,
+)
+
+# Out of order: two multiply-adds of four cycles, so eight sums at least.
+CORTEX_A76 = replace(AARCH64, name="cortex-a76", cpu_flags=_ARMV8_2, march="cortex-a76", l2_bytes=256 << 10)
+
+# Out of order: four multiply-adds of four cycles, so sixteen sums at least.
+CORTEX_X1 = replace(
+    AARCH64,
+    name="cortex-x1",
+    cpu_flags=_ARMV8_2,
+    march="cortex-x1",
+    tiles=((16, 1), (8, 3), (4, 6), (2, 9), (1, 16)),
+    l2_bytes=1 << 20,
+)
+
+WASM32_SIMD = Target(
+    name="wasm32-simd",
+    arch="wasm32",
+    lanes=4,
+    registers=16,
+    cpu_flags=(),
+    march="generic+simd128",
+    march_option="-mcpu",
+    cc_flags=(),
+    triple="wasm32-wasi",
+    link_flags=(
+        "-mexec-model=reactor",
+        "-rdynamic",
+        "-Wl,--export=malloc,--export=free,--strip-all,-z,stack-size=1048576",
+    ),
+    tiles=((8, 1), (4, 2), (2, 4), (1, 8)),
+    l2_bytes=512 << 10,
+)
+"""WebAssembly with vectors. Registers are those that an engine has on x86-64 without AVX-512."""
+
+WASM32_RELAXED_SIMD = replace(WASM32_SIMD, name="wasm32-relaxed-simd", march="generic+simd128+relaxed_simd")
+"""The same with fused multiply-adds, where the engine has them; the tiles are alike, so one C text serves both."""
+
+TARGETS: dict[str, Target] = by_name(
+    (X86_64_V4, X86_64_V3, AARCH64, CORTEX_A55, CORTEX_A76, CORTEX_X1, WASM32_SIMD, WASM32_RELAXED_SIMD)
+)
 NATIVE = "native"
 
 

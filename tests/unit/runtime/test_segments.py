@@ -19,7 +19,7 @@ from tests.networks import OnnxBuilder, save
 
 MEMBERS = {
     "manifest.json",
-    *(f"{k}/{name}" for k in (0, 2) for name in ("manifest.json", "program.so", "weights.bin")),
+    *(f"{k}/{name}" for k in (0, 2) for name in ("manifest.json", "program.so", "program.c", "weights.bin")),
     "1/model.onnx",
 }
 

@@ -13,7 +13,7 @@ INLINE void NAME(_tile)(const conv_step *s, const conv_pointers *p, int group, i
     vfloat xs[VECTORS];
     UNROLL for (int v = 0; v < VECTORS; v++) xs[v] = v_load(x + v * LANES);
     UNROLL for (int f = 0; f < FILTERS; f++)
-      UNROLL for (int v = 0; v < VECTORS; v++) acc[f][v] += xs[v] * w[f];
+      UNROLL for (int v = 0; v < VECTORS; v++) acc[f][v] += xs[v] * WEIGHT(w, f, FILTERS);
   }
   UNROLL for (int f = 0; f < FILTERS; f++) conv_store(s, p, p->rows[group * FILTERS + f], place, acc[f], VECTORS);
 }

@@ -1,5 +1,6 @@
-/* Vectors of LANES floats in GNU vector extensions, and the few places where a machine needs a builtin.
- * LANES is set by the target. */
+/* Vectors of LANES floats in GNU vector extensions, and the few places where a machine needs a builtin (isa_*.h).
+ * LANES is set by the target. What takes builtins is in isa_*.h: expand, pick, the mode of floating point (denormals are
+ * flushed to zero while a program runs, where the machine can; the caller's mode is put back after it), cpu_relax. */
 #ifndef PMAP_SIMD_H
 #define PMAP_SIMD_H
 
@@ -74,49 +75,17 @@ INLINE void prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
     typedef uint8_t bytes __attribute__((vector_size(N), aligned(1), may_alias));                                      \
     return __builtin_convertvector(*(const bytes *)p, ints##N);                                                        \
   }
-#if defined(__AVX512VL__)
-/* The builtins for these differ between compilers, and both let an expand wait for its own register's last use. */
-#define EXPAND(N)                                                                                                      \
-  EXPAND_VECTORS(N)                                                                                                    \
-  INLINE lanes##N to_lanes##N(uint16_t kept) {                                                                         \
-    lanes##N to = {.from = {0, 1, 2, 3, 4, 5, 6, 7, EXPAND_TO_##N}, .bits = kept};                                     \
-    __asm__("vpexpandd %0, %0%{%1%}%{z%}" : "+v"(to.from) : "Yk"(to.bits));                                            \
-    return to;                                                                                                         \
-  }                                                                                                                    \
-  INLINE floats##N expand##N(const lanes##N *to, const float *w) {                                                     \
-    floats##N y;                                                                                                       \
-    __asm__("vpermps %1, %2, %0%{%3%}%{z%}" : "=v"(y) : "m"(*(const floats##N *)w), "v"(to->from), "Yk"(to->bits));    \
-    return y;                                                                                                          \
-  }
-#define PICK(N)                                                                                                        \
-  WIDEN_BYTES(N)                                                                                                       \
-  INLINE floats##N pick##N(floats##N a, floats##N b, ints##N from) {                                                   \
-    __asm__("vpermi2ps %2, %1, %0" : "+v"(from) : "v"(a), "v"(b));                                                     \
-    return (floats##N)from;                                                                                            \
-  }
-#define EXPAND_TO_8
-#define EXPAND_TO_16 8, 9, 10, 11, 12, 13, 14, 15
-EXPAND(8)
-EXPAND(16)
-PICK(8)
-PICK(16)
-#elif defined(__AVX2__) && defined(__BMI2__)
-EXPAND_VECTORS(8)
-INLINE lanes8 to_lanes8(uint16_t kept) {
-  typedef int8_t bytes __attribute__((vector_size(8)));
-  uint64_t mask = 255 * __builtin_ia32_pdep_di(kept, 0x0101010101010101);
-  lanes8 to = {.kept = __builtin_convertvector((bytes)mask, ints8)};
-  to.from = __builtin_convertvector((bytes)__builtin_ia32_pdep_di(0x0706050403020100, mask), ints8);
-  return to;
-}
-INLINE floats8 expand8(const lanes8 *to, const float *w) {
-  return (floats8)((ints8)__builtin_ia32_permvarsf256(*(const floats8 *)w, to->from) & to->kept);
-}
-WIDEN_BYTES(8)
-INLINE floats8 pick8(floats8 a, floats8 b, ints8 from) { /* the permutation looks at the lower three bits */
-  return V_SELECT(from > 7, __builtin_ia32_permvarsf256(b, from), __builtin_ia32_permvarsf256(a, from));
-}
+#if defined(__x86_64__)
+#include "isa_x86.h"
+#elif defined(__aarch64__)
+#include "isa_neon.h"
+#elif defined(__wasm_simd128__)
+#include "isa_wasm.h"
 #else
+#include "isa_any.h"
+#endif
+/* What a machine has no instructions for. */
+#if !HAVE_EXPAND
 EXPAND_VECTORS(8)
 INLINE lanes8 to_lanes8(uint16_t kept) { return (lanes8){.bits = kept}; }
 INLINE floats8 expand8(const lanes8 *to, const float *w) {
@@ -131,6 +100,9 @@ INLINE floats8 pick8(floats8 a, floats8 b, ints8 from) {
   return y;
 }
 #endif
+#ifndef WEIGHT
+#define WEIGHT(w, f, filters) ((w)[f]) /* of `filters` weights at w the one of filter f, for all lanes */
+#endif
 /* A NaN in y stays a NaN. */
 INLINE vfloat v_clamp(vfloat y, float low, float high) {
   vfloat l = v_splat(low), h = v_splat(high);
@@ -141,22 +113,5 @@ INLINE float f_clamp(float y, float low, float high) {
   y = low > y ? low : y;
   return high < y ? high : y;
 }
-
-/* Denormals are flushed to zero while a program runs; the caller's mode is put back after it. */
-#if defined(__x86_64__)
-typedef unsigned fp_mode;
-INLINE fp_mode fp_flush_denormals(void) {
-  unsigned old = __builtin_ia32_stmxcsr();
-  __builtin_ia32_ldmxcsr(old | 0x8040u);
-  return old;
-}
-INLINE void fp_restore(fp_mode mode) { __builtin_ia32_ldmxcsr(mode); }
-INLINE void cpu_relax(void) { __builtin_ia32_pause(); }
-#else
-typedef unsigned fp_mode;
-INLINE fp_mode fp_flush_denormals(void) { return 0; }
-INLINE void fp_restore(fp_mode mode) { (void)mode; }
-INLINE void cpu_relax(void) {}
-#endif
 
 #endif

@@ -36,12 +36,26 @@ def map_model(
         UserError: the model cannot be read, the table lacks its layers, the sensitivity is of another network, or the
             budget cannot be met.
     """
+    request = make_request(model, table, budget, beta=beta, sensitivity=sensitivity, shapes=shapes)
+    return (mapper or Rules()).map(request)
+
+
+def make_request(
+    model: str | Path,
+    table: LatencyTable | str | Path,
+    budget: Budget,
+    *,
+    beta: float = DEFAULT_BETA,
+    sensitivity: Sensitivity | str | Path | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> MapRequest:
+    """Return what a mapper is asked; see :func:`map_model`."""
     if not isinstance(table, LatencyTable):
         table = read_json(table, LatencyTable, "latency table")
     if isinstance(sensitivity, str | Path):
         sensitivity = read_json(sensitivity, Sensitivity, "sensitivity")
     layers = read_layers(model, shapes)
-    request = MapRequest(
+    return MapRequest(
         layers=layers,
         table=table,
         budget=budget,
@@ -50,4 +64,3 @@ def map_model(
         coupled=coupled_layers(model, shapes),
         model=identity_of(model, [layer.spec for layer in layers]),
     )
-    return (mapper or Rules()).map(request)

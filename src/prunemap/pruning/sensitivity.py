@@ -114,7 +114,7 @@ def sensitivity(
     check_writable(output)
     specs = list_layers(module, torch.zeros(1, *dataset.input_shape))
     cases = make_cases(specs, layers, schemes, densities)
-    split = _some_of(dataset.held_out, images)
+    split = some_of(dataset.held_out, images)
     with placed(module, place):
         check_fits(module, dataset)
         measurement = _Measurement(module, dataset, split, reestimate)
@@ -181,11 +181,25 @@ def _least_density(weight_shape: Sequence[int], scheme: SchemeSpec) -> float:
     return float(make_mask(weight, scheme, 1 / weight.size).mean())
 
 
-def _some_of(split: Split, images: int) -> Split:
+def some_of(split: Split, images: int) -> Split:
+    """Return so many images of a split, evenly spread over it; all where it has fewer.
+
+    Raises:
+        UserError: less than one.
+    """
     if images < 1:
         raise UserError(f"images: got {images}, allowed is 1 or more")
     chosen = np.linspace(0, len(split) - 1, min(images, len(split))).astype(np.int64)
     return Split(split.source, split.indices[chosen], split.normalisation)
+
+
+def images_sha256(split: Split) -> str:
+    """Return the hash of the images of a split, normalised, and of their labels."""
+    digest = hashlib.sha256()
+    for images, labels in split.batches(BATCH_SIZE):
+        digest.update(images.tobytes())
+        digest.update(labels.tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,15 +223,11 @@ class _Measurement:
 
     def conditions(self) -> SensitivityConditions:
         """Return what rows of one file must have in common."""
-        digest = hashlib.sha256()
-        for images, labels in self.split.batches(BATCH_SIZE):
-            digest.update(images.tobytes())
-            digest.update(labels.tobytes())
         return SensitivityConditions(
             weights_sha256=start_sha256(self.module, {}),
             dataset=self.dataset.name,
             images=len(self.split),
-            images_sha256=digest.hexdigest(),
+            images_sha256=images_sha256(self.split),
             batchnorm_reestimated=self.reestimate,
         )
 

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from prunemap.cli.map_search import DEFAULTS, SearchOptions, search_by_options, with_search_options
 from prunemap.cli.options import AnyModel, Json, Output, Shapes, parse_shapes, show
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import read_json, write_json
 
 
+@with_search_options
 def map_(
     model: AnyModel,
     latency: Annotated[Path, typer.Option("--latency", help="latency.json of `prunemap profile`.", show_default=False)],
@@ -37,26 +39,32 @@ def map_(
         ),
     ] = None,
     beta: Annotated[float, typer.Option("--beta", help="How much slower than coarse pruning a scheme may be.")] = 0.2,
-    method: Annotated[str, typer.Option("--method", help="rules (training-free).")] = "rules",
+    method: Annotated[str, typer.Option("--method", help="rules (training-free) or search (trains).")] = "rules",
+    search: SearchOptions = DEFAULTS,
     shape: Shapes = None,
     json: Json = False,
 ) -> None:
     """Choose scheme, block size and density of every layer for a measured device and a budget, into a plan."""
     from prunemap.core.table import look_up
-    from prunemap.mapping import MAPPERS, Budget, map_model
+    from prunemap.mapping import MAPPERS, Budget
+    from prunemap.mapping.map_model import make_request
     from prunemap.report import plan_tables
     from prunemap.sources import onnx_file
 
-    mapper = look_up(MAPPERS, method, "--method")
+    mapper = None if method == "search" else look_up(MAPPERS, method, "--method (or search)")
     table = read_json(latency, LatencyTable, "--latency")
-    result = map_model(
-        onnx_file(model),
+    file = onnx_file(model)
+    request = make_request(
+        file,
         table,
         Budget(density, latency_ms, keep_energy),
         beta=beta,
-        mapper=mapper,
         sensitivity=read_json(sensitivity, Sensitivity, "--sensitivity") if sensitivity else None,
         shapes=parse_shapes(shape),
     )
+    if mapper is None:
+        search_by_options(file, request, output, search, json)
+        return
+    result = mapper.map(request)
     write_json(output, result.plan)
     show(result.plan, *plan_tables(result), as_json=json)

@@ -10,8 +10,10 @@ from prunemap.report.networks import (
     training_table,
 )
 from prunemap.report.pruning import rates_table, recipe_tables, training_tables
+from prunemap.report.search import search_tables
 from prunemap.report.sensitivity import sensitivity_tables
 from prunemap.report.sensitivity_plot import check_plot, write_sensitivity_plot
+from prunemap.report.table_check import check_tables
 from prunemap.report.timings import bench_table, bench_tables, latency_table, verify_table
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "bench_table",
     "bench_tables",
     "check_plot",
+    "check_tables",
     "compiled_tables",
     "demo_tables",
     "inspection_tables",
@@ -27,6 +30,7 @@ __all__ = [
     "plan_tables",
     "rates_table",
     "recipe_tables",
+    "search_tables",
     "sensitivity_tables",
     "training_table",
     "training_tables",

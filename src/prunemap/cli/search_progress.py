@@ -1,0 +1,51 @@
+"""What a search shows on stderr: a bar with the time left, and a line per evaluation where there is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from prunemap.mapping.search import Evaluation, OnEvaluation
+
+
+@contextmanager
+def show_search(evaluations: int, budget_us: float) -> Iterator[OnEvaluation]:
+    """Show the bar; yield what is told of every evaluation.
+
+    Args:
+        evaluations: how many there will be.
+        budget_us: the best so far is the best within it.
+    """
+    columns = (
+        TextColumn("searching"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[status]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task, best = progress.add_task("", total=evaluations, status=""), list[Evaluation]()
+
+        def say(number: int, evaluation: Evaluation, reward: float) -> None:
+            within = evaluation.complete and evaluation.latency_us <= budget_us * (1 + 1e-9)
+            if within and (not best or evaluation.accuracy > best[-1].accuracy):
+                best.append(evaluation)
+            status = f"best {_words(best[-1])}" if best else "none within the budget yet"
+            progress.update(task, completed=number, status=status)
+            if not progress.console.is_terminal:
+                stopped = "" if evaluation.complete else f", stopped after {evaluation.rungs[-1].steps} steps"
+                line = f"{number}/{evaluations}  {_words(evaluation)}, reward {reward:.4f}{stopped}; {status}"
+                progress.console.print(line, highlight=False, soft_wrap=True)
+
+        yield say
+
+
+def _words(evaluation: Evaluation) -> str:
+    return f"{evaluation.accuracy:.2%} at {evaluation.latency_us / 1e3:.3g} ms"

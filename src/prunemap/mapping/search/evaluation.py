@@ -1,0 +1,116 @@
+"""What an evaluation gives, what it is worth, and when it is stopped early."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Protocol
+
+import numpy as np
+
+from prunemap.core.plan import Plan
+from prunemap.core.value import Value
+from prunemap.mapping.search.config import SearchConfig
+from prunemap.mapping.search.problem import Candidate
+
+
+class Rung(Value):
+    """Held-out accuracy, 0 to 1, after so many training steps."""
+
+    steps: int
+    accuracy: float
+
+
+class FastAccuracy(Value):
+    """What a fast evaluation found, rung by rung; stopped early it has fewer than there are."""
+
+    rungs: tuple[Rung, ...]
+    complete: bool
+    """Whether it was trained to the last rung."""
+    seconds: float
+
+
+class Evaluate(Protocol):
+    """Trains and measures a plan."""
+
+    def __call__(self, plan: Plan, floors: Sequence[float]) -> FastAccuracy:
+        """Return the accuracies.
+
+        Args:
+            floors: per rung but the last, the accuracy below which the evaluation ends there; missing ones end nothing.
+        """
+
+
+class Evaluation(Value):
+    """One evaluated candidate; a line of the journal."""
+
+    key: str
+    """Hash of the plan's choices."""
+    candidate: Candidate
+    rungs: tuple[Rung, ...]
+    complete: bool
+    latency_us: float
+    seconds: float
+    finished: str = ""
+
+    @property
+    def accuracy(self) -> float:
+        """Held-out accuracy at the last rung that was reached, 0 to 1."""
+        return self.rungs[-1].accuracy
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a searcher is told of a candidate."""
+
+    reward: float
+    accuracy: float
+    latency_us: float
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Reward = accuracy − penalty · max(0, latency / budget − 1)."""
+
+    budget_us: float
+    config: SearchConfig
+
+    def cost(self, latency_us: float) -> float:
+        """Return what a latency takes off the accuracy."""
+        return self.config.penalty * max(0.0, latency_us / self.budget_us - 1)
+
+    def score(self, evaluation: Evaluation) -> Scored:
+        """Return what an evaluation is worth."""
+        reward = evaluation.accuracy - self.cost(evaluation.latency_us)
+        return Scored(reward, evaluation.accuracy, evaluation.latency_us)
+
+    def floors(self, done: Sequence[Evaluation], latency_us: float) -> tuple[float, ...]:
+        """Return the accuracies below which the next evaluation is hopeless, rung by rung (successive halving).
+
+        At every rung the candidate must be among the best ``keep`` of those that reached it, by reward there.
+        """
+        longest = max((len(each.rungs) for each in done), default=0)
+        return tuple(self._floor(done, rung) + self.cost(latency_us) for rung in range(longest - 1))
+
+    def _floor(self, done: Sequence[Evaluation], rung: int) -> float:
+        reached = [e.rungs[rung].accuracy - self.cost(e.latency_us) for e in done if len(e.rungs) > rung]
+        if self.config.keep == 1 or len(reached) < self.config.stop_after:
+            return -inf
+        return float(np.quantile(reached, 1 - self.config.keep))
+
+    def best(self, done: Sequence[Evaluation]) -> Evaluation | None:
+        """Return the most accurate one within the budget that was trained to the end; else the best reward."""
+        complete = [each for each in done if each.complete]
+        within = [each for each in complete if each.latency_us <= self.budget_us * (1 + 1e-9)]
+        return max(within or complete, key=lambda each: self.score(each).reward, default=None)
+
+
+def front(done: Sequence[Evaluation]) -> list[int]:
+    """Return the places of the completed evaluations that none beats in accuracy and latency, fastest first."""
+    order = sorted((i for i, e in enumerate(done) if e.complete), key=lambda i: (done[i].latency_us, -done[i].accuracy))
+    found: list[int] = []
+    for i in order:
+        if not found or done[i].accuracy > done[found[-1]].accuracy:
+            found.append(i)
+    return found

@@ -1,0 +1,55 @@
+"""SearchRecord: search.json, how a search went; what the report shows."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prunemap.core.plan import ModelIdentity
+from prunemap.core.value import Value
+from prunemap.mapping.search.config import SearchConfig
+from prunemap.mapping.search.evaluation import Evaluation
+
+
+class SearchedDecision(Value):
+    """A decision with what became of it."""
+
+    name: str
+    actions: tuple[str, ...]
+    chosen: int | None
+    """The action of the best candidate; None where it has no effect."""
+    probabilities: tuple[float, ...] | None = None
+    """What the policy has learnt, by action; None for a searcher without."""
+
+
+class SearchRecord(Value):
+    """search.json: every evaluation in order, and what came of them. Places count from 0."""
+
+    version: Literal[1] = 1
+    model: ModelIdentity
+    config: SearchConfig
+    about: dict[str, str]
+    """As the journal has it."""
+    budget_us: float
+    dense_us: float
+    dense_accuracy: float | None = None
+    """Held-out accuracy of the dense network, 0 to 1, where it was measured."""
+    rules_us: float
+    """Predicted latency of the rule plan."""
+    evaluations: tuple[Evaluation, ...]
+    rewards: tuple[float, ...]
+    best: int
+    front: tuple[int, ...]
+    """Evaluations that none beats in accuracy and latency, fastest first."""
+    decisions: tuple[SearchedDecision, ...]
+    measured: bool = False
+    """Whether latencies are measured ones; else they are the table's."""
+    command: str = ""
+    date: str = ""
+
+    def best_rewards(self) -> list[float]:
+        """Return the best reward so far after every evaluation, of those that were trained to the end."""
+        found, best = [], float("-inf")
+        for evaluation, reward in zip(self.evaluations, self.rewards, strict=True):
+            best = max(best, reward) if evaluation.complete else best
+            found.append(best)
+        return found

@@ -1,0 +1,115 @@
+"""reinforce: policy-gradient reinforcement learning with a moving baseline and an entropy bonus.
+
+After every evaluation the policy takes a few steps along
+
+    mean over the latest of (R − b) / s · ∇ log P   +   entropy · ∇ H   +   imitation · mean over the elites of ∇ log P
+
+with b and s the moving mean and spread of the rewards R (REINFORCE: Williams, 1992), log P and H per decision. The last
+term raises the best candidates so far, as in priority queue training (Abolafia et al., 2018,
+https://arxiv.org/abs/1801.03526): with some dozens of evaluations the gradient alone forgets them. What was evaluated
+is not proposed again.
+"""
+
+from __future__ import annotations
+
+from math import log
+
+import torch
+from torch import Tensor
+
+from prunemap.mapping.search.config import SearchConfig
+from prunemap.mapping.search.evaluation import Scored
+from prunemap.mapping.search.policy import Policy, Unrolled
+from prunemap.mapping.search.problem import Candidate, Problem
+from prunemap.mapping.search.searcher import Probabilities
+
+DRAWN = 32
+"""Candidates drawn at once, of which the first new one is proposed."""
+DRAWS = 8
+"""So often; then the policy has nothing new to say."""
+WARM_STEPS, WARM_LR = 300, 0.05
+SHOWN = 256
+"""Candidates drawn to say how probable actions are."""
+
+
+class Reinforce:
+    """The policy and its memory."""
+
+    def __init__(self, problem: Problem, config: SearchConfig) -> None:
+        self._config, self._problem = config.reinforce, problem
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self._policy = Policy(problem, self._config.hidden)
+        self._generator = torch.Generator().manual_seed(config.seed)
+        self._told: list[tuple[Candidate, float]] = []
+        self._seen: set[Candidate] = set()
+        self._mean, self._square = 0.0, 0.0
+        self._first = problem.first
+        if problem.first is not None:
+            self._warm_up(problem.first)
+        table = self._policy.table
+        shared = [parameter for parameter in self._policy.parameters() if parameter is not table]
+        groups = [{"params": shared, "lr": self._config.lr}, {"params": [table], "lr": self._config.table_lr}]
+        self._optimizer = torch.optim.Adam(groups)
+
+    def ask(self) -> Candidate:
+        first, self._first = self._first, None
+        candidate = first if first is not None else self._draw()
+        self._seen.add(candidate)
+        return candidate
+
+    def tell(self, candidate: Candidate, scored: Scored) -> None:
+        self._told.append((candidate, scored.reward))
+        self._follow(scored.reward)
+        if len(self._told) < 2:
+            return  # one reward alone says nothing
+        for _ in range(self._config.updates):
+            self._optimizer.zero_grad()
+            torch.autograd.backward(self._loss())
+            self._optimizer.step()
+
+    def learnt(self) -> Probabilities | None:
+        mean = self._policy.sample(SHOWN, torch.Generator().manual_seed(0)).probabilities.mean(0)
+        return tuple(tuple(row[:size].tolist()) for row, size in zip(mean, self._problem.sizes, strict=True))
+
+    def _draw(self) -> Candidate:
+        for _ in range(DRAWS):
+            drawn = [tuple(row) for row in self._policy.sample(DRAWN, self._generator).candidates.tolist()]
+            new = next((candidate for candidate in drawn if candidate not in self._seen), None)
+            if new is not None:
+                return new
+        return drawn[0]
+
+    def _follow(self, reward: float) -> None:
+        """Move mean and mean square of the rewards; at first they are plain means."""
+        count = len(self._told)
+        decay = min(self._config.baseline_decay, 1 - 1 / count)
+        self._mean = decay * self._mean + (1 - decay) * reward
+        self._square = decay * self._square + (1 - decay) * reward**2
+
+    def _loss(self) -> Tensor:
+        """Return what the step goes down along; see the top of the file."""
+        config, best = self._config, sorted(self._told, key=lambda each: -each[1])
+        latest, elites = self._told[-config.batch :], best[: config.elites]
+        seen: Unrolled = self._policy(torch.tensor([candidate for candidate, _ in latest + elites]))
+        spread = max(self._square - self._mean**2, 1e-12) ** 0.5
+        rewards = torch.tensor([reward for _, reward in latest])
+        advantages = ((rewards - self._mean) / spread).clamp(-config.clip, config.clip)
+        gain: Tensor = (advantages * seen.log_probability[: len(latest)]).mean() / len(self._problem.sizes)
+        gain = gain + config.entropy * seen.entropy[: len(latest)].mean()
+        if elites:
+            gain = gain + config.imitation * seen.log_probability[len(latest) :].mean() / len(self._problem.sizes)
+        return -gain
+
+    def _warm_up(self, first: Candidate) -> None:
+        """Make the actions of the first candidate as probable as ``warm_start`` says."""
+        wanted, one = len(first) * log(self._config.warm_start), torch.tensor([first])
+        optimizer = torch.optim.Adam([self._policy.table], WARM_LR)
+        for _ in range(WARM_STEPS):
+            seen: Unrolled = self._policy(one)
+            found = seen.log_probability[0]
+            if found >= wanted:
+                return
+            optimizer.zero_grad()
+            torch.autograd.backward(-found)
+            optimizer.step()

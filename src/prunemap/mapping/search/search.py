@@ -1,0 +1,174 @@
+"""Search: ask a searcher, evaluate what it proposes, tell it, until enough was evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from prunemap.core.plan import Plan
+from prunemap.errors import UserError
+from prunemap.mapping.mapper import MapResult
+from prunemap.mapping.search.config import SearchConfig
+from prunemap.mapping.search.evaluation import Evaluation, FastAccuracy, Objective, front
+from prunemap.mapping.search.journal import Journal
+from prunemap.mapping.search.pool import Job, Pool
+from prunemap.mapping.search.problem import Candidate
+from prunemap.mapping.search.record import SearchedDecision, SearchRecord
+from prunemap.mapping.search.searcher import Searcher
+from prunemap.mapping.search.space import Space, plan_key
+
+MAX_REPEATS = 100
+"""Known candidates proposed in a row after which a search ends: its searcher has converged."""
+
+Latencies = Callable[[Sequence[Plan]], list[float]]
+"""Microseconds of plans, measured."""
+OnEvaluation = Callable[[int, Evaluation, float], None]
+"""Told the number, from 1, of every evaluation, the evaluation and its reward."""
+
+
+@dataclass(eq=False)
+class Search:
+    """One search.
+
+    What the journal holds is told to the searcher in the order of the journal and not evaluated again, so that a
+    resumed search goes on as if it had never stopped.
+    """
+
+    space: Space
+    config: SearchConfig
+    searcher: Searcher
+    pool: Pool
+    journal: Journal
+    measure: Latencies | None = None
+    """None = latencies are those of the table."""
+    _done: dict[str, Evaluation] = field(default_factory=dict, init=False)
+    _pending: dict[str, Candidate] = field(default_factory=dict, init=False)
+    _latencies: dict[str, float] = field(default_factory=dict, init=False)
+
+    @property
+    def objective(self) -> Objective:
+        """What candidates are worth."""
+        return Objective(self.space.budget_us, self.config)
+
+    def run(self, say: OnEvaluation | None = None) -> None:
+        """Evaluate ``config.evaluations`` candidates, fewer if the searcher has no new ones.
+
+        Args:
+            say: told of every evaluation, those of the journal first.
+
+        Raises:
+            UserError: an evaluation is impossible, or the journal cannot be written.
+        """
+        places = {each.key: place for place, each in enumerate(self.journal.evaluations)}
+        recorded = {each.key: each for each in self.journal.evaluations}
+        while True:
+            self._propose(recorded)
+            if not self._pending:
+                return
+            known = [key for key in self._pending if key in recorded]
+            first = min(known, key=places.__getitem__, default=None)
+            evaluation = self._record(*self.pool.wait()) if first is None else recorded[first]
+            reward = self._take(evaluation)
+            if say is not None:
+                say(len(self._done), evaluation, reward)
+
+    def best(self) -> Evaluation:
+        """Return the best evaluation: the most accurate within the budget.
+
+        Raises:
+            UserError: none was trained to the end.
+        """
+        found = self.objective.best(self.journal.evaluations)
+        if found is None:
+            raise UserError("search: no candidate was trained to the end; raise the number of evaluations")
+        return found
+
+    def result(self) -> MapResult:
+        """Return the best plan."""
+        return self.space.result(self.best().candidate)
+
+    def record(self, *, dense_accuracy: float | None = None, command: str = "") -> SearchRecord:
+        """Return how it went."""
+        evaluations, best = tuple(self.journal.evaluations), self.best()
+        learnt, chosen = self.searcher.learnt(), best.candidate
+        return SearchRecord(
+            model=self.space.request.model,
+            config=self.config,
+            about=dict(self.journal.header.about),
+            budget_us=self.space.budget_us,
+            dense_us=self.space.rules.dense_latency_us,
+            dense_accuracy=dense_accuracy,
+            rules_us=self.space.rules.latency_us,
+            evaluations=evaluations,
+            rewards=tuple(self.objective.score(each).reward for each in evaluations),
+            best=evaluations.index(best),
+            front=tuple(front(evaluations)),
+            decisions=tuple(
+                SearchedDecision(
+                    name=each.name,
+                    actions=tuple(map(each.action_name, range(len(each.choices)))),
+                    chosen=None if each.set_at is not None and chosen[each.set_at] else chosen[i],
+                    probabilities=None if learnt is None else learnt[i],
+                )
+                for i, each in enumerate(self.space.decisions)
+            ),
+            measured=self.measure is not None,
+            command=command,
+            date=_now(),
+        )
+
+    def _propose(self, recorded: Mapping[str, Evaluation]) -> None:
+        """Ask for as many candidates as the pool can work on, and begin those that are not recorded."""
+        begun, repeats = dict[str, Plan](), 0
+        while len(self._pending) < self.pool.workers and self._wanted() and repeats < MAX_REPEATS:
+            candidate = self.searcher.ask()
+            plan = self.space.plan(candidate)
+            key = plan_key(plan)
+            if key in self._pending:
+                break  # the searcher can say more when it knows the result
+            if key in self._done:
+                self.searcher.tell(candidate, self.objective.score(self._done[key]))
+                repeats += 1
+                continue
+            self._pending[key] = candidate
+            if key not in recorded:
+                begun[key] = plan
+        if begun:
+            self._begin(begun)
+
+    def _wanted(self) -> bool:
+        return len(self._done) + len(self._pending) < self.config.evaluations
+
+    def _begin(self, plans: Mapping[str, Plan]) -> None:
+        if self.measure is None:
+            found = [self.space.latency_us(self._pending[key]) for key in plans]
+        else:
+            found = self.measure(list(plans.values()))
+        for (key, plan), latency_us in zip(plans.items(), found, strict=True):
+            self._latencies[key] = latency_us
+            self.pool.submit(Job(key, plan, self.objective.floors(list(self._done.values()), latency_us)))
+
+    def _record(self, key: str, found: FastAccuracy) -> Evaluation:
+        evaluation = Evaluation(
+            key=key,
+            candidate=self._pending[key],
+            rungs=found.rungs,
+            complete=found.complete,
+            latency_us=self._latencies[key],
+            seconds=found.seconds,
+            finished=_now(),
+        )
+        self.journal.append(evaluation)
+        return evaluation
+
+    def _take(self, evaluation: Evaluation) -> float:
+        """Tell the searcher of a finished evaluation; return its reward."""
+        candidate, scored = self._pending.pop(evaluation.key), self.objective.score(evaluation)
+        self._done[evaluation.key] = evaluation
+        self.searcher.tell(candidate, scored)
+        return scored.reward
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,248 @@
+"""Space: the plans that a search chooses among, and all that is known of each without training.
+
+A decision is a layer with its actions: dense, or a measured scheme at one of a few densities. Layers whose outputs are
+added have one decision more, before their own: the filters that they lose together, or none; where they lose filters,
+their own decisions have no effect. Densities are part of the actions, so that the budget is met by the penalty alone:
+a search may then trade density between layers, which an allocation by kept energy has fixed already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from prunemap.core.plan import Plan, PlanLayer
+from prunemap.core.scheme_spec import DENSE
+from prunemap.errors import UserError
+from prunemap.latency import Predictor, probe_settings
+from prunemap.mapping.choices import FILTER, LayerChoices, Option
+from prunemap.mapping.mapper import MapRequest, MapResult
+from prunemap.mapping.rules import why_fixed
+from prunemap.mapping.search.config import SearchConfig
+from prunemap.mapping.search.features import action_features, decision_features
+from prunemap.mapping.search.problem import Candidate, Problem
+from prunemap.mapping.units import Choice, Unit, latency_of
+
+
+@dataclass(frozen=True, eq=False)
+class SearchDecision:
+    """How to have one layer, or which filters the layers of a residual sum share."""
+
+    name: str
+    unit: Unit
+    choices: tuple[Choice, ...]
+    """Of one layer dense is the first; of several it is (), every layer by itself."""
+    set_at: int | None = None
+    """Place of the decision on the residual sum that the layer belongs to."""
+
+    def action_name(self, action: int) -> str:
+        """Return what an action is called, such as ``punched:4x1@0.2``."""
+        choice = self.choices[action]
+        if not choice:
+            return "each by itself"
+        return str(choice[0].scheme) if choice[0].scheme == DENSE else f"{choice[0].scheme}@{choice[0].density:g}"
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """All decisions about one network."""
+
+    request: MapRequest
+    fixed_us: float
+    """Latency of the layers that stay dense whatever is decided."""
+    decisions: tuple[SearchDecision, ...]
+    rules: MapResult
+    first: Candidate | None
+    """The rule plan, where it is to be the first candidate."""
+
+    @property
+    def budget_us(self) -> float:
+        """The budget in microseconds."""
+        assert self.request.budget.latency_ms is not None, "make_space has checked it"
+        return self.request.budget.latency_ms * 1e3
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The space as searchers see it."""
+        largest = max(len(each.choices) for each in self.decisions)
+        features, costs = action_features(
+            [each.unit for each in self.decisions], [each.choices for each in self.decisions], largest, self.budget_us
+        )
+        return Problem(
+            sizes=tuple(len(each.choices) for each in self.decisions),
+            overruled_by=tuple(each.set_at for each in self.decisions),
+            decisions=decision_features([each.unit for each in self.decisions]),
+            actions=features,
+            costs=costs,
+            first=self.first,
+        )
+
+    def latency_us(self, candidate: Candidate) -> float:
+        """Return the predicted latency of all layers that the table models."""
+        return self.fixed_us + sum(latency_of(choice) for _, choice in self._chosen(candidate))
+
+    def result(self, candidate: Candidate) -> MapResult:
+        """Return the plan with what it is predicted to cost."""
+        options = [
+            (layer.spec, option)
+            for unit, choice in self._chosen(candidate)
+            for layer, option in zip(unit.layers, choice, strict=True)
+        ]
+
+        def share(values: Sequence[float], weights: Sequence[float]) -> float:
+            return sum(v * w for v, w in zip(values, weights, strict=True)) / (sum(weights) or 1.0)
+
+        kept = [option.kept for _, option in options]
+        return MapResult(
+            plan=self.plan(candidate),
+            latency_us=self.latency_us(candidate),
+            dense_latency_us=self.rules.dense_latency_us,
+            density=share(kept, [spec.macs for spec, _ in options]),
+            weights_kept=share(kept, [spec.params for spec, _ in options]),
+            energy_kept=share([option.energy for _, option in options], [1] * len(options)),
+        )
+
+    def plan(self, candidate: Candidate) -> Plan:
+        """Return the plan."""
+        fixed = why_fixed(self.request.layers)
+        chosen = {
+            layer.spec.name: (option, _why(layer, option, unit))
+            for unit, choice in self._chosen(candidate)
+            for layer, option in zip(unit.layers, choice, strict=True)
+        }
+        entries = []
+        for each in self.request.layers:
+            option, why = chosen.get(each.spec.name, (None, fixed.get(each.spec.name, "")))
+            scheme, density = (option.scheme, option.density) if option else (DENSE, 1.0)
+            entries.append(PlanLayer.of(each.spec, scheme, density, why))
+        return Plan(model=self.request.model, layers=tuple(entries))
+
+    def _chosen(self, candidate: Candidate) -> Iterator[tuple[Unit, Choice]]:
+        """Yield every decision that has an effect, and what was chosen."""
+        for decision, action in zip(self.decisions, candidate, strict=True):
+            overruled = decision.set_at is not None and candidate[decision.set_at] > 0
+            if not overruled and decision.choices[action]:
+                yield decision.unit, decision.choices[action]
+
+
+def plan_key(plan: Plan) -> str:
+    """Return the hash of a plan's choices; reasons do not count."""
+    content = repr([(e.name, str(e.scheme), e.density) for e in plan.layers if e.scheme != DENSE])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def make_space(request: MapRequest, rules: MapResult, config: SearchConfig) -> Space:
+    """Return the space of a network.
+
+    Args:
+        rules: the plan by the rules, for the same request.
+
+    Raises:
+        UserError: the table lacks layers, there is nothing to decide, or the budget is none of latency.
+    """
+    if request.budget.latency_ms is None:
+        raise UserError("budget: a search needs one of latency (latency_ms, --latency-ms)")
+    predictor = Predictor(request.table)
+    predictor.require(probe_settings(layer.spec.setting for layer in request.layers))
+    fixed = why_fixed(request.layers)
+    layers = {
+        layer.spec.name: LayerChoices(layer, predictor, request.beta, request.importance)
+        for layer in request.layers
+        if layer.spec.name not in fixed
+    }
+    planned = {entry.name: (entry.scheme, entry.density) for entry in rules.plan.layers}
+    decisions, first = list[SearchDecision](), list[int]()
+    for unit, set_at in _units(layers, request.coupled):
+        wanted = [planned[layer.spec.name] for layer in unit.layers]
+        choices = _choices(unit, config)
+        ruled = _ruled(unit, wanted) if config.seeded else None
+        if ruled is not None and ruled not in choices:
+            choices = (*choices, ruled)
+        decisions.append(SearchDecision(_name(unit), unit, choices, set_at))
+        first.append(choices.index(ruled) if ruled is not None else 0)
+    if all(len(each.choices) < 2 for each in decisions):
+        raise UserError("search: nothing measured beats dense in any layer, so there is nothing to search")
+    fixed_us = sum(
+        predictor.dense_us(layer.spec.setting)
+        for layer in request.layers
+        if layer.spec.name in fixed and layer.spec.setting is not None
+    )
+    space = Space(request, fixed_us, tuple(decisions), rules, None)
+    return replace(space, first=space.problem.canonical(tuple(first))) if config.seeded else space
+
+
+def _units(layers: dict[str, LayerChoices], coupled: Sequence[frozenset[str]]) -> Iterator[tuple[Unit, int | None]]:
+    """Yield what is decided on, in the order of the network, each set of coupled layers before its first one."""
+    sets = {min(names, key=list(layers).index): names for names in coupled if names <= layers.keys()}
+    members = {name for names in coupled for name in names}
+    place, set_of = 0, dict[str, int]()
+    for name, layer in layers.items():
+        if name in sets:
+            together = tuple(layers[each] for each in layers if each in sets[name])
+            if all(each.measured(FILTER) for each in together):
+                yield Unit(together, "shared"), None
+                set_of |= dict.fromkeys(sets[name], place)
+                place += 1
+        yield Unit((layer,), "forbidden" if name in members or layer.is_recurrent else "allowed"), set_of.get(name)
+        place += 1
+
+
+def _name(unit: Unit) -> str:
+    names = [layer.spec.name for layer in unit.layers]
+    return names[0] if unit.filters != "shared" else f"filters of {', '.join(names)}"
+
+
+def _choices(unit: Unit, config: SearchConfig) -> tuple[Choice, ...]:
+    """Return the actions of a decision, by rising latency after the first one."""
+    if unit.filters == "shared":
+        start: Choice = ()
+        found = [choice for density in config.densities if (choice := unit.choose(density)) is not None]
+    else:
+        start, layer = unit.dense, unit.layers[0]
+        options = [layer.option(s, d) for d in config.densities for s in layer.latencies(d) if _may(unit, s.name)]
+        found = [(option,) for option in _worthwhile(layer, options, config.slack)]
+    return (start, *sorted(dict.fromkeys(found), key=latency_of))
+
+
+def _may(unit: Unit, scheme: str) -> bool:
+    return scheme != FILTER.name or unit.filters == "allowed"
+
+
+def _worthwhile(layer: LayerChoices, options: Sequence[Option], slack: float) -> list[Option]:
+    """Return the options that beat dense and that none beats clearly in latency without keeping less energy."""
+    faster = [option for option in options if layer.beats_dense(option.latency_us)]
+    return [
+        option
+        for option in faster
+        if not any(
+            other.latency_us * (1 + slack) < option.latency_us and other.energy >= option.energy for other in faster
+        )
+    ]
+
+
+def _ruled(unit: Unit, wanted: Sequence[tuple[object, float]]) -> Choice | None:
+    """Return what the rule plan has of a decision, None where it says nothing of it."""
+    schemes = [scheme for scheme, _ in wanted]
+    if unit.filters == "shared":
+        if any(scheme != FILTER for scheme in schemes):
+            return None
+    elif schemes[0] == DENSE or (schemes[0] == FILTER and unit.filters != "allowed"):
+        return None
+    return tuple(
+        next(layer.option(s, density) for s in layer.latencies(density) if s == scheme)
+        for layer, (scheme, density) in zip(unit.layers, wanted, strict=True)
+    )
+
+
+def _why(layer: LayerChoices, option: Option, unit: Unit) -> str:
+    """Return the reason that the plan gives."""
+    partners = f"; shared by the {len(unit.layers)} layers of a residual sum" if unit.filters == "shared" else ""
+    if option.scheme == DENSE:
+        return f"found by search: dense, {layer.dense.latency_us:.0f} µs"
+    faster = layer.dense.latency_us / option.latency_us
+    return (
+        f"found by search: {option.latency_us:.0f} µs, {faster:.1f}x faster than dense, "
+        f"{option.energy:.0%} of the energy{partners}"
+    )

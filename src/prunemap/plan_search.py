@@ -1,0 +1,191 @@
+"""Search for a plan: the candidates of mapping.search, trained and measured by pruning, here or on several workers."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from prunemap.core.files import check_writable
+from prunemap.core.table import look_up
+from prunemap.core.value import write_json
+from prunemap.errors import UserError
+from prunemap.mapping.mapper import MapRequest, MapResult
+from prunemap.mapping.rules import Rules
+from prunemap.mapping.search import (
+    SEARCHERS,
+    Evaluation,
+    Journal,
+    JournalHeader,
+    Objective,
+    OnEvaluation,
+    Pool,
+    RayPool,
+    Runner,
+    RunnerPool,
+    Search,
+    SearchConfig,
+    SearchRecord,
+    SequentialPool,
+    Space,
+    make_space,
+)
+from prunemap.pruning.fast_evaluate import FastEvaluator
+from prunemap.pruning.run_state import start_sha256
+from prunemap.pruning.sensitivity import images_sha256
+from prunemap.pruning.tensorboard import append_scalars, begin_events
+
+EVENTS_NAME = "events.out.tfevents.search"
+
+
+@dataclass(frozen=True)
+class SearchFiles:
+    """The files beside a plan: of plan.json they are search.json, search.jsonl and events in search/."""
+
+    plan: Path
+
+    @property
+    def record(self) -> Path:
+        """How the search went."""
+        return self.plan.with_name(f"{self._stem}.json")
+
+    @property
+    def journal(self) -> Path:
+        """Every evaluation, as it came."""
+        return self.plan.with_name(f"{self._stem}.jsonl")
+
+    @property
+    def events(self) -> Path:
+        """The curves for TensorBoard."""
+        return self.plan.with_name(self._stem) / EVENTS_NAME
+
+    @property
+    def _stem(self) -> str:
+        return "search" if self.plan.stem == "plan" else f"{self.plan.stem}-search"
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where candidates are evaluated."""
+
+    count: int = 1
+    ray: str = ""
+    """Address of a Ray cluster; "" = this machine."""
+
+    def pool(self, evaluator: FastEvaluator) -> Pool:
+        """Return the pool.
+
+        Raises:
+            UserError: see :class:`RayPool`, or there are to be less than one.
+        """
+        if self.count < 1:
+            raise UserError(f"--workers: got {self.count}, allowed is 1 or more")
+        if self.count == 1 and not self.ray:
+            return SequentialPool(evaluator)
+        return RayPool(evaluator, self.count, self.ray, evaluator.threads)
+
+
+ONE_WORKER = Workers()
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search ends with."""
+
+    result: MapResult
+    record: SearchRecord
+
+
+def search_plan(
+    request: MapRequest,
+    evaluator: FastEvaluator,
+    output: str | Path,
+    *,
+    config: SearchConfig,
+    workers: Workers = ONE_WORKER,
+    resume: bool = False,
+    runners: tuple[Runner, ...] = (),
+    command: str = "",
+    say: OnEvaluation | None = None,
+) -> Searched:
+    """Search for the most accurate plan within a latency budget, and write it, its journal, record and curves.
+
+    Args:
+        evaluator: of the trained dense network that the request was made of.
+        output: plan.json; see :class:`SearchFiles` for the files beside it.
+        resume: go on with the journal if there is one.
+        runners: measure every candidate on one of these instead of taking its latency from the table.
+        command: what the user typed, for the record.
+        say: told of every evaluation.
+
+    Raises:
+        UserError: the budget is none of latency or impossible, the table lacks layers, the network of the evaluator is
+            another, the journal is of another search, or the workers cannot be had.
+    """
+    files = SearchFiles(Path(output))
+    entry = look_up(SEARCHERS, config.searcher, "searcher")
+    space = make_space(request, Rules().map(request), config)
+    evaluator.check_plan(space.rules.plan)
+    check_writable(files.plan)
+    header = JournalHeader(about=_about(space, evaluator, measured=bool(runners)), config=config)
+    searcher = entry.make(space.problem, config)
+    with workers.pool(evaluator) as pool:
+        journal = Journal.begin(files.journal, header, resume=resume)
+        search = Search(space, config, searcher, pool, journal, RunnerPool(runners).latencies_us if runners else None)
+        curves = _Curves(files.events, search.objective)
+
+        def told(number: int, evaluation: Evaluation, reward: float) -> None:
+            curves.add(number, evaluation, reward)
+            if say is not None:
+                say(number, evaluation, reward)
+
+        search.run(told)
+    record = search.record(dense_accuracy=evaluator.dense_accuracy(), command=command)
+    write_json(files.record, record)
+    result = search.result()
+    write_json(files.plan, result.plan)
+    return Searched(result, record)
+
+
+class _Curves:
+    """The curves of a search for TensorBoard, written anew at the start; a resumed search says all of it again."""
+
+    def __init__(self, path: Path, objective: Objective) -> None:
+        self._path, self._objective, self._done = path, objective, list[Evaluation]()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            begin_events(path)
+        except OSError as error:
+            raise UserError(f"output: cannot write {path}: {error.strerror or error}") from None
+
+    def add(self, number: int, evaluation: Evaluation, reward: float) -> None:
+        self._done.append(evaluation)
+        scalars = {"reward": reward, "accuracy": evaluation.accuracy, "latency_ms": evaluation.latency_us / 1e3}
+        best = self._objective.best(self._done)
+        if best is not None:
+            scalars["best_reward"] = self._objective.score(best).reward
+        at = datetime.fromisoformat(evaluation.finished).timestamp()
+        append_scalars(
+            self._path, {f"search/{name}": value for name, value in scalars.items()}, step=number, wall_time=at
+        )
+
+
+def _about(space: Space, evaluator: FastEvaluator, *, measured: bool) -> dict[str, str]:
+    """Return what evaluations of one journal must have in common."""
+    actions = [[each.action_name(i) for i in range(len(each.choices))] for each in space.decisions]
+    return {
+        "model": f"{space.request.model.name} {space.request.model.layers_sha256}",
+        "weights_sha256": start_sha256(evaluator.module, {}),
+        "data": evaluator.dataset.name,
+        "images_sha256": images_sha256(evaluator.held_out),
+        "latency_table_sha256": _sha256(space.request.table.to_json()),
+        "actions_sha256": _sha256(repr(actions)),
+        "budget_ms": f"{space.budget_us / 1e3:g}",
+        "fast evaluation": evaluator.config.model_dump_json(),
+        "latency": "measured" if measured else "from the table",
+    }
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

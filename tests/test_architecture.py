@@ -21,13 +21,15 @@ ORDER = (
     ("latency",),
     ("mapping",),
     ("benchmarking", "pruning", "models", "datasets"),
+    ("exporting",),
     ("report",),
-    ("pipeline", "sources"),
+    ("pipeline", "plan_search", "sources"),
     ("cli",),
     ("__main__",),
 )
 WITHIN = {("core", "errors"), ("pruning", "datasets"), ("pruning", "models")}
 TORCH = {"models", "datasets", "pruning"}
+TORCH_FILES = {Path("mapping/search/policy.py"), Path("mapping/search/reinforce.py")}
 MAX_FILE, MAX_FUNCTION = 400, 60
 
 
@@ -65,7 +67,9 @@ def test_imports_go_one_way(path: Path) -> None:
         if pieces[0] == "prunemap" and len(pieces) > 1 and not pieces[1].startswith("__"):
             assert allowed(part, pieces[1]), f"{path}: {part} must not import {pieces[1]}"
         if pieces[0] == "torch":
-            assert part in TORCH, f"{path}: only {sorted(TORCH)} import torch"
+            assert part in TORCH or path.relative_to(PACKAGE) in TORCH_FILES, (
+                f"{path}: only {sorted(TORCH)} import torch"
+            )
 
 
 def test_modules_form_no_cycle() -> None:

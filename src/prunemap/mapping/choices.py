@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from prunemap.compiler import ModelLayer
 from prunemap.core.layer import GATES
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.latency import Predictor
+from prunemap.mapping.decision import Decision, RatedScheme, Verdict, Yardstick
 from prunemap.mapping.energy import EnergyAt, kept_energy
 from prunemap.mapping.importance import EQUAL, Importance
 from prunemap.schemes import SCHEMES, why_illegal
 
 FILTER = SchemeSpec("filter")
+Filters = Literal["allowed", "forbidden", "shared"]
+"""Whether a layer may lose filters alone, never, or only together with others."""
 MIN_GAIN = 1.03
 """How much faster than dense a scheme must be; less is lost in the noise of the table."""
 
@@ -82,22 +87,42 @@ class LayerChoices:
         return {
             scheme: self._predictor.latency_us(self._setting, scheme, density)
             for scheme, floor in self._floors.items()
-            if floor <= density <= SCHEMES[scheme.name].max_density
+            if round(floor, 4) <= density <= SCHEMES[scheme.name].max_density
         }
+
+    def yardstick(self, density: float, filters: bool = True) -> Yardstick:
+        """Return what latencies at this density are compared with.
+
+        Args:
+            filters: whether ``filter`` may be chosen. Where it may not and nothing else comes near it, the yardstick
+                is the fastest of the others, as it is where nothing is as fast as the share of the dense latency.
+        """
+        latencies = self.latencies(density)
+        coarse_us = latencies.get(FILTER)
+        coarse = (
+            Yardstick(name="its share of dense", latency_us=self.dense.latency_us * density)
+            if coarse_us is None
+            else Yardstick(name="whole filters", latency_us=coarse_us)
+        )
+        others = {scheme: us for scheme, us in latencies.items() if filters or scheme != FILTER}
+        fastest = min(others, key=lambda scheme: others[scheme], default=None)
+        if fastest is None or others[fastest] <= coarse.latency_us:
+            return coarse
+        return Yardstick(name=f"the fastest, {fastest}", latency_us=others[fastest])
 
     def candidates(self, density: float, filters: bool = True) -> list[SchemeSpec]:
         """Return the schemes that are fast enough at this density.
 
         Args:
-            filters: whether ``filter`` may be one. Where it may not and nothing else comes near it, the yardstick
-                is the fastest of the others.
+            filters: whether ``filter`` may be one.
         """
         latencies = self.latencies(density)
-        yardstick = latencies.get(FILTER, self.dense.latency_us * density)
-        if not filters:
-            latencies.pop(FILTER, None)
-        limit = (1 + self._beta) * max(yardstick, min(latencies.values(), default=0.0))
-        return [s for s, latency in latencies.items() if latency <= limit and self.beats_dense(latency)]
+        limit = (1 + self._beta) * self.yardstick(density, filters).latency_us
+        return [
+            scheme
+            for scheme, latency in latencies.items()
+            if latency <= limit and self.beats_dense(latency) and (filters or scheme != FILTER)
+        ]
 
     def beats_dense(self, latency_us: float) -> bool:
         """Return whether a latency is clearly below that of the dense layer."""
@@ -115,27 +140,56 @@ class LayerChoices:
 
     def choose(self, density: float, filters: bool = True) -> Option | None:
         """Return the candidate that keeps the most energy, the faster one at a tie; None where nothing beats dense."""
+        density = round(density, 4)
         options = [self.option(scheme, density) for scheme in self.candidates(density, filters)]
         return max(options, key=lambda option: (option.energy, -option.latency_us), default=None)
 
-    def why(self, option: Option) -> str:
-        """Return the reason for an option in words, with the figures behind it."""
-        if option.scheme == DENSE:
-            return self._why_dense()
-        yardstick = self.latencies(option.density).get(FILTER)
-        beside = "" if yardstick is None or option.scheme == FILTER else f", whole filters {yardstick:.0f} µs"
-        return (
-            f"{self.dense.latency_us / option.latency_us:.1f}x faster than dense ({option.latency_us:.0f} µs{beside}); "
-            f"most energy kept: {option.energy:.0%}"
+    def decide(self, option: Option, filters: Filters, note: str = "") -> Decision:
+        """Return an option as a decision, beside all that the layer could have instead.
+
+        Args:
+            filters: whether ``filter`` may be chosen for the layer alone, or is shared with others.
+            note: what else was decisive.
+        """
+        weighed = self._importance.why(self.spec.name, option.scheme)
+        return Decision(
+            layer=self.spec.name,
+            scheme=option.scheme,
+            density=option.density,
+            dense_us=self.dense.latency_us,
+            yardstick=None if option.scheme == DENSE else self.yardstick(option.density, filters != "forbidden"),
+            rated=tuple(self._rate_unused() if option.scheme == DENSE else self._rate(option, filters)),
+            note="; ".join(each for each in (note, weighed) if each),
         )
 
-    def _why_dense(self) -> str:
-        if not self._floors:
-            return "no scheme was measured for it"
-        lowest_us = {s: self._predictor.latency_us(self._setting, s, floor) for s, floor in self._floors.items()}
-        best = min(lowest_us, key=lambda scheme: lowest_us[scheme])
-        pays = self.beats_dense(lowest_us[best])
-        return (
-            f"{'the budget is met without it' if pays else 'nothing measured beats dense'}: {best} at density "
-            f"{self._floors[best]:.2g} would take {lowest_us[best]:.0f} µs, dense {self.dense.latency_us:.0f} µs"
-        )
+    def _rate(self, chosen: Option, filters: Filters) -> Iterator[RatedScheme]:
+        """Yield every scheme at the density of the chosen one."""
+        fast = self.candidates(chosen.density, filters != "forbidden")
+        for scheme in self.latencies(chosen.density):
+            option = self.option(scheme, chosen.density)
+            yield _rated(option, self._verdict(option, chosen, scheme in fast, filters))
+
+    def _verdict(self, option: Option, chosen: Option, is_fast: bool, filters: Filters) -> Verdict:
+        if option.scheme == chosen.scheme:
+            return "chosen"
+        if option.scheme == FILTER and filters == "forbidden":
+            return "no filters"
+        if not is_fast:
+            return "too slow" if self.beats_dense(option.latency_us) else "no gain"
+        return "not shared" if filters == "shared" and option.energy > chosen.energy else "keeps less"
+
+    def _rate_unused(self) -> Iterator[RatedScheme]:
+        """Yield every scheme at its lowest density, of a layer that stays dense."""
+        for scheme, floor in self._floors.items():
+            option = self.option(scheme, floor)
+            yield _rated(option, "not needed" if self.beats_dense(option.latency_us) else "no gain")
+
+
+def _rated(option: Option, verdict: Verdict) -> RatedScheme:
+    return RatedScheme(
+        scheme=option.scheme,
+        density=option.density,
+        latency_us=option.latency_us,
+        energy=option.energy,
+        verdict=verdict,
+    )

@@ -9,7 +9,9 @@ from typing import Protocol
 from prunemap.compiler import ModelLayer
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.plan import ModelIdentity, Plan
+from prunemap.core.value import Value
 from prunemap.errors import UserError
+from prunemap.mapping.decision import Decision
 from prunemap.mapping.importance import EQUAL, Importance
 
 DEFAULT_BETA = 0.2
@@ -67,8 +69,7 @@ class MapRequest:
             raise UserError(f"beta: got {self.beta:g}, allowed are values from 0")
 
 
-@dataclass(frozen=True)
-class MapResult:
+class MapResult(Value):
     """A plan with what it is predicted to cost; latencies cover the layers that the table models."""
 
     plan: Plan
@@ -80,6 +81,8 @@ class MapResult:
     """Kept weights over all weights of the prunable layers."""
     energy_kept: float
     """Mean over the prunable layers of Σ kept w² / Σ w²."""
+    decisions: tuple[Decision, ...] = ()
+    """Of every layer in the order of the plan: what else it could have had, and why it did not."""
 
 
 class Mapper(Protocol):

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from prunemap.compiler import ModelLayer
 from prunemap.core.layer import GATES
 from prunemap.core.plan import Plan, PlanLayer
-from prunemap.core.scheme_spec import DENSE
 from prunemap.errors import UserError
 from prunemap.latency import Predictor, probe_settings
 from prunemap.mapping.allocate import Point, allocate
 from prunemap.mapping.choices import LayerChoices
+from prunemap.mapping.decision import Decision, never_pruned
 from prunemap.mapping.mapper import Budget, MapRequest, MapResult
 from prunemap.mapping.units import Choice, Unit, latency_of, loss_of, macs_of, make_units
-from prunemap.schemes import SCHEMES
 
 ASKED_DENSITY = 0.25
 """Where the rule is asked whether coupled layers lose filters, if the budget gives no density."""
@@ -43,12 +42,8 @@ class Rules:
         """
         predictor = Predictor(request.table)
         predictor.require(probe_settings(layer.spec.setting for layer in request.layers))
-        fixed = why_fixed(request.layers)
-        fixed_us = sum(
-            predictor.dense_us(layer.spec.setting)
-            for layer in request.layers
-            if layer.spec.name in fixed and layer.spec.setting is not None
-        )
+        fixed = fixed_decisions(request.layers, predictor)
+        fixed_us = sum(each.dense_us or 0.0 for each in fixed.values())
         layers = {
             layer.spec.name: LayerChoices(layer, predictor, request.beta, request.importance)
             for layer in request.layers
@@ -62,6 +57,16 @@ class Rules:
         asked = min(1.0, max(0.05, constraint.allowed / (constraint.cost(dense) or 1.0)))
         units = make_units(layers, request.coupled, asked)
         return _result(request, fixed, fixed_us, units, _choose(constraint, units, _choices(units)))
+
+
+def fixed_decisions(layers: Sequence[ModelLayer], predictor: Predictor) -> dict[str, Decision]:
+    """Return, by name, the decisions for the layers of :func:`why_fixed`."""
+    settings = {layer.spec.name: layer.spec.setting for layer in layers}
+    return {
+        name: never_pruned(name, why, None if setting is None else predictor.dense_us(setting))
+        for name, why in why_fixed(layers).items()
+        for setting in [settings[name]]
+    }
 
 
 def why_fixed(layers: Sequence[ModelLayer]) -> dict[str, str]:
@@ -159,12 +164,12 @@ def _energy_kept(chosen: Sequence[Choice]) -> float:
 
 
 def _densest(unit: Unit, choice: Choice, limit: float, fits: Callable[[Choice], bool]) -> Choice:
-    """Return the choice's schemes at nearly the largest density below ``limit`` that fits and still beats dense."""
-    low, high = choice[0].density, min(limit, *(SCHEMES[option.scheme.name].max_density for option in choice))
+    """Return the unit's choice at nearly the largest density below ``limit`` that fits and loses no more."""
+    low, high = choice[0].density, limit
     for _ in range(6):
         middle = (low + high) / 2
-        denser = unit.at(choice, middle)
-        if denser is not None and fits(denser):
+        denser = unit.choose(middle)
+        if denser is not None and fits(denser) and loss_of(denser) <= loss_of(choice):
             low, choice = middle, denser
         else:
             high = middle
@@ -172,26 +177,16 @@ def _densest(unit: Unit, choice: Choice, limit: float, fits: Callable[[Choice], 
 
 
 def _result(
-    request: MapRequest, fixed: Mapping[str, str], fixed_us: float, units: Sequence[Unit], chosen: Sequence[Choice]
+    request: MapRequest, fixed: Mapping[str, Decision], fixed_us: float, units: Sequence[Unit], chosen: Sequence[Choice]
 ) -> MapResult:
-    pruned = {
-        layer.spec.name: (option, why)
-        for unit, choice in zip(units, chosen, strict=True)
-        for layer, option, why in zip(unit.layers, choice, unit.why(choice), strict=True)
-    }
-    entries = []
-    for layer in request.layers:
-        spec = layer.spec
-        option, why = pruned.get(spec.name, (None, fixed.get(spec.name, "")))
-        weighed = request.importance.why(spec.name, option.scheme) if option else ""
-        entries.append(
-            PlanLayer.of(
-                spec,
-                option.scheme if option else DENSE,
-                option.density if option else 1.0,
-                f"{why}; {weighed}" if weighed else why,
-            )
-        )
+    decided = dict(fixed)
+    for unit, choice in zip(units, chosen, strict=True):
+        decided |= {decision.layer: decision for decision in unit.decide(choice)}
+    decisions = [decided[layer.spec.name] for layer in request.layers]
+    entries = [
+        PlanLayer.of(layer.spec, each.scheme, each.density, each.reason)
+        for layer, each in zip(request.layers, decisions, strict=True)
+    ]
     specs = [layer.spec for unit in units for layer in unit.layers]
     options = [option for choice in chosen for option in choice]
     weights = [spec.params for spec in specs]
@@ -202,6 +197,7 @@ def _result(
         density=_mean([option.kept for option in options], [spec.macs for spec in specs]),
         weights_kept=_mean([option.kept for option in options], weights),
         energy_kept=_energy_kept(chosen),
+        decisions=tuple(decisions),
     )
 
 

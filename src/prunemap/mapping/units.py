@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from prunemap.mapping.choices import FILTER, LayerChoices, Option
+from prunemap.mapping.choices import FILTER, Filters, LayerChoices, Option
+from prunemap.mapping.decision import Decision
 
 GRID_SIZE = 10
 HIGHEST_DENSITY = 0.9
@@ -37,7 +37,7 @@ class Unit:
     """One layer whose scheme may or may not be ``filter``, or several that share ``filter`` at one density."""
 
     layers: tuple[LayerChoices, ...]
-    filters: Literal["allowed", "forbidden", "shared"]
+    filters: Filters
 
     @property
     def dense(self) -> Choice:
@@ -59,16 +59,10 @@ class Unit:
         grid = [lowest, *np.geomspace(lowest, HIGHEST_DENSITY, GRID_SIZE)[1:].tolist()]
         return [self.dense, *(choice for density in grid if (choice := self.choose(density)) is not None)]
 
-    def at(self, choice: Choice, density: float) -> Choice | None:
-        """Return the choice's schemes at another density, None where that does not beat dense."""
-        return self._if_faster(
-            tuple(layer.option(option.scheme, density) for layer, option in zip(self.layers, choice, strict=True))
-        )
-
-    def why(self, choice: Choice) -> list[str]:
-        """Return the reason for every layer of the choice."""
-        partners = f"; shared by the {len(self.layers)} layers of a residual sum" if self.filters == "shared" else ""
-        return [layer.why(option) + partners for layer, option in zip(self.layers, choice, strict=True)]
+    def decide(self, choice: Choice) -> list[Decision]:
+        """Return the choice as decisions, one per layer."""
+        partners = f"shared by the {len(self.layers)} layers of a residual sum" if self.filters == "shared" else ""
+        return [layer.decide(option, self.filters, partners) for layer, option in zip(self.layers, choice, strict=True)]
 
     def _if_faster(self, choice: Choice) -> Choice | None:
         faster = all(layer.beats_dense(o.latency_us) for layer, o in zip(self.layers, choice, strict=True))

@@ -1,0 +1,129 @@
+"""Decision: what one layer was given, beside everything else that it could have had, and the reason in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.core.value import Value
+
+Verdict = Literal["chosen", "keeps less", "too slow", "no gain", "no filters", "not shared", "not needed"]
+"""Fast enough, but keeps less energy; outside 1+β of the yardstick; not clearly faster than dense; the layer may not
+lose filters alone; layers of a residual sum lose filters together; the budget is met without pruning the layer."""
+SLOW: tuple[Verdict, ...] = ("too slow", "no gain")
+
+
+class RatedScheme(Value):
+    """A scheme that a layer could have, and what became of it."""
+
+    scheme: SchemeSpec
+    density: float
+    latency_us: float
+    """Predicted, of this layer."""
+    energy: float
+    """Σ kept w² / Σ w²."""
+    verdict: Verdict
+
+
+class Yardstick(Value):
+    """What the latency of a scheme is compared with: it may be (1 + β) times as slow."""
+
+    name: str
+    """Whole filters, or what stands for them."""
+    latency_us: float
+
+
+class Decision(Value):
+    """The choice for one layer."""
+
+    layer: str
+    """Its ONNX node."""
+    scheme: SchemeSpec
+    density: float
+    dense_us: float | None = None
+    """Predicted latency of the layer when dense; None where it is not modelled."""
+    yardstick: Yardstick | None = None
+    """At the density chosen; None for a layer that stays dense."""
+    rated: tuple[RatedScheme, ...] = ()
+    """Every scheme measured at the density chosen, the chosen one too; for a layer that stays dense each at the lowest
+    density that it was measured at. Empty for layers that are never pruned."""
+    note: str = ""
+    """What else was decisive: why the layer is never pruned, who shares its filters, how sensitive it is."""
+
+    @property
+    def chosen(self) -> RatedScheme | None:
+        """The scheme chosen as it was rated; None for a layer that stays dense."""
+        return next((each for each in self.rated if each.verdict == "chosen"), None)
+
+    @property
+    def reason(self) -> str:
+        """The decision in words: its latency, and why the nearest alternatives lost."""
+        if self.chosen is not None:
+            said = [_gain(self.chosen, self.dense_us), *_rivals(self, self.chosen), self.note]
+        elif self.rated:
+            said = [_why_dense(self.rated, self.dense_us), self.note]
+        elif self.note:
+            said = [self.note, "" if self.dense_us is None else f"dense {in_words(self.dense_us)}"]
+        else:
+            said = ["no scheme was measured for it"]
+        return "; ".join(each for each in said if each)
+
+
+def in_words(latency_us: float) -> str:
+    """Return 12.34 as 12.3 µs, 1234.5 as 1.23 ms."""
+    return f"{latency_us:.3g} µs" if latency_us < 999.5 else f"{latency_us / 1e3:.3g} ms"
+
+
+def _gain(chosen: RatedScheme, dense_us: float | None) -> str:
+    gain = "" if dense_us is None else f", {dense_us / chosen.latency_us:.1f}x faster than dense"
+    return f"{in_words(chosen.latency_us)}{gain}, {_percent(chosen.energy)} of the energy"
+
+
+def _rivals(decision: Decision, chosen: RatedScheme) -> list[str]:
+    """Return why the nearest alternatives lost: the fastest that would keep more energy, and the next best."""
+    better = [each for each in decision.rated if each.energy > chosen.energy and each.verdict in (*SLOW, "not shared")]
+    found = []
+    if better:
+        found.append(_why_not_better(min(better, key=lambda each: each.latency_us), chosen, decision.yardstick))
+    worse = [each for each in decision.rated if each.verdict == "keeps less"]
+    if worse:
+        found.append(_why_not_worse(max(worse, key=lambda each: (each.energy, -each.latency_us)), chosen))
+    return found
+
+
+def _why_not_better(rival: RatedScheme, chosen: RatedScheme, yardstick: Yardstick | None) -> str:
+    took = f"{rival.scheme} {in_words(rival.latency_us)}"
+    if rival.verdict == "not shared":
+        return f"{took} alone would keep {_percent(rival.energy / (chosen.energy or 1.0) - 1)} more energy"
+    if rival.verdict == "no gain" or yardstick is None:
+        return f"{took} is not faster than dense"
+    return f"{took} is outside 1+β of {yardstick.name} {in_words(yardstick.latency_us)}"
+
+
+def _why_not_worse(rival: RatedScheme, chosen: RatedScheme) -> str:
+    less = 1 - rival.energy / (chosen.energy or 1.0)
+    if less < 5e-4:
+        return f"{rival.scheme} keeps as much in {in_words(rival.latency_us)}"
+    return f"{rival.scheme} keeps {_percent(less)} less energy"
+
+
+def _why_dense(rated: Sequence[RatedScheme], dense_us: float | None) -> str:
+    best = min(rated, key=lambda each: each.latency_us)
+    pays = any(each.verdict == "not needed" for each in rated)
+    dense = "" if dense_us is None else f", dense {in_words(dense_us)}"
+    return (
+        f"{'the budget is met without it' if pays else 'nothing measured beats dense'}: {best.scheme} at "
+        f"{_percent(best.density)} would take {in_words(best.latency_us)}{dense}, and keep {_percent(best.energy)} "
+        "of the energy"
+    )
+
+
+def _percent(share: float) -> str:
+    """Return 0.1234 as 12 %, 0.0123 as 1.2 %."""
+    return f"{100 * share:.{0 if share >= 0.0995 else 1}f} %"
+
+
+def never_pruned(layer: str, why: str, dense_us: float | None) -> Decision:
+    """Return the decision for a layer that stays dense whatever the device."""
+    return Decision(layer=layer, scheme=DENSE, density=1.0, dense_us=dense_us, note=why)

@@ -21,13 +21,16 @@ from prunemap.benchmarking import verify as verify_onnx
 from prunemap.benchmarking.benchmark import DEFAULT_VS
 from prunemap.benchmarking.verify import TOLERANCE, Input, Runs
 from prunemap.compiler import Tuning, compile_model, compile_with_fallback, inspect_model
+from prunemap.compiler.build import find_compiler
 from prunemap.core.artifact import TensorInfo
 from prunemap.core.cache import cache_folder
 from prunemap.core.files import existing_file, sha256_of
 from prunemap.core.inspection import Inspection
 from prunemap.core.plan import Plan
+from prunemap.core.table import look_up
 from prunemap.errors import UserError
-from prunemap.runtime import Compiled, Program, load, random_inputs
+from prunemap.exporting import FORMATS, Exported, export_program
+from prunemap.runtime import Compiled, Program, load, random_inputs, read_program
 
 if TYPE_CHECKING:
     from prunemap.pruning.export import TorchModel
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     Model = str | Path | TorchModel
     """An ONNX file, a ``.pt2`` file, a torch module, or what ``torch.export.export`` has made of one."""
 
-EXPORTED = ".pt2"
+EXPORTED, COMPILED = ".pt2", ".pmap"
 _CONVERTERS = ("prunemap", "torch", "onnxscript")
 """What the result of a conversion depends on."""
 
@@ -85,6 +88,46 @@ def compile(
     if isinstance(model, str | Path):
         return compiled
     return replace(compiled, manifest=replace(compiled.manifest, source_path=""))  # its ONNX file is gone
+
+
+def export_compiled(
+    model: str | Path,
+    output: str | Path,
+    form: str,
+    *,
+    target: str | None = None,
+    plan: Plan | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    cc: str | None = None,
+    tune: Tuning | None = None,
+) -> Exported:
+    """Export a network to take it elsewhere: as C source, a static program, or for the web.
+
+    Args:
+        model: an ONNX file, a ``.pt2`` file, or a ``.pmap``, whose target is then the export's.
+        output: the file or folder to write.
+        form: a row of :data:`prunemap.exporting.FORMATS`.
+        target: what to compile for; None = as the format says.
+        plan, shapes, cc, tune: see :func:`prunemap.compiler.compile_model`; all but cc not for a ``.pmap``.
+
+    Raises:
+        UserError: the network cannot be read, compiled or exported.
+    """
+    row, file, compiler = look_up(FORMATS, form, "--format"), existing_file(model, "model"), find_compiler(cc)
+    if file.suffix != COMPILED:
+        onnx = onnx_file(file)
+        made_for = target or row.default_target
+        program = compile_model(onnx, target=made_for, plan=plan, shapes=shapes, cc=cc, tune=tune)
+        return export_program(program, Path(output), form, compiler, name=file.stem, model=onnx)
+    compiled = read_program(file)
+    if not isinstance(compiled, Program):
+        raise UserError(f"export: {file} has segments for ONNX Runtime, which cannot be exported")
+    if target not in (None, compiled.manifest.target) or plan or shapes:
+        made_for = compiled.manifest.target
+        raise UserError(
+            f"export: {file} was compiled for {made_for}; another target, plan or shape needs the ONNX file"
+        )
+    return export_program(compiled, Path(output), form, compiler, name=file.stem)
 
 
 def inspect(

@@ -108,6 +108,7 @@ INLINE void NAME(_zero_around)(float *plane) {
 }
 
 static void NAME()(const context *c, const depthwise_step *s, int thread, int image, range channels) {
+  (void)thread;
   const int32_t *starts = in_blob(c, s->starts), *offsets = in_blob(c, s->offsets);
   const float *in = row_of(c, s->in, image, 0, 0) + *offsets++; /* the first tap; then, of LISTED ones, how far from it */
   const float *residual = s->residual ? row_of(c, s->residual, image, 0, 0) : 0;

@@ -8,7 +8,7 @@ static void NAME(_stretch)(const elementwise_step *s, float *out, const float *c
   int64_t out_stride = s->out.strides[last];
   (void)in, (void)inner;
   for (int i = 0; i < n; i += LANES) {
-    vfloat x[COUNT + 1];
+    vfloat x[COUNT + 1] = {{0}};
     int count = n - i < LANES ? n - i : LANES;
     UNROLL for (int k = 0; k < COUNT; k++) {
       int64_t stride = s->in[k].strides[last];

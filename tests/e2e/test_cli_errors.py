@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from prunemap.cli import app
 from prunemap.compiler import compile_model, identity_of, read_specs
-from prunemap.core.latency_table import LatencyTable, Machine
+from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
+from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import Plan, PlanLayer
-from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.sensitivity import Sensitivity, SensitivityConditions, SensitivityRow
 from prunemap.core.value import write_json
 from prunemap.datasets import load_dataset
@@ -63,6 +64,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         info.model_copy(update={"classes": tuple("abcdefghij")}),
     )
     write_json(folder / "latency.json", LatencyTable(machine=Machine(cpu="", arch="", cores=1, system=""), threads=1))
+    write_json(folder / "even.json", even_table(specs, ""))
+    write_json(folder / "other_compiler.json", even_table(specs, "zig cc 0.0.1"))
+    (folder / "cut.json").write_text((folder / "even.json").read_text()[:-99])
     row = SensitivityRow(
         layer="elsewhere",
         kind="conv",
@@ -91,6 +95,27 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     b = OnnxBuilder()
     save(b.model([1, 3, 8, 8], b.conv("x", (4, 5, 3, 3), name="five"), 4), folder / "misfit.onnx")
     return folder
+
+
+def even_table(specs: list[LayerSpec], compiler: str) -> LatencyTable:
+    """A device where every layer takes 10 µs at density 1 and what is left of that below."""
+    settings = dict.fromkeys(spec.setting for spec in specs if spec.setting is not None)
+    schemes = [(DENSE, 1.0), *((SchemeSpec("unstructured"), density) for density in (0.1, 0.5))]
+    points = [
+        LatencyPoint(
+            setting=setting,
+            scheme=scheme,
+            density=density,
+            median_us=10 * density,
+            p10_us=10 * density,
+            p90_us=10 * density,
+            runs=5,
+        )
+        for setting in settings
+        for scheme, density in schemes
+    ]
+    machine = Machine(cpu="elsewhere", arch="", cores=3, system="", compiler=compiler)
+    return LatencyTable(machine=machine, threads=2, points=tuple(points))
 
 
 CASES = {
@@ -140,6 +165,38 @@ CASES = {
     "a plan as latency table": (
         "map {f}/good.onnx --latency {f}/other_plan.json --density 0.2 -o {o}/p.json",
         "not a valid LatencyTable",
+    ),
+    "a latency table that is cut off": (
+        "map {f}/good.onnx --latency {f}/cut.json --density 0.2 -o {o}/p.json",
+        "--latency: |cut.json is not a valid LatencyTable|Invalid JSON",
+    ),
+    "a latency table that lacks layers": (
+        "map {f}/good.onnx --latency {f}/latency.json --density 0.2 -o {o}/p.json",
+        "it lacks layers of this model|prunemap profile MODEL.onnx --threads 1 -o LATENCY.json|conv 3x3/1 8→8 at 16x12",
+    ),
+    "a latency table of another compiler": (
+        "map {f}/good.onnx --latency {f}/other_compiler.json --density 0.2 -o {o}/p.json",
+        "compiled by 'zig cc 0.0.1', here is 'zig cc|(--force)",
+    ),
+    "a latency table of another compiler than that named": (
+        "map {f}/good.onnx --latency {f}/other_compiler.json --density 0.2 -o {o}/p.json --cc no-such-cc",
+        "--cc: no compiler 'no-such-cc'",
+    ),
+    "an impossible latency": (
+        "map {f}/good.onnx --latency {f}/even.json --latency-ms 0.001 -o {o}/p.json",
+        "latency_ms: got 0.001, the least possible with this table is 0.03",
+    ),
+    "an impossible density": (
+        "map {f}/good.onnx --latency {f}/even.json --density 0.01 -o {o}/p.json",
+        "density: got 0.01, the least possible with this table is 0.1",
+    ),
+    "two budgets": (
+        "map {f}/good.onnx --latency {f}/even.json --density 0.2 --latency-ms 1 -o {o}/p.json",
+        "budget: give exactly one of density, latency_ms and keep_energy",
+    ),
+    "an unknown method": (
+        "map {f}/good.onnx --latency {f}/even.json --density 0.2 -o {o}/p.json --method dice",
+        "got 'dice', allowed are rules",
     ),
     "no sensitivity file": (
         "map {f}/good.onnx --latency {f}/latency.json --density 0.2 -o {o}/p.json --sensitivity {f}/no.json",
@@ -219,6 +276,16 @@ def test_bad_input(name: str, files: Path, tmp_path: Path) -> None:
         assert part in said, said
     assert "Traceback" not in said and len(said.strip().splitlines()) <= 12, said
     assert not list(tmp_path.iterdir()), "something was written"
+
+
+def test_a_latency_table_of_another_machine_or_compiler_can_be_used(files: Path, tmp_path: Path) -> None:
+    command = f"map {files}/good.onnx --latency {files}/{{}}.json --density 0.3 -o {tmp_path}/p.json"
+    result = RUNNER.invoke(app, command.format("even").split())
+    assert result.exit_code == 0 and "another machine, elsewhere with 3 cores: the plan is for" in result.stderr
+    plan = (tmp_path / "p.json").read_bytes()
+    with pytest.warns(UserWarning, match=r"compiled by 'zig cc 0\.0\.1'"):
+        result = RUNNER.invoke(app, [*command.format("other_compiler").split(), "--force"])
+    assert result.exit_code == 0 and (tmp_path / "p.json").read_bytes() == plan
 
 
 def test_a_failed_check_is_exit_code_1(files: Path) -> None:

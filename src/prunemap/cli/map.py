@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from prunemap.cli.map_search import DEFAULTS, SearchOptions, search_by_options, with_search_options
-from prunemap.cli.options import AnyModel, Json, Output, Shapes, parse_shapes, show
+from prunemap.cli.options import AnyModel, Cc, Json, Output, Shapes, parse_shapes, show
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import read_json, write_json
@@ -42,17 +43,24 @@ def map_(
     method: Annotated[str, typer.Option("--method", help="rules (training-free) or search (trains).")] = "rules",
     search: SearchOptions = DEFAULTS,
     shape: Shapes = None,
+    cc: Cc = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Use a table whose layers were compiled by another compiler.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Choose scheme, block size and density of every layer for a measured device and a budget, into a plan."""
     from prunemap.core.table import look_up
     from prunemap.mapping import MAPPERS, Budget
+    from prunemap.mapping.conditions import other_machine
     from prunemap.mapping.map_model import make_request
     from prunemap.report import plan_tables
     from prunemap.sources import onnx_file
 
     mapper = None if method == "search" else look_up(MAPPERS, method, "--method (or search)")
     table = read_json(latency, LatencyTable, "--latency")
+    if (note := other_machine(table)) is not None:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(note, markup=False)
     file = onnx_file(model)
     request = make_request(
         file,
@@ -61,6 +69,8 @@ def map_(
         beta=beta,
         sensitivity=read_json(sensitivity, Sensitivity, "--sensitivity") if sensitivity else None,
         shapes=parse_shapes(shape),
+        cc=cc,
+        force=force,
     )
     if mapper is None:
         search_by_options(file, request, output, search, json)

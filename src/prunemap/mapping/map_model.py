@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from prunemap.compiler import coupled_layers, identity_of, read_layers
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import read_json
+from prunemap.errors import UserError
+from prunemap.mapping.conditions import other_compiler
 from prunemap.mapping.importance import EQUAL, importance_of
 from prunemap.mapping.mapper import DEFAULT_BETA, Budget, Mapper, MapRequest, MapResult
 from prunemap.mapping.rules import Rules
@@ -23,6 +26,8 @@ def map_model(
     mapper: Mapper | None = None,
     sensitivity: Sensitivity | str | Path | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    cc: str | None = None,
+    force: bool = False,
 ) -> MapResult:
     """Choose scheme, block size and density of every layer.
 
@@ -31,12 +36,14 @@ def map_model(
         beta: how much slower than coarse structured pruning a scheme may be, as a share.
         mapper: a row of MAPPERS; None = ``rules``.
         sensitivity: what pruning each layer costs in accuracy, or its file; None = every layer matters alike.
+        cc: the C compiler that the network is to be compiled with; None = ``zig cc``.
+        force: whether a table whose layers were compiled by another one will do; it is warned of.
 
     Raises:
-        UserError: the model cannot be read, the table lacks its layers, the sensitivity is of another network, or the
-            budget cannot be met.
+        UserError: the model cannot be read, the table lacks its layers or is of another compiler, the sensitivity is
+            of another network, or the budget cannot be met.
     """
-    request = make_request(model, table, budget, beta=beta, sensitivity=sensitivity, shapes=shapes)
+    request = make_request(model, table, budget, beta=beta, sensitivity=sensitivity, shapes=shapes, cc=cc, force=force)
     return (mapper or Rules()).map(request)
 
 
@@ -48,10 +55,18 @@ def make_request(
     beta: float = DEFAULT_BETA,
     sensitivity: Sensitivity | str | Path | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    cc: str | None = None,
+    force: bool = False,
 ) -> MapRequest:
     """Return what a mapper is asked; see :func:`map_model`."""
     if not isinstance(table, LatencyTable):
         table = read_json(table, LatencyTable, "latency table")
+    if (problem := other_compiler(table, cc)) is not None:
+        if not force:
+            raise UserError(
+                f"{problem}; measure again, name the network's compiler (--cc), or use it as it is (--force)"
+            )
+        warnings.warn(problem, stacklevel=3)
     if isinstance(sensitivity, str | Path):
         sensitivity = read_json(sensitivity, Sensitivity, "sensitivity")
     layers = read_layers(model, shapes)

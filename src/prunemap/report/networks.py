@@ -10,6 +10,7 @@ from rich.table import Table
 from prunemap.benchmarking.pruned_onnx import OnnxPruning
 from prunemap.core.artifact import Manifest
 from prunemap.core.inspection import Inspection
+from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import DENSE
 from prunemap.mapping import MapResult
 from prunemap.report.segments import segment_tables
@@ -93,11 +94,6 @@ def compiled_tables(manifest: Manifest, output: str | Path) -> list[Table]:
 
 def plan_tables(result: MapResult) -> list[Table]:
     """Return the choice for every layer with its reason, and what the plan is predicted to cost."""
-    layers = new_table("plan", "layer", "scheme", "density", "reason", left=2)
-    layers.columns[-1].justify = "left"
-    for layer in result.plan.layers:
-        style = "dim" if layer.scheme == DENSE else None
-        layers.add_row(layer.name, str(layer.scheme), percent(layer.density), layer.reason, style=style)
     caption = "predicted for the layers that the table models; kept: of the layers that may be pruned"
     summary = new_table("budget", "", "dense", "plan", caption=caption)
     latencies_ms = (result.dense_latency_us / 1e3, result.latency_us / 1e3)
@@ -109,7 +105,17 @@ def plan_tables(result: MapResult) -> list[Table]:
         ("weight energy kept, mean", result.energy_kept),
     ):
         summary.add_row(name, percent(1), percent(share))
-    return [layers, summary]
+    return [plan_table(result.plan), summary]
+
+
+def plan_table(plan: Plan) -> Table:
+    """Return the choice for every layer with its reason."""
+    table = new_table("plan", "layer", "scheme,\ndensity", "reason", left=3)
+    for layer in plan.layers:
+        dense = layer.scheme == DENSE
+        choice = "dense" if dense else f"{layer.scheme}\n{percent(layer.density)}"
+        table.add_row(layer.name, choice, layer.reason, style="dim" if dense else None)
+    return table
 
 
 def training_table(report: TrainReport) -> Table:

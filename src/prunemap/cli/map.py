@@ -15,38 +15,45 @@ from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import read_json, write_json
 
 
+Latency = Annotated[Path, typer.Option("--latency", help="latency.json of `prunemap profile`.", show_default=False)]
+Density = Annotated[
+    float | None, typer.Option("--density", help="Budget: kept / all MACs of the prunable layers.", show_default=False)
+]
+LatencyMs = Annotated[
+    float | None, typer.Option("--latency-ms", help="Budget: predicted milliseconds.", show_default=False)
+]
+KeepEnergy = Annotated[
+    float | None,
+    typer.Option("--keep-energy", help="Budget: least mean share of the weights' energy.", show_default=False),
+]
+SensitivityFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--sensitivity",
+        help="sensitivity.json of `prunemap sensitivity`: sensitive layers keep more.",
+        show_default=False,
+    ),
+]
+Beta = Annotated[float, typer.Option("--beta", help="How much slower than coarse pruning a scheme may be.")]
+Method = Annotated[str, typer.Option("--method", help="rules (training-free) or search (trains).")]
+Force = Annotated[bool, typer.Option("--force", help="Use a table whose layers were compiled by another compiler.")]
+
+
 @with_search_options
 def map_(
     model: AnyModel,
-    latency: Annotated[Path, typer.Option("--latency", help="latency.json of `prunemap profile`.", show_default=False)],
+    latency: Latency,
     output: Output,
-    density: Annotated[
-        float | None,
-        typer.Option("--density", help="Budget: kept / all MACs of the prunable layers.", show_default=False),
-    ] = None,
-    latency_ms: Annotated[
-        float | None, typer.Option("--latency-ms", help="Budget: predicted milliseconds.", show_default=False)
-    ] = None,
-    keep_energy: Annotated[
-        float | None,
-        typer.Option("--keep-energy", help="Budget: least mean share of the weights' energy.", show_default=False),
-    ] = None,
-    sensitivity: Annotated[
-        Path | None,
-        typer.Option(
-            "--sensitivity",
-            help="sensitivity.json of `prunemap sensitivity`: sensitive layers keep more.",
-            show_default=False,
-        ),
-    ] = None,
-    beta: Annotated[float, typer.Option("--beta", help="How much slower than coarse pruning a scheme may be.")] = 0.2,
-    method: Annotated[str, typer.Option("--method", help="rules (training-free) or search (trains).")] = "rules",
+    density: Density = None,
+    latency_ms: LatencyMs = None,
+    keep_energy: KeepEnergy = None,
+    sensitivity: SensitivityFile = None,
+    beta: Beta = 0.2,
+    method: Method = "rules",
     search: SearchOptions = DEFAULTS,
     shape: Shapes = None,
     cc: Cc = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Use a table whose layers were compiled by another compiler.")
-    ] = False,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Choose scheme, block size and density of every layer for a measured device and a budget, into a plan."""

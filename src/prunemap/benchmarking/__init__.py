@@ -12,21 +12,27 @@ from prunemap.benchmarking.benchmark import (
 from prunemap.benchmarking.compare import QUICK, Effort
 from prunemap.benchmarking.engines import ENGINES, Subject
 from prunemap.benchmarking.layers import LayerResult
+from prunemap.benchmarking.table_check import PLANS, NetworkCheck, TableCheck, check_network, check_table
 from prunemap.benchmarking.verify import TOLERANCE, OutputError, VerifyResult, verify
 
 __all__ = [
     "ENGINES",
+    "PLANS",
     "QUICK",
     "TOLERANCE",
     "BenchResult",
     "Effort",
     "EngineResult",
     "LayerResult",
+    "NetworkCheck",
     "OutputError",
     "Subject",
+    "TableCheck",
     "VerifyResult",
     "bench",
     "bench_model",
+    "check_network",
+    "check_table",
     "find_source",
     "open_subject",
     "opened_subject",

@@ -14,16 +14,24 @@ from prunemap.core.scheme_spec import SchemeSpec
 
 
 def profile(
-    models: Annotated[
-        list[Path], typer.Argument(help="ONNX files, or .pt2.", metavar="MODEL.onnx|.pt2…", show_default=False)
-    ],
     output: Output,
+    models: Annotated[
+        list[Path] | None, typer.Argument(help="ONNX files, or .pt2.", metavar="MODEL.onnx|.pt2…", show_default=False)
+    ] = None,
     schemes: Annotated[
         str, typer.Option("--schemes", help="With commas, such as unstructured,punched:8x4.", show_default=False)
     ] = "",
     densities: Annotated[
         str, typer.Option("--densities", help="Densities to measure, with commas.", show_default=False)
     ] = "",
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Measure usual layers too, for networks that are not there yet.")
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Add nothing: compare what the table predicts with new measurements."),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Add to a table of another machine or compiler.")] = False,
     target: TargetName = "native",
     shape: Shapes = None,
     cc: Cc = None,
@@ -35,17 +43,26 @@ def profile(
 
     What the table has is not measured again; after Ctrl-C the same command goes on.
     """
+    from prunemap.benchmarking import check_table
     from prunemap.latency import DEFAULT_DENSITIES, DEFAULT_SCHEMES, LocalTimer, profile_models
-    from prunemap.report import latency_table
+    from prunemap.report import check_tables, latency_table
     from prunemap.sources import onnx_file
 
+    timer = LocalTimer(threads, target, cc, seed)
+    paths = [onnx_file(model) for model in models or ()]
+    if check:
+        checked = check_table(paths, output, timer, shapes=parse_shapes(shape), seed=seed)
+        show(checked, *check_tables(checked), as_json=json)
+        return
     table = profile_models(
-        [onnx_file(model) for model in models],
+        paths,
         output,
         schemes=[SchemeSpec.parse(each) for each in parts(schemes)] or DEFAULT_SCHEMES,
         densities=numbers(densities, "--densities") or DEFAULT_DENSITIES,
         shapes=parse_shapes(shape),
-        timer=LocalTimer(threads, target, cc, seed),
+        timer=timer,
         command=shlex.join(["prunemap", *sys.argv[1:]]),
+        grid=grid,
+        force=force,
     )
     show(table, latency_table(table), as_json=json)

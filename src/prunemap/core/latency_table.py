@@ -1,7 +1,11 @@
-"""LatencyTable: measured latency per layer setting × scheme × density on one machine (latency.json, version 1)."""
+"""LatencyTable: measured latency per layer setting × scheme × density on one machine (latency.json, version 1).
+
+Tables of before have no anchors, no networks and no notes; they read as they are.
+"""
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Literal
 
 from pydantic import Field
@@ -32,6 +36,54 @@ class LatencyPoint(Value):
     p10_us: float = Field(gt=0)
     p90_us: float = Field(gt=0)
     runs: int = Field(gt=0)
+    anchor_us: float | None = Field(default=None, gt=0)
+    """What the anchor, a fixed layer, took in the same seconds; None in tables of before."""
+    attempts: int = Field(default=1, gt=0)
+    """How often it was measured; the best is kept."""
+    unstable: bool = False
+    """Whether the runs differ too much even so."""
+
+    @property
+    def spread(self) -> float:
+        """p90 / p10."""
+        return self.p90_us / self.p10_us
+
+    def at_anchor(self, anchor_us: float | None) -> float:
+        """Return the median as it would be where the anchor takes ``anchor_us``."""
+        return self.median_us * (anchor_us / self.anchor_us if anchor_us and self.anchor_us else 1.0)
+
+
+class SlotTime(Value):
+    """What one slot of a program took that belongs to no layer, in microseconds."""
+
+    name: str
+    median_us: float = Field(ge=0)
+
+
+class LayerTime(Value):
+    """What all slots of a dense layer took inside its network, in microseconds."""
+
+    name: str
+    setting: LayerSetting | None
+    median_us: float = Field(ge=0)
+
+
+class NetworkTimes(Value):
+    """A dense network, compiled and timed slot by slot: what it takes beside its layers, and what these take in it."""
+
+    name: str
+    """The file's stem, for people; a network is found by the settings of its layers."""
+    layers: tuple[LayerTime, ...]
+    """In graph order."""
+    glue: tuple[SlotTime, ...]
+    """Pools, sums, resizes, activations that no layer took in, and the copies of inputs and outputs."""
+    anchor_us: float | None = Field(default=None, gt=0)
+    runs: int = Field(gt=0)
+
+    @property
+    def settings(self) -> tuple[LayerSetting | None, ...]:
+        """Of the layers, in graph order."""
+        return tuple(layer.setting for layer in self.layers)
 
 
 class LatencyTable(Value):
@@ -43,3 +95,12 @@ class LatencyTable(Value):
     command: str = ""
     date: str = ""
     points: tuple[LatencyPoint, ...] = ()
+    networks: tuple[NetworkTimes, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a reader must know: that the machine's speed moved, or that it was not the machine above all the time."""
+
+    @property
+    def anchor_us(self) -> float | None:
+        """The median of the points' anchors: the speed that all times can be brought to; None where there are none."""
+        anchors = [point.anchor_us for point in self.points if point.anchor_us is not None]
+        return median(anchors) if anchors else None

@@ -2,34 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import prod
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from prunemap.compiler import LayerCase
-from prunemap.compiler.build import find_compiler
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
-from prunemap.core.value import read_json, write_json
-from prunemap.devices import check_threads, read_machine
-from prunemap.errors import Problems
+from prunemap.devices import allowed_cpus
 from prunemap.latency.probe import Probe
-from prunemap.latency.time_cases import time_cases
-from prunemap.targets import resolve_target
+from prunemap.latency.table_file import MOVED, TableFile, has_moved, probe_of
 
-BATCH_FLOATS, BATCH_PROBES = 1 << 22, 12
+BATCH_FLOATS, BATCH_PROBES = 1 << 23, 12
 """What one program holds at most, each probe counted once: of every one it has up to eight tiles."""
+MOST_COMPILERS = 2
+"""So many programs are compiled side by side, then timed one after the other."""
+UNSTABLE = 1.25
+"""p90 / p10 of a point from which its runs differ too much. The median of ten runs within ±12 % is sure to about 3 %,
+which is the gain that ``map`` asks of a scheme."""
+ATTEMPTS = 3
+"""How often a point is measured at most: an unstable one each time, one of a batch in which the machine ran at another
+speed once more."""
+
+_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    TaskProgressColumn(),
+    TimeRemainingColumn(elapsed_when_finished=True),
+)
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeTimes:
+    """What a batch of probes took."""
+
+    seconds: NDArray[np.float64]
+    """(runs, probes); the runs of different probes are interleaved."""
+    anchor_seconds: NDArray[np.float64]
+    """(runs,) of the anchor, spread over the same time."""
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkSeconds:
+    """What the slots of a compiled dense network took."""
+
+    slots: tuple[str, ...]
+    seconds: NDArray[np.float64]
+    """(runs, slots)"""
+    anchor_seconds: NDArray[np.float64]
 
 
 class ProbeTimer(Protocol):
-    """Compiles probes and times them on some machine."""
+    """Compiles probes and networks and times them on some machine."""
 
     @property
     def threads(self) -> int: ...
@@ -37,32 +69,87 @@ class ProbeTimer(Protocol):
     def machine(self) -> Machine:
         """Return the fingerprint of the machine, with target and compiler."""
 
-    def time(self, probes: Sequence[Probe]) -> NDArray[np.float64]:
-        """Return seconds, shape (runs, probes); the runs of different probes are interleaved."""
+    def prepare(self, probes: Sequence[Probe]) -> Callable[[], ProbeTimes]:
+        """Compile the probes; what is returned checks and times them. Several are prepared at once, one is timed."""
+
+    def time_network(self, model: str | Path, shapes: Any = None) -> NetworkSeconds:
+        """Compile an ONNX file as it is and time it slot by slot."""
 
 
-def measure(probes: Sequence[Probe], path: str | Path, timer: ProbeTimer, command: str = "") -> LatencyTable:
+def measure(
+    probes: Sequence[Probe], path: str | Path, timer: ProbeTimer, command: str = "", *, force: bool = False
+) -> LatencyTable:
     """Measure the probes that the table at ``path`` lacks and add them to it; returns the whole table.
 
-    The file is written after every batch, so an interrupt loses one batch at most, and the next call goes on there.
+    The file is written after every batch, so an interrupt loses little, and the next call goes on there; so can another
+    process, at the same time. Points whose runs differ too much, and batches in which the machine was faster or slower
+    than usual, are measured again later.
 
     Args:
         path: latency.json, made if it does not exist.
         command: what the user typed, for the record.
+        force: add to a table of another machine.
 
     Raises:
         UserError: the table is damaged, or is of another machine or number of threads.
         InternalError: a compiled layer computes something wrong.
     """
-    machine = timer.machine()
-    table = _open_table(path, machine, timer.threads, command)
-    known = {Probe(point.setting, point.scheme, point.density) for point in table.points}
-    batches = list(split_batches([probe for probe in dict.fromkeys(probes) if probe not in known]))
-    for batch in track(batches, "measuring layers", console=Console(stderr=True), disable=not batches):
-        points = [_point(probe, runs) for probe, runs in zip(batch, timer.time(batch).T, strict=True)]
-        table = table.model_copy(update={"points": (*table.points, *points)})
-        write_json(path, table)
+    file = TableFile.open(path, timer.machine(), timer.threads, command, force=force)
+    wanted = tuple(dict.fromkeys(probes))
+    known = {probe_of(point) for point in file.read().points}
+    _measure_all(file, [probe for probe in wanted if probe not in known], timer, "measuring layers", skip_known=True)
+    moved = 0
+    for attempt in range(1, ATTEMPTS):
+        again = _to_repeat(file.read(), wanted, attempt)
+        moved += sum(has_moved(point, file.read().anchor_us) for point in again)
+        _measure_all(file, [probe_of(point) for point in again], timer, "measuring again what was unsteady")
+    if moved:
+        file.note(
+            f"the machine's speed moved by more than {MOVED:.0%}: {moved} of {len(wanted)} points were measured again"
+        )
+    table = file.read()
+    unstable = sum(point.unstable for point in table.points if probe_of(point) in set(wanted))
+    if unstable:
+        log.warning("%d of %d points stay unstable (p90/p10 above %g)", unstable, len(wanted), UNSTABLE)
     return table
+
+
+def _to_repeat(table: LatencyTable, wanted: Sequence[Probe], attempts: int) -> list[LatencyPoint]:
+    """Return the points that were measured so often and should be once more."""
+    asked = set(wanted)
+    return [
+        point
+        for point in table.points
+        if point.attempts == attempts
+        and probe_of(point) in asked
+        and (point.unstable or (attempts == 1 and has_moved(point, table.anchor_us)))
+    ]
+
+
+def _measure_all(
+    file: TableFile, probes: Sequence[Probe], timer: ProbeTimer, what: str, *, skip_known: bool = False
+) -> None:
+    """Measure the probes batch by batch, writing each.
+
+    Args:
+        what: for the progress bar.
+        skip_known: leave out what another process has measured by then.
+    """
+    batches = list(split_batches(probes))
+    if not batches:
+        return
+    workers = min(MOST_COMPILERS, len(allowed_cpus()))
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        Progress(*_COLUMNS, console=Console(stderr=True)) as progress,
+    ):
+        task = progress.add_task(what, total=len(batches))
+        for group in _side_by_side(batches, workers):
+            known = {probe_of(point) for point in file.read().points} if skip_known else set()
+            left = [rest for batch in group if (rest := [probe for probe in batch if probe not in known])]
+            for batch, timed in zip(left, list(pool.map(timer.prepare, left)), strict=True):
+                file.merge(_points(batch, timed()))
+            progress.advance(task, len(group))
 
 
 def split_batches(probes: Sequence[Probe]) -> Iterator[list[Probe]]:
@@ -70,8 +157,7 @@ def split_batches(probes: Sequence[Probe]) -> Iterator[list[Probe]]:
     batch: list[Probe] = []
     floats = 0
     for probe in probes:
-        setting = probe.setting
-        size = prod(setting.weight_shape) + setting.out_channels * prod(setting.out_size)
+        size = _floats(probe)
         if batch and (floats + size > BATCH_FLOATS or len(batch) == BATCH_PROBES):
             yield batch
             batch, floats = [], 0
@@ -81,51 +167,43 @@ def split_batches(probes: Sequence[Probe]) -> Iterator[list[Probe]]:
         yield batch
 
 
-@dataclass(frozen=True)
-class LocalTimer:
-    """Times probes on this machine, on the first ``threads`` CPUs that the process may use."""
-
-    threads: int = 1
-    target: str = "native"
-    cc: str | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_threads(self.threads)
-
-    def machine(self) -> Machine:
-        """Return the fingerprint of this machine, with target and compiler."""
-        return read_machine(resolve_target(self.target).name, find_compiler(self.cc).version)
-
-    def time(self, probes: Sequence[Probe]) -> NDArray[np.float64]:
-        """Time every probe with the fastest of its tiles, as tuning would choose it."""
-        cases = [LayerCase(probe.setting, probe.weight(self.seed)) for probe in probes]
-        return time_cases(cases, threads=self.threads, target=self.target, cc=self.cc, seed=self.seed).seconds
+def _floats(probe: Probe) -> int:
+    setting = probe.setting
+    return prod(setting.weight_shape) + setting.out_channels * prod(setting.out_size)
 
 
-def _open_table(path: str | Path, machine: Machine, threads: int, command: str) -> LatencyTable:
-    """Return the table at ``path`` if it was measured under the same conditions, else an empty one."""
-    if not Path(path).exists():
-        date = datetime.now(UTC).isoformat(timespec="seconds")
-        return LatencyTable(machine=machine, threads=threads, command=command, date=date)
-    table = read_json(path, LatencyTable, "latency table")
-    problems = Problems(f"latency table: {path} was measured elsewhere; name another file (-o), or delete it")
-    here, there = machine.model_dump(), table.machine.model_dump()
-    problems.extend(f"{key}: {there[key]!r}, here {here[key]!r}" for key in here if here[key] != there[key])
-    if table.threads != threads:
-        problems.add(f"threads: {table.threads}, here {threads}")
-    problems.raise_if_any()
-    return table
+def _side_by_side(batches: Sequence[list[Probe]], most: int) -> Iterator[list[list[Probe]]]:
+    """Group the batches that are compiled side by side; one that is larger than a batch should be stays alone."""
+    group: list[list[Probe]] = []
+    for batch in batches:
+        alone = sum(map(_floats, batch)) > BATCH_FLOATS
+        if group and (alone or len(group) == most):
+            yield group
+            group = []
+        group.append(batch)
+        if alone:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
-def _point(probe: Probe, seconds: NDArray[np.float64]) -> LatencyPoint:
-    p10, median, p90 = (max(float(us), 1e-3) for us in np.percentile(seconds * 1e6, (10, 50, 90)))
-    return LatencyPoint(
-        setting=probe.setting,
-        scheme=probe.scheme,
-        density=probe.density,
-        median_us=median,
-        p10_us=p10,
-        p90_us=p90,
-        runs=len(seconds),
-    )
+def _points(probes: Sequence[Probe], times: ProbeTimes) -> list[LatencyPoint]:
+    anchor_us = float(np.median(times.anchor_seconds)) * 1e6
+    points = []
+    for probe, seconds in zip(probes, times.seconds.T, strict=True):
+        p10, median, p90 = (max(float(us), 1e-3) for us in np.percentile(seconds * 1e6, (10, 50, 90)))
+        points.append(
+            LatencyPoint(
+                setting=probe.setting,
+                scheme=probe.scheme,
+                density=probe.density,
+                median_us=median,
+                p10_us=p10,
+                p90_us=p90,
+                runs=len(seconds),
+                anchor_us=max(anchor_us, 1e-3),
+                unstable=p90 > UNSTABLE * p10,
+            )
+        )
+    return points

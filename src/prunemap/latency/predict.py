@@ -1,44 +1,82 @@
-"""Predictor: latency of a layer at any density, between and beyond the measured points."""
+"""Predictor: latency of a layer at any density, between and beyond the measured points, and of a network's glue."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from statistics import mean
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.core.latency_table import LatencyTable
+from prunemap.core.latency_table import LatencyTable, NetworkTimes
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import Problems, UserError
+from prunemap.latency.estimate import Estimate, Estimator
+from prunemap.schemes import why_illegal
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Densities, rising, and the latency in microseconds at each."""
+MOST_CONTEXT = 1.5
+"""How many times longer (or shorter) a pruned layer is taken to run in its network than alone."""
 
 
 class Predictor:
     """Piecewise-linear interpolation of a latency table, exact at the measured points.
 
     Below the lowest measured density the latency stays what it is there (nothing says that it falls on); above the
-    highest it goes on with the last slope.
+    highest it goes on with the last slope. Where the table has anchors, all times are brought to the speed of the
+    machine at which their median was taken.
+
+    Args:
+        network: settings of a network's layers, in graph order. If the table has it, latencies are those inside it:
+            what a dense layer took there / alone, reading a residual sum say, holds for it pruned too.
+        estimate: whether settings that were not measured are estimated from others.
     """
 
-    def __init__(self, table: LatencyTable) -> None:
+    def __init__(
+        self,
+        table: LatencyTable,
+        network: Sequence[LayerSetting | None] = (),
+        *,
+        estimate: bool = False,
+    ) -> None:
         self.table = table
+        anchor_us = table.anchor_us
         points: dict[LayerSetting, dict[SchemeSpec, dict[float, float]]] = {}
         for point in table.points:
-            points.setdefault(point.setting, {}).setdefault(point.scheme, {})[point.density] = point.median_us
+            of_setting = points.setdefault(point.setting, {}).setdefault(point.scheme, {})
+            of_setting[point.density] = point.at_anchor(anchor_us)
         self._curves: dict[LayerSetting, dict[SchemeSpec, Curve]] = {
             setting: {scheme: _curve(by_density) for scheme, by_density in schemes.items()}
             for setting, schemes in points.items()
         }
+        measured = {s: {scheme: curve[0] for scheme, curve in curves.items()} for s, curves in self._curves.items()}
+        self.estimator = Estimator(measured, self._measured_us)
+        self._estimate = estimate
+        found = next((each for each in reversed(table.networks) if each.settings == tuple(network)), None)
+        scale = anchor_us / found.anchor_us if found and anchor_us and found.anchor_us else 1.0
+        self._in_network = {} if found is None else self._context(found, scale)
+        self.glue_us = scale * sum(slot.median_us for slot in found.glue) if found else 0.0
+        """What the network takes beside its layers, in microseconds; 0 where the table does not have it."""
+        self.has_network = found is not None
 
     def schemes(self, setting: LayerSetting) -> tuple[SchemeSpec, ...]:
-        """Return the schemes measured for a setting, dense apart."""
-        return tuple(scheme for scheme in self._curves.get(setting, {}) if scheme != DENSE)
+        """Return the schemes measured for a setting, or that can be estimated where that is allowed; dense apart."""
+        found: Iterable[SchemeSpec] = self._curves.get(setting, {})
+        if self._estimates(setting):
+            found = self.estimator.schemes(setting)
+        return tuple(
+            scheme
+            for scheme in found
+            if scheme != DENSE and (setting in self._curves or why_illegal(scheme, setting.weight_shape) is None)
+        )
 
     def lowest_density(self, setting: LayerSetting, scheme: SchemeSpec) -> float:
-        """Return the lowest density at which the scheme was measured."""
+        """Return the lowest density at which the scheme was measured, with the nearest settings if not with this."""
+        if self._estimates(setting):
+            near = self.estimator.neighbours(setting, scheme)
+            return max((float(self._curves[each][scheme][0][0]) for each in near), default=1.0)
         return float(self._curve_of(setting, scheme)[0][0])
 
     def dense_us(self, setting: LayerSetting) -> float:
@@ -46,20 +84,39 @@ class Predictor:
         return self.latency_us(setting, DENSE, 1.0)
 
     def latency_us(self, setting: LayerSetting, scheme: SchemeSpec, density: float) -> float:
-        """Return the latency of one layer in microseconds.
+        """Return the latency of one layer in microseconds, inside the network if that is known.
 
         Raises:
-            UserError: the setting was not measured with this scheme.
+            UserError: the setting was not measured with this scheme, and cannot or must not be estimated.
         """
-        densities, latencies = self._curve_of(setting, scheme)
-        inside = float(np.interp(density, densities, latencies))
-        if density <= densities[-1] or len(densities) == 1:
-            return inside
-        slope = (latencies[-1] - latencies[-2]) / (densities[-1] - densities[-2])
-        return inside + max(0.0, float(slope)) * (density - float(densities[-1]))
+        context = self._in_network.get(setting, 1.0)
+        if scheme != DENSE:
+            context = min(max(context, 1 / MOST_CONTEXT), MOST_CONTEXT)
+        return context * self._alone_us(setting, scheme, density)
+
+    def _alone_us(self, setting: LayerSetting, scheme: SchemeSpec, density: float) -> float:
+        if self._estimates(setting):
+            estimated = self.estimator.latency_us(setting, scheme, density)
+            if estimated is not None:
+                return estimated
+        return self._measured_us(setting, scheme, density)
+
+    def estimate(self, setting: LayerSetting, scheme: SchemeSpec, density: float) -> Estimate:
+        """Return what the latency is estimated to be from other settings, with the error that this has in the table.
+
+        Raises:
+            UserError: too few settings of its family were measured with this scheme.
+        """
+        found = self.estimator.estimate(setting, scheme, density)
+        if found is None:
+            raise UserError(
+                f"latency table: {setting} as {scheme} cannot be estimated: too few layers of its kind, kernel and "
+                f"stride were measured; add some with `prunemap profile --grid --threads {self.table.threads}`"
+            )
+        return found
 
     def require(self, settings: Iterable[LayerSetting]) -> None:
-        """Check that every setting was measured dense.
+        """Check that every setting was measured dense, or can be estimated where that is allowed.
 
         Raises:
             UserError: some were not; lists them and the command that adds them.
@@ -68,8 +125,31 @@ class Predictor:
             "latency table: it lacks layers of this model; add them with "
             f"`prunemap profile MODEL.onnx --threads {self.table.threads} -o LATENCY.json`"
         )
-        problems.extend(str(s) for s in dict.fromkeys(settings) if DENSE not in self._curves.get(s, {}))
+        for setting in dict.fromkeys(settings):
+            known = DENSE in self._curves.get(setting, {})
+            if not known and not (self._estimate and self.estimator.neighbours(setting, DENSE)):
+                problems.add(str(setting))
         problems.raise_if_any()
+
+    def _context(self, network: NetworkTimes, scale: float) -> dict[LayerSetting, float]:
+        """Return the mean time of the network's layers of each setting / the time of the dense layer alone."""
+        times: dict[LayerSetting, list[float]] = {}
+        for layer in network.layers:
+            if layer.setting is not None and layer.median_us > 0:
+                times.setdefault(layer.setting, []).append(scale * layer.median_us)
+        known = {setting for setting in times if DENSE in self._curves.get(setting, {}) or self._estimates(setting)}
+        return {setting: mean(times[setting]) / self._alone_us(setting, DENSE, 1.0) for setting in known}
+
+    def _estimates(self, setting: LayerSetting) -> bool:
+        return self._estimate and DENSE not in self._curves.get(setting, {})
+
+    def _measured_us(self, setting: LayerSetting, scheme: SchemeSpec, density: float) -> float:
+        densities, latencies = self._curve_of(setting, scheme)
+        inside = float(np.interp(density, densities, latencies))
+        if density <= densities[-1] or len(densities) == 1:
+            return inside
+        slope = (latencies[-1] - latencies[-2]) / (densities[-1] - densities[-2])
+        return inside + max(0.0, float(slope)) * (density - float(densities[-1]))
 
     def _curve_of(self, setting: LayerSetting, scheme: SchemeSpec) -> Curve:
         curve = self._curves.get(setting, {}).get(scheme)

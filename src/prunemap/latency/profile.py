@@ -1,4 +1,4 @@
-"""profile: the layers of some networks, measured on this machine."""
+"""profile: the layers of some networks, measured on this machine, and the networks themselves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from pathlib import Path
 from prunemap.compiler import read_specs
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.scheme_spec import SchemeSpec
-from prunemap.latency.measure import LocalTimer, ProbeTimer, measure
+from prunemap.errors import UserError
+from prunemap.latency.grid import GRID
+from prunemap.latency.local_timer import LocalTimer
+from prunemap.latency.measure import ProbeTimer, measure
+from prunemap.latency.network import measure_networks
 from prunemap.latency.probe import DEFAULT_DENSITIES, DEFAULT_SCHEMES, make_probes, probe_settings
 
 
@@ -21,17 +25,28 @@ def profile_models(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     timer: ProbeTimer | None = None,
     command: str = "",
+    grid: bool = False,
+    force: bool = False,
 ) -> LatencyTable:
     """Measure every distinct layer setting of the ONNX files × scheme × density into the table at ``output``.
 
-    What the table has is not measured again; after an interrupt the same call goes on.
+    What the table has is not measured again; after an interrupt the same call goes on. The dense networks are timed
+    too, for what lies between their layers.
 
     Args:
         timer: compiles and times; None = this machine, one thread.
         command: what the user typed, for the record.
+        grid: measure usual settings too, for networks that are not there yet.
+        force: add to a table of another machine.
 
     Raises:
-        UserError: a model, scheme or density cannot be used, or the table is of another machine.
+        UserError: a model, scheme or density cannot be used, there is nothing to measure, or the table is of another
+            machine.
     """
-    settings = probe_settings(spec.setting for model in models for spec in read_specs(model, shapes))
-    return measure(make_probes(settings, schemes, densities), output, timer or LocalTimer(), command)
+    if not models and not grid:
+        raise UserError("models: got none; name ONNX files, or measure usual layers with --grid")
+    timer = timer or LocalTimer()
+    settings = [spec.setting for model in models for spec in read_specs(model, shapes)]
+    probes = make_probes(probe_settings([*settings, *(GRID if grid else ())]), schemes, densities)
+    measure(probes, output, timer, command, force=force)
+    return measure_networks(models, output, timer, shapes=shapes, command=command, force=force)

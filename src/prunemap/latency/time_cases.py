@@ -1,6 +1,7 @@
 """Times layers on this machine, each with the fastest of the tiles that can run it.
 
-The time of a layer is the sum of all the steps that it became.
+The time of a layer is the sum of all the steps that it became. The anchor, one fixed layer, is timed in between: what
+it takes says how fast the machine was just then.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler import LayerCase, case_slots, compile_layers, interpret_layers, tile_variants
+from prunemap.compiler import LayerCase, case_slots, compile_embedded, interpret_layers, tile_variants
 from prunemap.devices import pinned
 from prunemap.errors import InternalError
-from prunemap.runtime import Engine, random_inputs
+from prunemap.latency.anchor import compile_anchor
+from prunemap.runtime import Engine, Program, random_inputs
 from prunemap.targets import NATIVE
 
-MIN_RUNS, MAX_RUNS = 16, 200
+MIN_RUNS, MAX_RUNS = 8, 200
 TIMED_SECONDS = 0.5
+TURNS = 4
+"""How often the anchor and the cases take turns."""
+ANCHOR_RUNS = 8
+"""In every turn."""
 TOLERANCE = 1e-4
 T = TypeVar("T")
 
@@ -32,6 +38,61 @@ class CaseTimes:
     """(runs, cases); the runs of different cases are interleaved."""
     kernels: tuple[str, ...]
     """What ran each case."""
+    anchor_seconds: NDArray[np.float64]
+    """(runs,) of the anchor, spread over the same time."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedCases:
+    """Layer cases that are compiled with all their tiles into one program, and what they must compute."""
+
+    variants: list[list[LayerCase]]
+    program: Program
+    anchor: Program
+    inputs: dict[str, NDArray[np.float32]]
+    largest: NDArray[np.float64]
+    """Magnitude of each case's output, (cases,)."""
+
+    def time(self, threads: int = 1, timed_seconds: float = TIMED_SECONDS) -> CaseTimes:
+        """Check what the cases compute, and time them step by step.
+
+        The tile of a case is chosen on every other run, its time taken from the runs between.
+
+        Raises:
+            InternalError: a layer computes something wrong.
+        """
+        sizes = [len(of_case) for of_case in self.variants]
+        with pinned(threads), Engine(self.program, threads) as engine, Engine(self.anchor, threads) as anchor:
+            errors = np.array([float(error.max()) for error in engine.run(self.inputs)[: sum(sizes)]])
+            check_errors([of_case[0] for of_case in self.variants], self.largest, _by_case(errors.tolist(), sizes))
+            once = float(engine.time_slots(self.inputs, 2).sum(axis=1).min())
+            runs = -(-int(np.clip(timed_seconds / once, MIN_RUNS, MAX_RUNS)) // TURNS)
+            fixed = random_inputs(anchor.inputs)
+            anchor.time_runs(fixed, 1)
+            turns = [(anchor.time_runs(fixed, ANCHOR_RUNS), engine.time_slots(self.inputs, runs)) for _ in range(TURNS)]
+        seconds = sums_of(np.concatenate([slots for _, slots in turns]), case_slots(self.program.manifest.slots))
+        layers = self.program.manifest.layers
+        by_case = case_slots([choice.node for choice in layers])
+        best = fastest(seconds[::2], sizes)
+        return CaseTimes(
+            seconds[1::2, best],
+            tuple(layers[by_case[i][0]].kernel for i in best),
+            np.concatenate([each for each, _ in turns]),
+        )
+
+
+def prepare_cases(
+    cases: Sequence[LayerCase], *, target: str = NATIVE, cc: str | None = None, seed: int = 0
+) -> PreparedCases:
+    """Compile the cases with all their tiles into one program, each as it stands in a network."""
+    variants = tile_variants(cases, target)
+    program = compile_embedded(variants, target=target, cc=cc)
+    inputs = random_inputs(program.manifest.inputs, seed)
+    fed = {name: np.maximum(values, 0) for name, values in inputs.items() if name.startswith("x")}
+    rights = interpret_layers(cases, fed)
+    inputs |= {f"right{i}": right for i, right in enumerate(rights)}
+    largest = np.array([float(np.abs(right).max()) or 1.0 for right in rights])
+    return PreparedCases(variants, program, compile_anchor(target, cc), inputs, largest)
 
 
 def time_cases(
@@ -43,31 +104,8 @@ def time_cases(
     seed: int = 0,
     timed_seconds: float = TIMED_SECONDS,
 ) -> CaseTimes:
-    """Compile the cases with all their tiles into one program, check what it computes, and time it step by step.
-
-    The tile of a case is chosen on every other run, its time taken from the runs between.
-
-    Args:
-        timed_seconds: about how long to measure.
-
-    Raises:
-        InternalError: a layer computes something wrong.
-    """
-    variants = tile_variants(cases, target)
-    flat = [case for of_case in variants for case in of_case]
-    program = compile_layers(flat, target=target, cc=cc)
-    inputs = random_inputs(program.manifest.inputs, seed)
-    sizes = [len(of_case) for of_case in variants]
-    with pinned(threads), Engine(program, threads) as engine:
-        check_outputs(cases, interpret_layers(cases, inputs), _by_case(engine.run(inputs), sizes))
-        once = float(engine.time_slots(inputs, 3)[1:].sum(axis=1).min())
-        runs = int(np.clip(timed_seconds / once, MIN_RUNS, MAX_RUNS))
-        slots = engine.time_slots(inputs, runs)
-    seconds = sums_of(slots, case_slots(program.manifest.slots))
-    kernels = [choice.kernel for choice in program.manifest.layers]
-    by_case = case_slots([choice.node for choice in program.manifest.layers])
-    best = fastest(seconds[::2], sizes)
-    return CaseTimes(seconds[1::2, best], tuple(kernels[by_case[i][0]] for i in best))
+    """Compile, check and time layer cases: :func:`prepare_cases`, then :meth:`PreparedCases.time`."""
+    return prepare_cases(cases, target=target, cc=cc, seed=seed).time(threads, timed_seconds)
 
 
 def sums_of(seconds: NDArray[np.float64], slots: Mapping[int, Sequence[int]]) -> NDArray[np.float64]:
@@ -96,20 +134,18 @@ def _by_case(values: Sequence[T], sizes: Sequence[int]) -> list[Sequence[T]]:
     return [values[end - size : end] for end, size in zip(ends, sizes, strict=True)]
 
 
-def check_outputs(
-    cases: Sequence[LayerCase], wanted: Sequence[NDArray[np.float32]], outputs: Sequence[Sequence[NDArray[np.float32]]]
-) -> None:
-    """Compare every output with what the layer means.
+def check_errors(cases: Sequence[LayerCase], largest: NDArray[np.float64], errors: Sequence[Sequence[float]]) -> None:
+    """Check how far every tile's output is from what the layer means.
 
     Args:
-        wanted: of each case.
-        outputs: of each case, whichever tiles made them.
+        largest: magnitude of each case's output.
+        errors: of each case, whichever tiles made them: the largest difference.
 
     Raises:
-        InternalError: one differs by more than ``TOLERANCE`` of its largest magnitude.
+        InternalError: one is more than ``TOLERANCE`` of its largest magnitude, or not a number.
     """
-    for case, right, found in zip(cases, wanted, outputs, strict=True):
-        error = float(np.abs(np.stack(found) - right).max() / (np.abs(right).max() or 1.0))
+    for case, magnitude, of_case in zip(cases, largest.tolist(), errors, strict=True):
+        error = float(np.max(of_case)) / magnitude
         if not error <= TOLERANCE:
             density = np.count_nonzero(case.weight) / case.weight.size
             raise InternalError(

@@ -1,61 +1,42 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import json
+import logging
+import multiprocessing
 from math import prod
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from prunemap.compiler import LayerCase, interpret_layers
-from prunemap.core.latency_table import LatencyTable, Machine
+from prunemap.compiler import LayerCase
+from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import read_json
 from prunemap.devices import allowed_cpus
 from prunemap.errors import InternalError, UserError
-from prunemap.latency import LocalTimer, Probe, make_probes, measure
-from prunemap.latency.measure import BATCH_FLOATS, BATCH_PROBES, split_batches
-from prunemap.latency.time_cases import check_outputs, fastest, sums_of
-
-MACHINE = Machine(cpu="synthetic", arch="none", cores=1, system="none", target="t", compiler="c")
-SETTINGS = [
-    LayerSetting(kind="conv", in_channels=8, out_channels=8, kernel=(3, 3), pads=(1, 1, 1, 1), size=(size, size))
-    for size in range(8, 14)
-]
+from prunemap.latency import LocalTimer, Predictor, Probe, make_probes, measure
+from prunemap.latency.measure import ATTEMPTS, BATCH_FLOATS, BATCH_PROBES, split_batches
+from prunemap.latency.time_cases import check_errors, fastest, sums_of
+from tests.unit.latency.fake_timer import MACHINE, SETTINGS, FakeTimer
 
 
-@dataclass
-class FakeTimer:
-    """Latency = 10 µs × density × run number; raises at the batch that it is told to."""
-
-    threads: int = 1
-    fingerprint: Machine = MACHINE
-    interrupt_at: int = -1
-    batches: list[list[Probe]] = field(default_factory=list)
-
-    def machine(self) -> Machine:
-        return self.fingerprint
-
-    def time(self, probes: Sequence[Probe]) -> np.ndarray:
-        if len(self.batches) == self.interrupt_at:
-            raise KeyboardInterrupt
-        self.batches.append(list(probes))
-        return np.array([[probe.density * 1e-5 * (run + 1) for probe in probes] for run in range(11)])
-
-
-def test_points_are_medians_with_their_spread(tmp_path: Path) -> None:
+def test_points_are_medians_with_their_spread_and_the_anchor(tmp_path: Path) -> None:
     probes = make_probes(SETTINGS[:1])
-    table = measure(probes, tmp_path / "latency.json", FakeTimer(), command="prunemap profile")
+    timer = FakeTimer(spreads={probes[0]: [1.21]})
+    table = measure(probes, tmp_path / "latency.json", timer, command="prunemap profile")
     assert [(p.setting, p.scheme, p.density) for p in table.points] == [
         (p.setting, p.scheme, p.density) for p in probes
     ]
     dense = table.points[0]
-    assert (dense.median_us, dense.p10_us, dense.p90_us) == pytest.approx((60, 20, 100))
+    assert (dense.median_us, dense.p10_us, dense.p90_us) == pytest.approx((10, 10 / 1.1, 11))
     assert dense.runs == 11
+    assert dense.anchor_us == pytest.approx(100)
     assert (table.machine, table.threads, table.command) == (MACHINE, 1, "prunemap profile")
     assert read_json(tmp_path / "latency.json", LatencyTable, "table") == table
+    assert not table.notes
 
 
 def test_an_interrupt_keeps_what_was_done_and_the_next_call_goes_on(tmp_path: Path) -> None:
@@ -83,6 +64,68 @@ def test_nothing_is_measured_twice_and_other_layers_are_added(tmp_path: Path) ->
     assert after.points[: len(before.points)] == before.points
 
 
+def test_an_unstable_point_is_measured_again_and_the_best_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    probes = make_probes(SETTINGS[:1])
+    calmed, wild = probes[1], probes[2]
+    timer = FakeTimer(spreads={calmed: [2.0, 1.1], wild: [2.0, 1.5, 1.7, 1.0]})
+    path = tmp_path / "latency.json"
+    with caplog.at_level(logging.WARNING):
+        table = measure(probes, path, timer)
+    assert timer.batches[-2:] == [[calmed, wild], [wild]]
+    by_probe = {Probe(p.setting, p.scheme, p.density): p for p in table.points}
+    assert (by_probe[calmed].attempts, by_probe[calmed].unstable) == (2, False)
+    assert by_probe[calmed].spread == pytest.approx(1.1)
+    assert (by_probe[wild].attempts, by_probe[wild].unstable) == (ATTEMPTS, True)
+    assert by_probe[wild].spread == pytest.approx(1.5)
+    assert all(point.attempts == 1 for probe, point in by_probe.items() if probe not in (calmed, wild))
+    assert f"1 of {len(probes)} points stay unstable" in caplog.text
+    again = FakeTimer()
+    assert measure(probes, path, again) == table and not again.batches, "its attempts are used up"
+
+
+def test_an_interrupt_forgets_no_unstable_point(tmp_path: Path) -> None:
+    probes, path = make_probes(SETTINGS[:1]), tmp_path / "latency.json"
+    first = FakeTimer(spreads={probes[1]: [2.0, 2.0]})
+    batches = len(list(split_batches(probes)))
+    first.interrupt_at = batches
+    with pytest.raises(KeyboardInterrupt):
+        measure(probes, path, first)
+    second = FakeTimer()
+    table = measure(probes, path, second)
+    assert second.batches == [[probes[1]]]
+    assert not any(point.unstable for point in table.points)
+
+
+def test_batches_in_which_the_machine_was_slower_are_measured_again_and_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    probes = make_probes(SETTINGS)
+    batches = list(split_batches(probes))
+    timer = FakeTimer(anchors_us=[100, 100, 130])
+    with caplog.at_level(logging.WARNING):
+        table = measure(probes, tmp_path / "latency.json", timer)
+    assert [probe for batch in timer.batches[len(batches) :] for probe in batch] == batches[2]
+    assert {round(point.anchor_us or 0) for point in table.points} == {100}
+    assert {point.attempts for point in table.points} == {1, 2}
+    said = f"speed moved by more than 5%: {len(batches[2])} of {len(probes)} points"
+    assert said in caplog.text and said in table.notes[0]
+
+
+def test_predictions_divide_by_the_anchor(tmp_path: Path) -> None:
+    """A batch that stays slow counts at the speed of the others."""
+    probes = make_probes(SETTINGS)
+    batches = list(split_batches(probes))
+    timer = FakeTimer(anchors_us=[*len(batches) * [100.0], 130.0])
+    timer.anchors_us[1] = 130.0
+    table = measure(probes, tmp_path / "latency.json", timer)
+    assert {round(point.anchor_us or 0) for point in table.points} == {100, 130}
+    predictor = Predictor(table)
+    for probe in probes:
+        assert predictor.latency_us(probe.setting, probe.scheme, probe.density) == pytest.approx(10 * probe.density)
+
+
 @pytest.mark.parametrize(
     ("timer", "message"),
     [
@@ -101,8 +144,58 @@ def test_a_table_of_other_conditions_is_left_alone(tmp_path: Path, timer: FakeTi
     assert timer.batches == []
 
 
+def test_force_adds_to_a_table_of_another_machine_and_the_file_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "latency.json"
+    measure(make_probes(SETTINGS[:1]), path, FakeTimer())
+    other = FakeTimer(fingerprint=MACHINE.model_copy(update={"compiler": "d"}))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            table = measure(make_probes(SETTINGS[1:2]), path, other, force=True)
+    assert {point.setting for point in table.points} == set(SETTINGS[:2])
+    assert table.machine == MACHINE
+    (note,) = table.notes
+    assert "--force" in note and "compiler: 'c', here 'd'" in note and note in caplog.text
+    with pytest.raises(UserError, match="threads: 1, here 2"):
+        measure(make_probes(SETTINGS[1:2]), path, FakeTimer(threads=2), force=True)
+
+
+@pytest.mark.parametrize("content", ['{"version": 1, "points"', "\x00\xff", '{"version": 9, "points": []}'])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_corrupted_table_is_refused_and_stays_as_it_is(tmp_path: Path, content: str, force: bool) -> None:
+    path, timer = tmp_path / "latency.json", FakeTimer()
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=r"latency table: .*latency\.json is not a valid LatencyTable file"):
+        measure(make_probes(SETTINGS[:1]), path, timer, force=force)
+    assert path.read_bytes() == content.encode("latin-1")
+    assert timer.batches == [] and list(tmp_path.iterdir()) == [path]
+
+
+def _profile(path: Path, settings: list[LayerSetting], start: Barrier) -> None:
+    start.wait(60)
+    measure(make_probes(settings), path, FakeTimer())
+
+
+def test_two_profiles_of_one_table_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "latency.json"
+    context = multiprocessing.get_context("spawn")
+    shares = SETTINGS[:4], SETTINGS[2:]
+    start = context.Barrier(2)
+    processes = [context.Process(target=_profile, args=(path, list(share), start)) for share in shares]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    points = [(p["setting"]["size"][0], p["scheme"], p["density"]) for p in json.loads(path.read_text())["points"]]
+    wanted = [(p.setting.size[0], str(p.scheme), p.density) for p in make_probes(SETTINGS)]
+    assert sorted(points) == sorted(wanted)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_batches_are_bounded_and_keep_the_order() -> None:
-    large = LayerSetting(kind="conv", in_channels=64, out_channels=64, size=(224, 224))
+    large = LayerSetting(kind="conv", in_channels=64, out_channels=64, size=(320, 320))
     probes = make_probes([large, *SETTINGS])
     batches = list(split_batches(probes))
     assert [probe for batch in batches for probe in batch] == probes
@@ -118,14 +211,12 @@ def test_threads_are_checked_before_anything_starts() -> None:
         LocalTimer(threads=len(allowed_cpus()) + 1)
 
 
-@pytest.mark.parametrize("damage", [1.01, np.nan])
-def test_a_wrong_output_is_refused(damage: float) -> None:
+@pytest.mark.parametrize("error", [0.02, np.nan])
+def test_a_wrong_output_is_refused(error: float) -> None:
     case = LayerCase(SETTINGS[0], Probe(SETTINGS[0], SchemeSpec("filter"), 0.5).weight())
-    x = np.random.default_rng(0).standard_normal((1, 8, 8, 8), dtype=np.float32)
-    (right,) = interpret_layers([case], {"x0": x})
-    check_outputs([case], [right], [[right]])
+    check_errors([case], np.array([2.0]), [[0.0, 1e-4]])
     with pytest.raises(InternalError, match=r"8→8 at 8x8 with density 0\.5 is wrong"):
-        check_outputs([case], [right], [[right, (right * damage).astype(np.float32)]])
+        check_errors([case], np.array([2.0]), [[0.0, error]])
 
 
 def test_the_fastest_variant_of_each_case_is_found() -> None:

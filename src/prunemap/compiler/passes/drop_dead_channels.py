@@ -128,9 +128,9 @@ def _read_elements(graph: Graph, node: Node, used: Outline) -> Iterator[Outline]
 
 
 def _read_by_weights(op: Conv | Linear, shape: Shape) -> Outline:
-    channels = np.zeros(shape[1], bool)
-    np.logical_or.at(channels, _channel_of(op, len(channels)), _by_input_channel(op).any(-1))
-    return of_axis(channels, len(shape))
+    read = _by_input_channel(op).any(-1)  # (O, I/groups); the rows of a group read the same channels
+    by_group = read.reshape(shape[1] // read.shape[1], -1, read.shape[1])
+    return of_axis(by_group.any(1).ravel(), len(shape))
 
 
 def _parts(used: Outline, shapes: list[Shape], axis: int) -> Iterator[Outline]:

@@ -1,0 +1,243 @@
+"""Is a latency table right? Held-out points and whole networks: predicted, and measured now.
+
+The network is pruned by magnitude to four plans, compiled and tuned, and timed in turns with the anchor; prediction and
+measurement are both divided by what the anchor took with them, so that a slower minute does not count as an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunemap.benchmarking.compare import Effort, interleave
+from prunemap.benchmarking.engines import Batch, LoadedEngine
+from prunemap.compiler import Tuning, compile_model, read_specs
+from prunemap.compiler.onnx_prune import write_pruned
+from prunemap.core.latency_table import LatencyTable, Machine
+from prunemap.core.layer import GATES, LayerSpec
+from prunemap.core.plan import Plan, PlanLayer
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.core.table import by_name, look_up
+from prunemap.core.value import Value, read_json
+from prunemap.devices import float_mode_kept, pinned
+from prunemap.errors import UserError
+from prunemap.latency import LocalTimer, Predictor, compile_anchor
+from prunemap.latency.check import PointCheck, check_densities, check_settings
+from prunemap.mapping import Budget, map_model
+from prunemap.runtime import Engine, Program, random_inputs
+from prunemap.schemes import why_illegal
+
+DENSITY = 0.2
+HELD_OUT = 40
+"""Points that are measured."""
+PUNCHED, PATTERN, UNSTRUCTURED = (SchemeSpec.parse(text) for text in ("punched:8x4", "pattern", "unstructured"))
+SUBJECT, ANCHOR_ENGINE = "network", "anchor"
+
+
+class NetworkCheck(Value):
+    """A whole network by a plan: predicted and measured, in microseconds, with the anchor's time for each."""
+
+    network: str
+    plan: str
+    predicted_us: float
+    measured_us: float
+    table_anchor_us: float | None
+    """What the anchor took when the table was measured; None for a table without anchors."""
+    anchor_us: float
+    """What it took with the network."""
+    rounds: int
+
+    @property
+    def error(self) -> float:
+        """predicted / measured − 1, both in anchors."""
+        return self.predicted_us / (self.table_anchor_us or self.anchor_us) / (self.measured_us / self.anchor_us) - 1
+
+
+class TableCheck(Value):
+    """How far the predictions of a table are off."""
+
+    machine: Machine
+    threads: int
+    date: str
+    densities: tuple[PointCheck, ...] = ()
+    """Held-out densities, measured."""
+    settings: tuple[PointCheck, ...] = ()
+    """Every setting of the table, estimated from the others."""
+    networks: tuple[NetworkCheck, ...] = ()
+
+
+def check_table(
+    models: Sequence[str | Path],
+    table: LatencyTable | str | Path,
+    timer: LocalTimer,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    held_out: int = HELD_OUT,
+    effort: Effort | None = None,
+    seed: int = 0,
+) -> TableCheck:
+    """Compare predictions of a table with new measurements: held-out points, and the models by every plan of PLANS.
+
+    Args:
+        held_out: how many densities that the table does not have are measured.
+
+    Raises:
+        UserError: the table is damaged, of another machine, or lacks layers of a model.
+    """
+    if not isinstance(table, LatencyTable):
+        table = read_json(table, LatencyTable, "latency table")
+    machine = timer.machine()
+    if (table.machine, table.threads) != (machine, timer.threads):
+        raise UserError(
+            f"latency table: it is of {table.machine.cpu}, {table.machine.target}, {table.machine.compiler}, threads "
+            f"{table.threads}; here is {machine.cpu}, {machine.target}, {machine.compiler}, threads {timer.threads}: "
+            "check it where it was measured"
+        )
+    return TableCheck(
+        machine=machine,
+        threads=timer.threads,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        networks=tuple(
+            check_network(model, table, timer, plan, shapes=shapes, effort=effort, seed=seed)
+            for model in models
+            for plan in PLANS
+        ),
+        densities=tuple(check_densities(table, timer, held_out, seed)),
+        settings=tuple(check_settings(table)),
+    )
+
+
+def check_network(
+    model: str | Path,
+    table: LatencyTable,
+    timer: LocalTimer,
+    plan: str,
+    *,
+    density: float = DENSITY,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    effort: Effort | None = None,
+    seed: int = 0,
+) -> NetworkCheck:
+    """Predict a network by a plan out of PLANS, then prune it by magnitude, compile it and time it.
+
+    Raises:
+        UserError: the plan is unknown, the model cannot be used, or the table lacks layers of it.
+    """
+    specs = read_specs(model, shapes)
+    chosen = look_up(PLANS, plan, "plan").make(Path(model), specs, table, density, shapes)
+    predicted_us = predict_network(table, specs, chosen)
+    with TemporaryDirectory(prefix="prunemap-") as folder:
+        pruned = Path(folder) / "pruned.onnx"
+        write_pruned(model, chosen, pruned, shapes)
+        program = compile_model(pruned, target=timer.target, shapes=shapes, cc=timer.cc, tune=Tuning(timer.threads))
+    network, anchor, rounds = _time_beside_anchor(program, timer, effort or Effort(), seed)
+    return NetworkCheck(
+        network=Path(model).stem,
+        plan=plan,
+        predicted_us=predicted_us,
+        measured_us=network * 1e6,
+        table_anchor_us=table.anchor_us,
+        anchor_us=anchor * 1e6,
+        rounds=rounds,
+    )
+
+
+def predict_network(table: LatencyTable, specs: Sequence[LayerSpec], plan: Plan) -> float:
+    """Return the latency of a network by a plan in microseconds: its layers, and what lies between them.
+
+    Raises:
+        UserError: the table lacks layers of it.
+    """
+    predictor = Predictor(table, [spec.setting for spec in specs])
+    predictor.require(spec.setting for spec in specs if spec.setting is not None)
+    total = predictor.glue_us
+    for spec, entry in zip(specs, plan.resolve(specs), strict=True):
+        if spec.setting is not None:
+            scheme, density = (DENSE, 1.0) if entry is None else (entry.scheme, entry.density)
+            total += predictor.latency_us(spec.setting, scheme, density)
+    return total
+
+
+Shapes = Mapping[str, tuple[int, ...]] | None
+MakePlan = Callable[[Path, Sequence[LayerSpec], LatencyTable, float, Shapes], Plan]
+
+
+def _dense(_: Path, specs: Sequence[LayerSpec], __: LatencyTable, ___: float, ____: Shapes) -> Plan:
+    return Plan(layers=tuple(PlanLayer.of(spec, DENSE, 1.0) for spec in specs))
+
+
+def _everywhere(*schemes: SchemeSpec) -> MakePlan:
+    """Return the plan of a first scheme that a layer can have, in every layer that is usually pruned."""
+
+    def make(_: Path, specs: Sequence[LayerSpec], __: LatencyTable, density: float, ___: Shapes) -> Plan:
+        return Plan(layers=tuple(_entry(spec, schemes, density, spec in _kept(specs)) for spec in specs))
+
+    return make
+
+
+def _entry(spec: LayerSpec, schemes: Sequence[SchemeSpec], density: float, keep: bool) -> PlanLayer:
+    legal = [scheme for scheme in schemes if why_illegal(scheme, spec.weight_shape, density) is None]
+    return PlanLayer.of(spec, DENSE, 1.0) if keep or not legal else PlanLayer.of(spec, legal[0], density)
+
+
+def _kept(specs: Sequence[LayerSpec]) -> list[LayerSpec]:
+    """Return the layers that stay dense: depthwise ones, the first convolution, the last layer."""
+    first = next((spec for spec in specs if spec.kind == "conv"), None)
+    last = [spec for spec in specs[-1:] if spec.kind not in GATES]
+    return [spec for spec in specs if spec.kind == "depthwise" or spec is first or spec in last]
+
+
+def _rule(model: Path, _: Sequence[LayerSpec], table: LatencyTable, density: float, shapes: Shapes) -> Plan:
+    return map_model(model, table, Budget(density=density), shapes=shapes).plan
+
+
+@dataclass(frozen=True)
+class CheckedPlan:
+    """A way to prune a network that predictions are checked on."""
+
+    name: str
+    make: MakePlan
+
+
+PLANS: dict[str, CheckedPlan] = by_name(
+    (
+        CheckedPlan("dense", _dense),
+        CheckedPlan("punched", _everywhere(PUNCHED)),
+        CheckedPlan("pattern", _everywhere(PATTERN, UNSTRUCTURED)),
+        CheckedPlan("rules", _rule),
+    )
+)
+"""``punched``: 8x4 everywhere; ``pattern``: on 3x3, unstructured elsewhere; ``rules``: what ``map`` says."""
+
+
+class _Timed(LoadedEngine):
+    """One of our programs, on inputs of its own."""
+
+    def __init__(self, program: Program, threads: int, seed: int) -> None:
+        self._engine = Engine(program, threads)
+        self._inputs = random_inputs(program.manifest.inputs, seed)
+        self.version = f"prunemap {program.manifest.prunemap}"
+
+    def time_runs(self, inputs: Batch, runs: int) -> NDArray[np.float64]:
+        return self._engine.time_runs(self._inputs, runs)
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+@float_mode_kept()
+def _time_beside_anchor(program: Program, timer: LocalTimer, effort: Effort, seed: int) -> tuple[float, float, int]:
+    """Return the median seconds of the network and of the anchor, in rounds, and how many rounds."""
+    programs = {SUBJECT: program, ANCHOR_ENGINE: compile_anchor(timer.target, timer.cc)}
+    with pinned(timer.threads), ExitStack() as stack:
+        engines = {name: stack.enter_context(_Timed(each, timer.threads, seed)) for name, each in programs.items()}
+        samples = interleave(engines, {}, effort)
+    network, anchor = (samples[name].seconds for name in (SUBJECT, ANCHOR_ENGINE))
+    return float(np.median(network)), float(np.median(anchor)), len(network)

@@ -1,0 +1,72 @@
+"""LocalTimer: probes and networks on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prunemap.compiler import LayerCase, Tuning, compile_model
+from prunemap.compiler.build import find_compiler
+from prunemap.core.latency_table import Machine
+from prunemap.devices import check_threads, pinned, read_machine
+from prunemap.latency.anchor import compile_anchor
+from prunemap.latency.measure import NetworkSeconds, ProbeTimes
+from prunemap.latency.probe import Probe
+from prunemap.latency.time_cases import ANCHOR_RUNS, TURNS, prepare_cases
+from prunemap.runtime import Engine, random_inputs
+from prunemap.targets import resolve_target
+
+NETWORK_SECONDS = 4.0
+MIN_NETWORK_RUNS, MAX_NETWORK_RUNS = 5, 50
+"""In every turn."""
+
+
+@dataclass(frozen=True)
+class LocalTimer:
+    """Times probes on this machine, on the first ``threads`` CPUs that the process may use."""
+
+    threads: int = 1
+    target: str = "native"
+    cc: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_threads(self.threads)
+
+    def machine(self) -> Machine:
+        """Return the fingerprint of this machine, with target and compiler."""
+        return read_machine(resolve_target(self.target).name, find_compiler(self.cc).version)
+
+    def prepare(self, probes: Sequence[Probe]) -> Callable[[], ProbeTimes]:
+        """Compile every probe with all of its tiles; it is timed with the fastest, as tuning would choose it."""
+        cases = [LayerCase(probe.setting, probe.weight(self.seed)) for probe in probes]
+        prepared = prepare_cases(cases, target=self.target, cc=self.cc, seed=self.seed)
+
+        def timed() -> ProbeTimes:
+            times = prepared.time(self.threads)
+            return ProbeTimes(times.seconds, times.anchor_seconds)
+
+        return timed
+
+    def time_network(self, model: str | Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> NetworkSeconds:
+        """Compile a network, its tiles tuned, and time it slot by slot in turns with the anchor."""
+        program = compile_model(model, target=self.target, shapes=shapes, cc=self.cc, tune=Tuning(self.threads))
+        inputs = random_inputs(program.manifest.inputs, self.seed)
+        with (
+            pinned(self.threads),
+            Engine(program, self.threads) as engine,
+            Engine(compile_anchor(self.target, self.cc), self.threads) as anchor,
+        ):
+            fixed = random_inputs(anchor.inputs)
+            anchor.time_runs(fixed, 1)
+            once = float(engine.time_runs(inputs, 2).min())
+            runs = int(np.clip(NETWORK_SECONDS / TURNS / once, MIN_NETWORK_RUNS, MAX_NETWORK_RUNS))
+            turns = [(anchor.time_runs(fixed, ANCHOR_RUNS), engine.time_slots(inputs, runs)) for _ in range(TURNS)]
+        return NetworkSeconds(
+            program.manifest.slots,
+            np.concatenate([slots for _, slots in turns]),
+            np.concatenate([each for each, _ in turns]),
+        )

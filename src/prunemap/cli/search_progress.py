@@ -31,7 +31,8 @@ def show_search(evaluations: int, budget_us: float) -> Iterator[OnEvaluation]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task, best = progress.add_task("", total=evaluations, status=""), list[Evaluation]()
+        task = progress.add_task("", total=evaluations, status="")
+        best: list[Evaluation] = []
 
         def say(number: int, evaluation: Evaluation, reward: float) -> None:
             within = evaluation.complete and evaluation.latency_us <= budget_us * (1 + 1e-9)

@@ -32,7 +32,7 @@ class ReinforceConfig(Value):
     """The best so far, whose probability is raised with every step, beside the policy gradient."""
     imitation: float = Field(default=0.5, ge=0)
     """Weight of that."""
-    warm_start: float = Field(default=0.5, gt=0, lt=1)
+    warm_start: float = Field(default=0.8, gt=0, lt=1)
     """Probability that each action of the rule plan has at the start."""
 
 

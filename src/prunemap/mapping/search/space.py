@@ -198,7 +198,8 @@ def _choices(unit: Unit, config: SearchConfig) -> tuple[Choice, ...]:
     """Return the actions of a decision, by rising latency after the first one."""
     if unit.filters == "shared":
         start: Choice = ()
-        found = [choice for density in config.densities if (choice := unit.choose(density)) is not None]
+        measured = [d for d in config.densities if all(FILTER in layer.latencies(d) for layer in unit.layers)]
+        found = [choice for density in measured if (choice := unit.choose(density)) is not None]
     else:
         start, layer = unit.dense, unit.layers[0]
         options = [layer.option(s, d) for d in config.densities for s in layer.latencies(d) if _may(unit, s.name)]

@@ -14,7 +14,6 @@ from prunemap.core.latency_table import LatencyTable
 from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import read_json, write_json
 
-
 Latency = Annotated[Path, typer.Option("--latency", help="latency.json of `prunemap profile`.", show_default=False)]
 Density = Annotated[
     float | None, typer.Option("--density", help="Budget: kept / all MACs of the prunable layers.", show_default=False)

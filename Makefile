@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := train,report,bench,dev
 SOURCES := src tests benchmarks
 
-.PHONY: setup demo demo-quick test check bench clean
+.PHONY: setup setup-targets demo demo-quick test test-targets check bench clean
 
 setup: $(VENV)/.installed
 
@@ -13,6 +13,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
+
+# What runs and models programs for other machines; Debian and its kin.
+setup-targets:
+	apt-get update && apt-get install --yes --no-install-recommends \
+	    qemu-user-static nodejs chromium cmake llvm openssh-server adb
 
 demo: setup
 	$(BIN)/prunemap demo -o runs/demo
@@ -28,6 +33,10 @@ check: setup
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n auto tests/kernels/test_sanitizers.py
+
+# Every kernel and shape for ARM64 (qemu) and WebAssembly (Node); minutes. What is missing is skipped with a reason.
+test-targets: setup
+	$(BIN)/python -m pytest -n auto -rs --whole tests/targets
 
 bench: setup
 	$(BIN)/python benchmarks/demo.py

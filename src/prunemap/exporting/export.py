@@ -15,10 +15,13 @@ from prunemap.errors import UserError
 from prunemap.exporting.c_source import c_files
 from prunemap.exporting.exe import executable
 from prunemap.exporting.reference import make_reference
+from prunemap.exporting.web import web_files
 from prunemap.runtime import Program
 from prunemap.targets import resolve_target
 
 C_FILES = Path(__file__).parent / "c"
+MARK_C, MARK_WEB = "model.c", "model.js"
+"""What tells a folder of an earlier export."""
 
 
 class Exported(Value):
@@ -106,7 +109,11 @@ def _write_exe(request: Request) -> str:
     return reference.made_by
 
 
-MARK_C = "model.c"
+def _write_web(request: Request) -> str:
+    reference = make_reference(request.program, request.model)
+    files = web_files(request.program, request.name, reference, request.compiler)
+    write_folder(request.output, files, MARK_WEB)
+    return reference.made_by
 
 
 def write_folder(output: Path, files: Mapping[str, bytes], mark: str) -> None:
@@ -134,4 +141,10 @@ def write_folder(output: Path, files: Mapping[str, bytes], mark: str) -> None:
         raise UserError(f"output: cannot write {output}: {error.strerror or error}") from None
 
 
-FORMATS: dict[str, Format] = by_name((Format("c", _write_c), Format("exe", _write_exe)))
+FORMATS: dict[str, Format] = by_name(
+    (
+        Format("c", _write_c),
+        Format("exe", _write_exe),
+        Format("web", _write_web, arches=("wasm32",), default_target="wasm32-simd"),
+    )
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,8 +114,3 @@ def reference_header(reference: Reference) -> str:
 
 def _c_float(value: float) -> str:
     return f"{float(np.float32(value)).hex()}f"
-
-
-def sampled(outputs: Sequence[OutputSample]) -> list[dict[str, object]]:
-    """Return samples as JSON values."""
-    return [{"step": each.step, "values": each.values, "magnitude": each.magnitude} for each in outputs]

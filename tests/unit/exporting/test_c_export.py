@@ -141,7 +141,7 @@ def test_text_in_c() -> None:
 
 def test_what_cannot_be_exported(program: Program, model: Path, tmp_path: Path) -> None:
     compiler = find_compiler()
-    with pytest.raises(UserError, match="--format: got 'zip', allowed are c, exe"):
+    with pytest.raises(UserError, match="--format: got 'zip', allowed are c, exe, web"):
         export_compiled(model, tmp_path / "o", "zip")
     with pytest.raises(UserError, match="holds no C text; compile it again"):
         export_program(replace(program, source=b""), tmp_path / "o", "c", compiler, name="net")

@@ -19,7 +19,7 @@ static const char HELP[] =
     "Runs " MODEL_NAME " (compiled for " MODEL_TARGET "): checks it against the stored reference, then times it.\n"
     "  --threads N      threads, 1 to 256; default 1\n"
     "  --runs N         timed runs, 0 to 1000000; default 50\n"
-    "  --warmup N       runs before them; default 5\n"
+    "  --warmup N       runs before them, after a first one; default 5\n"
     "  --inputs FILE    all inputs one after another, four bytes per element; default: the reference's own\n"
     "  --outputs FILE   where to write all outputs likewise\n"
     "  --no-check       do not compare with the reference (never done for --inputs)\n"
@@ -195,14 +195,17 @@ static int measure(pmap_engine *engine, options *o, float **inputs, float **outp
   const float *in[MODEL_INPUTS + 1] = {0};
   static double slots[MODEL_SLOTS + 1];
   for (int i = 0; i < MODEL_INPUTS; i++) in[i] = inputs[i];
-  pmap_run(engine, in, outputs);
-  if (o->outputs && !write_outputs(o->outputs, outputs)) return BAD_USAGE;
-  double error = o->check ? worst_error(outputs) : 0, *runs = malloc(((size_t)o->runs + 1) * sizeof *runs);
+  double *runs = malloc(((size_t)o->runs + 1) * sizeof *runs);
   if (!runs) return NO_RESOURCES;
-  for (int i = 0; i < o->warmup && o->runs; i++) pmap_run(engine, in, outputs);
+  for (int i = 0; i <= o->warmup; i++) pmap_run(engine, in, outputs);
   pmap_time_runs(engine, in, outputs, o->runs, runs);
   o->layers = o->layers && o->runs > 0;
   int ok = !o->layers || time_layers(engine, o, in, outputs, slots);
+  double error = o->check ? worst_error(outputs) : 0; /* of the last run */
+  if (o->outputs && !write_outputs(o->outputs, outputs)) {
+    free(runs);
+    return BAD_USAGE;
+  }
   if (ok && o->json) print_json(o, error, runs, slots);
   else if (ok) print_tables(o, error, runs, slots);
   free(runs);

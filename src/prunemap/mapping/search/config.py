@@ -30,7 +30,7 @@ class ReinforceConfig(Value):
     """Weight of the entropy bonus, in spreads of the reward per nat and decision."""
     elites: int = Field(default=4, ge=0)
     """The best so far, whose probability is raised with every step, beside the policy gradient."""
-    imitation: float = Field(default=0.5, ge=0)
+    imitation: float = Field(default=0.2, ge=0)
     """Weight of that."""
     warm_start: float = Field(default=0.8, gt=0, lt=1)
     """Probability that each action of the rule plan has at the start."""

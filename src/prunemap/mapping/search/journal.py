@@ -94,12 +94,11 @@ def _read(path: Path, header: JournalHeader) -> list[Evaluation]:
     """Return the evaluations; what was cut off at the end is removed from the file."""
     whole, _, rest = existing_file(path, "journal").read_bytes().rpartition(b"\n")
     lines = whole.split(b"\n")
-    if not whole:
-        raise UserError(f"journal: {path} is not the journal of a search; name another plan (-o)")
     try:
         found = JournalHeader.model_validate_json(lines[0])
     except ValidationError:
-        raise UserError(f"journal: {path} is not the journal of a search; name another plan (-o)") from None
+        foreign = f"journal: {path} is not the journal of a search; name another plan (-o), or delete it"
+        raise UserError(foreign) from None
     _check_same(path, found, header)
     evaluations, problems = [], Problems(f"journal: {path} is damaged")
     for number, line in enumerate(lines[1:], start=2):

@@ -12,6 +12,8 @@ is not proposed again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import log
 
 import torch
@@ -32,9 +34,21 @@ SHOWN = 256
 """Candidates drawn to say how probable actions are."""
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: more make a network so small slower, and round otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class Reinforce:
     """The policy and its memory."""
 
+    @one_thread()
     def __init__(self, problem: Problem, config: SearchConfig) -> None:
         self._config, self._problem = config.reinforce, problem
         with torch.random.fork_rng(devices=[]):
@@ -52,12 +66,14 @@ class Reinforce:
         groups = [{"params": shared, "lr": self._config.lr}, {"params": [table], "lr": self._config.table_lr}]
         self._optimizer = torch.optim.Adam(groups)
 
+    @one_thread()
     def ask(self) -> Candidate:
         first, self._first = self._first, None
         candidate = first if first is not None else self._draw()
         self._seen.add(candidate)
         return candidate
 
+    @one_thread()
     def tell(self, candidate: Candidate, scored: Scored) -> None:
         self._told.append((candidate, scored.reward))
         self._follow(scored.reward)
@@ -68,6 +84,7 @@ class Reinforce:
             torch.autograd.backward(self._loss())
             self._optimizer.step()
 
+    @one_thread()
     def learnt(self) -> Probabilities | None:
         mean = self._policy.sample(SHOWN, torch.Generator().manual_seed(0)).probabilities.mean(0)
         return tuple(tuple(row[:size].tolist()) for row, size in zip(mean, self._problem.sizes, strict=True))

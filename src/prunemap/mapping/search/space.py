@@ -16,7 +16,6 @@ from functools import cached_property
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE
 from prunemap.errors import UserError
-from prunemap.latency import Predictor, probe_settings
 from prunemap.mapping.choices import FILTER, LayerChoices, Option
 from prunemap.mapping.mapper import MapRequest, MapResult
 from prunemap.mapping.rules import why_fixed
@@ -144,8 +143,7 @@ def make_space(request: MapRequest, rules: MapResult, config: SearchConfig) -> S
     """
     if request.budget.latency_ms is None:
         raise UserError("budget: a search needs one of latency (latency_ms, --latency-ms)")
-    predictor = Predictor(request.table)
-    predictor.require(probe_settings(layer.spec.setting for layer in request.layers))
+    predictor = request.predictor()
     fixed = why_fixed(request.layers)
     layers = {
         layer.spec.name: LayerChoices(layer, predictor, request.beta, request.importance)
@@ -164,7 +162,7 @@ def make_space(request: MapRequest, rules: MapResult, config: SearchConfig) -> S
         first.append(choices.index(ruled) if ruled is not None else 0)
     if all(len(each.choices) < 2 for each in decisions):
         raise UserError("search: nothing measured beats dense in any layer, so there is nothing to search")
-    fixed_us = sum(
+    fixed_us = predictor.glue_us + sum(
         predictor.dense_us(layer.spec.setting)
         for layer in request.layers
         if layer.spec.name in fixed and layer.spec.setting is not None

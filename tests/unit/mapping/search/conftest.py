@@ -1,18 +1,16 @@
-"""A search on the synthetic network: accuracy is what the plan keeps, weighed by layer."""
+"""The search space of the synthetic network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import pytest
 
 from prunemap.compiler import ModelLayer
 from prunemap.core.latency_table import LatencyTable
-from prunemap.core.plan import Plan
 from prunemap.mapping import Budget, MapRequest
 from prunemap.mapping.rules import Rules
-from prunemap.mapping.search import FastAccuracy, Rung, SearchConfig, Space, make_space
+from prunemap.mapping.search import SearchConfig, Space, make_space
 
 MakeSpace = Callable[..., Space]
 
@@ -27,24 +25,3 @@ def make_test_space(
         return make_space(request, Rules().map(request), config)
 
     return make
-
-
-@dataclass
-class FakeEvaluate:
-    """Counts what it is asked; three rungs, each a little better."""
-
-    asked: list[Plan] = field(default_factory=list)
-    stop_after: int | None = None
-    """Raise KeyboardInterrupt instead of evaluation number ``stop_after + 1``."""
-
-    def __call__(self, plan: Plan, floors: Sequence[float]) -> FastAccuracy:
-        if self.stop_after is not None and len(self.asked) >= self.stop_after:
-            raise KeyboardInterrupt
-        self.asked.append(plan)
-        kept = sum(layer.density ** (0.3 + i / 10) for i, layer in enumerate(plan.layers)) / len(plan.layers)
-        rungs: list[Rung] = []
-        for i in range(3):
-            rungs.append(Rung(steps=10 * i, accuracy=0.7 * kept + 0.1 * i))
-            if i < len(floors) and rungs[-1].accuracy < floors[i]:
-                break
-        return FastAccuracy(rungs=tuple(rungs), complete=len(rungs) == 3, seconds=0.5)

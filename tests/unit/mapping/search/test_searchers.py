@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import product
@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from prunemap.errors import UserError
 from prunemap.mapping.search import SEARCHERS, Candidate, Problem, Scored, SearchConfig, optuna_search, plain_problem
@@ -19,14 +18,6 @@ NEEDS_OPTUNA = pytest.mark.skipif(find_spec("optuna") is None, reason="optuna is
 EVERY = [pytest.param(name, marks=NEEDS_OPTUNA if name in ("tpe", "nsga2") else ()) for name in SEARCHERS]
 LEARNT_WITHIN = 120
 """Evaluations."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

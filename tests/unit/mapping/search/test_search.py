@@ -1,0 +1,217 @@
+"""Searching: nothing twice, the same after an interrupt, hopeless candidates stopped, the best one returned."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections import deque
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from prunemap.core.plan import Plan
+from prunemap.errors import UserError
+from prunemap.mapping.search import (
+    SEARCHERS,
+    Evaluation,
+    FastAccuracy,
+    Job,
+    Objective,
+    Rung,
+    RunnerPool,
+    SearchConfig,
+    front,
+    plan_key,
+)
+from tests.unit.mapping.search.tiny import FakeEvaluate, make_search
+
+ROOT = Path(__file__).parents[4]
+NEEDS_OPTUNA = pytest.mark.skipif(find_spec("optuna") is None, reason="optuna is not installed (extra search)")
+EVERY = [pytest.param(name, marks=NEEDS_OPTUNA if name in ("tpe", "nsga2") else ()) for name in SEARCHERS]
+CONFIG = SearchConfig(evaluations=12, stop_after=4)
+
+
+def without_times(evaluations: list[Evaluation]) -> list[Evaluation]:
+    return [each.model_copy(update={"finished": ""}) for each in evaluations]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_searcher_evaluates_so_many_and_none_twice(name: str, tmp_path: Path) -> None:
+    evaluate, told = FakeEvaluate(), list[int]()
+    search = make_search(tmp_path / "j.jsonl", evaluate, CONFIG.model_copy(update={"searcher": name, "population": 4}))
+    search.run(lambda number, evaluation, reward: told.append(number))
+    assert told == list(range(1, 13))
+    keys = [plan_key(plan) for plan in evaluate.asked]
+    assert len(keys) == len(set(keys)) == 12
+    assert keys[0] == plan_key(search.space.rules.plan), "the plan by the rules comes first"
+    record = search.record(command="command")
+    assert record.evaluations[record.best] == search.best()
+    assert len(record.evaluations) == len(record.rewards) == 12
+    assert all(decision.chosen is not None for decision in record.decisions)
+    assert (record.decisions[0].probabilities is None) == (name != "reinforce")
+
+
+@pytest.mark.parametrize("survived", [0, 7])
+def test_killed_and_resumed_it_repeats_nothing_and_ends_in_the_same(survived: int, tmp_path: Path) -> None:
+    whole = make_search(tmp_path / "whole.jsonl", FakeEvaluate(), CONFIG)
+    whole.run()
+    path = tmp_path / "killed.jsonl"
+    script = [sys.executable, "-m", "tests.unit.mapping.search.killed_search"]
+    done = subprocess.run([*script, str(path), str(survived), CONFIG.model_dump_json()], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    evaluate = FakeEvaluate()
+    resumed = make_search(path, evaluate, CONFIG)
+    assert len(resumed.journal.evaluations) == survived
+    resumed.run()
+    assert len(evaluate.asked) == 12 - survived
+    assert without_times(resumed.journal.evaluations) == without_times(whole.journal.evaluations)
+    assert resumed.best().key == whole.best().key
+
+
+def test_a_finished_search_evaluates_nothing_and_a_longer_one_only_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    make_search(path, FakeEvaluate(), CONFIG).run()
+    again, longer = FakeEvaluate(), FakeEvaluate()
+    make_search(path, again, CONFIG).run()
+    assert again.asked == []
+    make_search(path, longer, CONFIG.model_copy(update={"evaluations": 15})).run()
+    assert len(longer.asked) == 3
+
+
+def test_a_searcher_without_anything_new_ends_the_search(tmp_path: Path) -> None:
+    class Stubborn:
+        def __init__(self, candidate: tuple[int, ...]) -> None:
+            self.candidate = candidate
+
+        def ask(self) -> tuple[int, ...]:
+            return self.candidate
+
+        def tell(self, candidate: object, scored: object) -> None: ...
+
+        def learnt(self) -> None: ...
+
+    evaluate = FakeEvaluate()
+    search = make_search(tmp_path / "j.jsonl", evaluate, CONFIG)
+    search.searcher = Stubborn((0, 0, 0))
+    search.run()
+    assert len(evaluate.asked) == 1
+
+
+class LatestFirst:
+    """Three at once; the latest job is finished first."""
+
+    workers = 3
+
+    def __init__(self, evaluate: FakeEvaluate) -> None:
+        self.evaluate, self.jobs, self.most = evaluate, deque[Job](), 0
+
+    def submit(self, job: Job) -> None:
+        self.jobs.append(job)
+        self.most = max(self.most, len(self.jobs))
+
+    def wait(self) -> tuple[str, FastAccuracy]:
+        job = self.jobs.pop()
+        return job.key, self.evaluate(job.plan, job.floors)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None: ...
+
+
+def test_several_at_once_resume_in_the_order_in_which_they_were_finished(tmp_path: Path) -> None:
+    whole, pool = FakeEvaluate(), LatestFirst(FakeEvaluate())
+    first = make_search(tmp_path / "j.jsonl", whole, CONFIG, pool)
+    first.run()
+    assert pool.most == 3 and len(pool.evaluate.asked) == 12
+    lines = (tmp_path / "j.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "j.jsonl").write_bytes(b"".join(lines[:6]))
+    again = LatestFirst(FakeEvaluate())
+    resumed = make_search(tmp_path / "j.jsonl", whole, CONFIG, again)
+    resumed.run()
+    assert len(again.evaluate.asked) == 7
+    assert without_times(resumed.journal.evaluations)[:5] == without_times(first.journal.evaluations)[:5]
+    assert len({each.key for each in resumed.journal.evaluations}) == 12
+
+
+def evaluation(accuracies: list[float], latency_us: float = 50.0, complete: bool | None = None) -> Evaluation:
+    rungs = tuple(Rung(steps=10 * i, accuracy=accuracy) for i, accuracy in enumerate(accuracies))
+    done = len(rungs) == 3 if complete is None else complete
+    key = f"{accuracies} {latency_us}"
+    return Evaluation(key=key, candidate=(0,), rungs=rungs, complete=done, latency_us=latency_us, seconds=1.0)
+
+
+def test_reward_is_accuracy_less_what_is_over_budget() -> None:
+    objective = Objective(100.0, SearchConfig(penalty=2.0))
+    assert objective.score(evaluation([0.1, 0.2, 0.9], 100.0)).reward == pytest.approx(0.9)
+    assert objective.score(evaluation([0.1, 0.2, 0.9], 125.0)).reward == pytest.approx(0.4)
+    assert objective.score(evaluation([0.1, 0.2], 50.0)).accuracy == 0.2
+
+
+def test_the_better_half_goes_on_and_what_is_over_budget_must_be_better() -> None:
+    objective = Objective(100.0, SearchConfig(penalty=2.0, keep=0.5, stop_after=4))
+    done = [evaluation([0.1 * i, 0.1 * i + 0.3, 0.9]) for i in range(4)]
+    assert objective.floors(done[:3], 50.0) == (float("-inf"), float("-inf"))
+    assert objective.floors(done, 50.0) == pytest.approx((0.15, 0.45))
+    assert objective.floors(done, 110.0) == pytest.approx((0.35, 0.65))
+    assert objective.floors([*done, evaluation([0.05])], 50.0) == pytest.approx((0.1, 0.45))
+    assert Objective(100.0, SearchConfig(keep=1.0)).floors(done * 3, 50.0) == (float("-inf"), float("-inf"))
+    assert objective.floors([], 50.0) == ()
+
+
+def test_hopeless_candidates_are_stopped_early(tmp_path: Path) -> None:
+    search = make_search(tmp_path / "j.jsonl", FakeEvaluate(), CONFIG.model_copy(update={"evaluations": 25}))
+    search.run()
+    stopped = [each for each in search.journal.evaluations if not each.complete]
+    assert 5 <= len(stopped) <= 20
+    assert all(each.complete for each in search.journal.evaluations[: CONFIG.stop_after])
+    assert search.best().complete
+
+
+def test_the_best_is_within_the_budget_where_one_is() -> None:
+    objective = Objective(100.0, SearchConfig(penalty=0.1))
+    within, over = evaluation([0.1, 0.2, 0.7], 99.0), evaluation([0.1, 0.2, 0.9], 110.0)
+    stopped = evaluation([0.95], 50.0)
+    assert objective.best([over, within, stopped]) == within
+    assert objective.best([over, stopped]) == over
+    assert objective.best([stopped]) is None
+
+
+def test_the_front_is_what_nothing_beats_in_both() -> None:
+    done = [
+        evaluation([0, 0, 0.5], 30.0),
+        evaluation([0, 0, 0.9], 90.0),
+        evaluation([0, 0, 0.4], 40.0),
+        evaluation([0, 0, 0.6], 50.0),
+        evaluation([0.99], 10.0),
+        evaluation([0, 0, 0.6], 60.0),
+    ]
+    assert front(done) == [0, 3, 1]
+
+
+def test_measured_latencies_replace_those_of_the_table(tmp_path: Path) -> None:
+    class Device:
+        def __init__(self, name: str) -> None:
+            self.name, self.busy, self.measured = name, False, 0
+
+        def latency_us(self, plan: Plan) -> float:
+            assert not self.busy, "one job at a time"
+            self.busy = True
+            self.measured += 1
+            self.busy = False
+            return 1000.0 * sum(layer.density for layer in plan.layers)
+
+    devices = [Device("one"), Device("two")]
+    search = make_search(tmp_path / "j.jsonl", FakeEvaluate(), CONFIG)
+    search.measure = RunnerPool(devices).latencies_us
+    search.run()
+    assert sum(device.measured for device in devices) == 12
+    best = search.best()
+    assert best.latency_us == pytest.approx(1000 * sum(e.density for e in search.result().plan.layers))
+    assert search.record().measured
+    with pytest.raises(UserError, match="runners: got none"):
+        RunnerPool([])

@@ -69,6 +69,13 @@ def test_inputs_and_outputs_are_files(exe: Path, program: Program, tmp_path: Pat
     np.testing.assert_allclose(read_raw(tmp_path / "out", program.manifest.outputs)[0], probed, rtol=1e-6, atol=1e-6)
 
 
+def test_every_time_is_written(exe: Path, program: Program, tmp_path: Path) -> None:
+    done = run(exe, "--runs", 5, "--times", tmp_path / "times", "--json")
+    seconds = np.fromfile(tmp_path / "times").reshape(5, len(program.manifest.slots))
+    medians = [slot["median_us"] for slot in json.loads(done.stdout)["slots"]]
+    np.testing.assert_allclose(np.median(seconds, axis=0) * 1e6, medians, atol=1e-3)
+
+
 def test_wrong_outputs_end_in_another_exit_code(program: Program, model: Path, tmp_path: Path) -> None:
     reference = make_reference(program, model)
     (sample,) = reference.outputs
@@ -91,6 +98,7 @@ def test_wrong_outputs_end_in_another_exit_code(program: Program, model: Path, t
         (["--inputs", "/nowhere/x"], 2, "--inputs: /nowhere/x is not there or not of the size"),
         (["--inputs", "/dev/null"], 2, "--inputs: /dev/null is not there or not of the size"),
         (["--outputs", "/nowhere/x"], 2, "--outputs: /nowhere/x cannot be written"),
+        (["--times", "/nowhere/x"], 2, "--times: /nowhere/x cannot be written"),
     ],
 )
 def test_usage(exe: Path, arguments: list[str], code: int, message: str) -> None:

@@ -11,7 +11,7 @@ enum { FAILED_CHECK = 1, BAD_USAGE = 2, NO_RESOURCES = 3, MOST_RUNS = 1000000, M
 
 typedef struct {
   int threads, runs, warmup, json, layers, check;
-  const char *inputs, *outputs;
+  const char *inputs, *outputs, *times;
 } options;
 
 static const char HELP[] =
@@ -22,6 +22,7 @@ static const char HELP[] =
     "  --warmup N       runs before them, after a first one; default 5\n"
     "  --inputs FILE    all inputs one after another, four bytes per element; default: the reference's own\n"
     "  --outputs FILE   where to write all outputs likewise\n"
+    "  --times FILE     where to write the times of runs x layers in seconds, as doubles\n"
     "  --no-check       do not compare with the reference (never done for --inputs)\n"
     "  --no-layers      do not time every layer\n"
     "  --json           one JSON object instead of tables\n"
@@ -44,6 +45,7 @@ static int parse(int argc, char **argv, options *o) {
     else if (!strcmp(name, "--warmup")) ok = number(value, 0, MOST_RUNS, &o->warmup);
     else if (!strcmp(name, "--inputs")) ok = *(o->inputs = value) != 0;
     else if (!strcmp(name, "--outputs")) ok = *(o->outputs = value) != 0;
+    else if (!strcmp(name, "--times")) ok = *(o->times = value) != 0;
     else {
       takes_value = 0;
       if (!strcmp(name, "--no-check")) o->check = 0;
@@ -98,6 +100,14 @@ static int write_outputs(const char *path, float **outputs) {
   }
   if (file) ok &= fclose(file) == 0;
   if (!ok) fprintf(stderr, "error: --outputs: %s cannot be written\n", path);
+  return ok;
+}
+
+static int write_times(const char *path, const double *seconds, size_t count) {
+  FILE *file = fopen(path, "wb");
+  int ok = file && fwrite(seconds, sizeof *seconds, count, file) == count;
+  if (file) ok &= fclose(file) == 0;
+  if (!ok) fprintf(stderr, "error: --times: %s cannot be written\n", path);
   return ok;
 }
 
@@ -174,7 +184,7 @@ static void print_tables(const options *o, double error, double *runs, const dou
     printf("%10.1f us %5.1f %%  %s\n", 1e6 * slots[i], whole > 0 ? 100 * slots[i] / whole : 0, model_slots[i]);
 }
 
-/* Median seconds of every slot. */
+/* Median seconds of every slot; returns the exit code. */
 static int time_layers(pmap_engine *engine, const options *o, const float *const *in, float **out, double *slots) {
   double *seconds = malloc(((size_t)o->runs * MODEL_SLOTS + 1) * sizeof *seconds);
   double *one = malloc(((size_t)o->runs + 1) * sizeof *one);
@@ -185,10 +195,11 @@ static int time_layers(pmap_engine *engine, const options *o, const float *const
       slots[k] = median(one, o->runs);
     }
   }
-  int ok = seconds && one;
+  int code = !seconds || !one ? NO_RESOURCES : 0;
+  if (!code && o->times && !write_times(o->times, seconds, (size_t)o->runs * MODEL_SLOTS)) code = BAD_USAGE;
   free(seconds);
   free(one);
-  return ok;
+  return code;
 }
 
 static int measure(pmap_engine *engine, options *o, float **inputs, float **outputs) {
@@ -200,16 +211,13 @@ static int measure(pmap_engine *engine, options *o, float **inputs, float **outp
   for (int i = 0; i <= o->warmup; i++) pmap_run(engine, in, outputs);
   pmap_time_runs(engine, in, outputs, o->runs, runs);
   o->layers = o->layers && o->runs > 0;
-  int ok = !o->layers || time_layers(engine, o, in, outputs, slots);
+  int code = o->layers ? time_layers(engine, o, in, outputs, slots) : 0;
   double error = o->check ? worst_error(outputs) : 0; /* of the last run */
-  if (o->outputs && !write_outputs(o->outputs, outputs)) {
-    free(runs);
-    return BAD_USAGE;
-  }
-  if (ok && o->json) print_json(o, error, runs, slots);
-  else if (ok) print_tables(o, error, runs, slots);
+  if (!code && o->outputs && !write_outputs(o->outputs, outputs)) code = BAD_USAGE;
+  if (!code && o->json) print_json(o, error, runs, slots);
+  else if (!code) print_tables(o, error, runs, slots);
   free(runs);
-  return !ok ? NO_RESOURCES : error <= MODEL_TOLERANCE ? 0 : FAILED_CHECK;
+  return code ? code : error <= MODEL_TOLERANCE ? 0 : FAILED_CHECK;
 }
 
 int main(int argc, char **argv) {

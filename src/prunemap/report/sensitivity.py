@@ -29,14 +29,22 @@ def _overview(result: Sensitivity) -> Table:
         f"{conditions.images} held-out images (± {100 * error:.1f}); one layer pruned at a time, nothing retrained\n"
         "loss: cross-entropy added per share of the weight energy lost"
     )
-    schemes = result.schemes()
-    headers = ("layer", "loss", *(str(scheme).replace(":", ":\n") for scheme in schemes))
+    headers = ("layer", "loss", *(str(scheme).replace(":", ":\n") for scheme in result.schemes()))
     table = new_table(f"sensitivity of {result.model.name}", *headers, caption=caption)
-    fits = {name: fit(rows, result.baseline_loss) for name, rows in result.of_layers().items()}
-    for name, rows in sorted(result.of_layers().items(), key=lambda item: -fits[item[0]]):
-        cells = [_lowest([row for row in rows if row.scheme == scheme], p) for scheme in schemes]
-        table.add_row(name, f"{fits[name]:.2f}", *cells)
+    for row in overview_rows(result):
+        table.add_row(*row)
     return table
+
+
+def overview_rows(result: Sensitivity) -> list[tuple[str, ...]]:
+    """Return layer, loss, and per scheme the lowest density that costs nothing; the most sensitive layer first."""
+    schemes, of_layers = result.schemes(), result.of_layers()
+    fits = {name: fit(rows, result.baseline_loss) for name, rows in of_layers.items()}
+    found = []
+    for name, rows in sorted(of_layers.items(), key=lambda item: -fits[item[0]]):
+        by_scheme = ([row for row in rows if row.scheme == scheme] for scheme in schemes)
+        found.append((name, f"{fits[name]:.2f}", *(_lowest(each, result.baseline_accuracy) for each in by_scheme)))
+    return found
 
 
 def _lowest(rows: Sequence[SensitivityRow], baseline: float) -> str:

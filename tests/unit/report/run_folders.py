@@ -10,6 +10,7 @@ from prunemap.core.latency_table import LatencyPoint, LatencyTable
 from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import ModelIdentity, Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.core.sensitivity import Sensitivity, SensitivityConditions, SensitivityRow
 from prunemap.core.value import write_json
 from prunemap.pruning import EpochRecord, History, LayerRate, ModelInfo, PrunedRates, TrainConfig, TrainReport
 from prunemap.pruning.epoch_log import EpochLog, LogRow
@@ -41,6 +42,7 @@ def demo_folder(folder: Path) -> Path:
     }
     write_json(folder / "bench.json", benched().model_copy(update=bench))
     write_json(folder / "verify.json", verified())
+    write_json(folder / "sensitivity.json", sensitivity_of(specs))
     write_stages(folder, specs[1].name)
     (folder / "dense.pmap").write_bytes(bytes(3000))
     (folder / "pruned.pmap").write_bytes(bytes(1000))
@@ -86,6 +88,28 @@ def table_of(specs: list[LayerSpec], command: str) -> LatencyTable:
         for scheme, density, us in rows
     ]
     return LatencyTable(machine=MACHINE, threads=1, command=command, date="2026-11-24", points=tuple(points))
+
+
+def sensitivity_of(specs: list[LayerSpec]) -> Sensitivity:
+    """The second layer costs 30 points at a density of 10 %, the third nothing."""
+    conditions = SensitivityConditions(weights_sha256="", dataset="stripes", images=500, images_sha256="")
+    rows = tuple(
+        SensitivityRow(
+            layer=spec.name,
+            kind=spec.kind,
+            weight_shape=spec.weight_shape,
+            scheme=PUNCHED,
+            density=density,
+            energy_kept=density,
+            accuracy=0.9 - lost,
+            loss=0.3 + lost,
+        )
+        for spec, worst in ((specs[2], 0.0), (specs[1], 0.3))
+        for density, lost in ((0.1, worst), (0.5, worst / 30))
+    )
+    return Sensitivity(
+        model=ModelIdentity(), conditions=conditions, baseline_accuracy=0.9, baseline_loss=0.3, rows=rows
+    )
 
 
 def write_stages(folder: Path, pruned_layer: str) -> None:

@@ -10,18 +10,33 @@ from pathlib import Path
 import pytest
 
 from prunemap import pipeline
+from prunemap.benchmarking import LayerResult
+from prunemap.core.layer import LayerSetting, LayerSpec
+from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.latency import Predictor
 from prunemap.pruning import recipe_run
 from prunemap.pruning.epoch_log import CSV_NAME
-from prunemap.report.html import read_run, run_folder, write_report
+from prunemap.report.html import Run, read_run, run_folder, write_report
+from prunemap.report.html.energy_charts import energy_figures
 from prunemap.report.html.latency_charts import latency_figures
-from prunemap.report.html.layer_rows import layer_rows
+from prunemap.report.html.layer_rows import layer_rows, shared_times
+from prunemap.report.html.page import render
 from prunemap.report.html.paths import shown_command
 from prunemap.report.html.styles import SCHEME_COLOURS, scheme_styles
-from prunemap.schemes import SCHEMES
-from tests.unit.report.run_folders import DENSE_US, DENSITY, FILTER, HOSTILE, PUNCHED, demo_folder, recipe_folder
+from prunemap.schemes import SCHEMES, make_mask
+from tests.unit.report.run_folders import (
+    DENSE_US,
+    DENSITY,
+    FILTER,
+    HOSTILE,
+    PUNCHED,
+    demo_folder,
+    recipe_folder,
+    table_of,
+)
+from tests.unit.report.test_tables import benched
 
 pytest.importorskip("jinja2")
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -74,7 +89,9 @@ def report(run: Path) -> tuple[str, Page]:
 
 def test_a_run_of_the_demo_has_every_section(tmp_path: Path) -> None:
     text, page = report(demo_folder(tmp_path / "run"))
-    assert page.sections == ["headline", "network", "latency", "training", "conditions", "reading"]
+    assert page.sections == [
+        "headline", "network", "energy", "latency", "sensitivity", "training", "conditions", "reading",
+    ]  # fmt: skip
     for part in (
         "resnet8 on stripes", "0.231 ms", "3.47x faster than dense, compiled by prunemap (0.802 ms)",
         "2.82x faster than dense in ONNX Runtime (0.652 ms)", "90.0 %", "dense control: 92.0 %",
@@ -93,7 +110,7 @@ def test_a_layer_has_all_that_is_known_of_it(tmp_path: Path) -> None:
     assert row.pruned_us == pytest.approx(6 + 8 * (DENSITY - 0.1) / 0.3), "between the points of the table"
     assert (row.dense_us, row.energy, row.measured_us) == (DENSE_US, 0.615, 10.5)
     _, page = report(run)
-    cells = "block.a punched 8x4 25.0 % 61.5 % 40.0 10.0 10.5 conv 8x8x3x3 111 k 4.0x faster"
+    cells = "block.a punched:8x4 25.0 % 61.5 % 40.0 10.0 10.5 conv 8x8x3x3 111 k 4.0x faster"
     assert cells in page.text
     assert "block.a: punched:8x4 at 25.0 %, 10.0 µs, 4.0x faster than dense" in page.text
     assert "block.b: dense, 40.0 µs" in page.text, "a layer of the same setting stands in the same chart"
@@ -106,6 +123,60 @@ def test_the_chart_has_a_line_per_scheme_and_a_ring_per_choice(tmp_path: Path) -
     assert 'class="c1 d0 chosen"' in figure, "the line of the chosen scheme is thicker"
     assert "chosen for block.a" in figure and "punched:8x4 at 10.0 %: 6.0 µs" in figure
     assert page.text.count("Numbers, µs") == 5, "a chart per distinct layer"
+
+
+def test_the_energy_of_a_layer_is_drawn_against_its_latency_with_the_choice_on_the_curve(tmp_path: Path) -> None:
+    run = read_run(demo_folder(tmp_path / "run"))
+    rows = layer_rows(run)
+    figures = energy_figures(run, rows, scheme_styles([DENSE, PUNCHED, FILTER]))
+    assert [figure.title for figure in figures] == ["block.a", "block.b", "down"], "neither first, last nor depthwise"
+    (layer,) = (layer for layer in run.layers if layer.spec.name == "block.a")
+    kept = (layer.weight[make_mask(layer.weight, PUNCHED, DENSITY)] ** 2).sum() / (layer.weight**2).sum()
+    assert figures[0].chosen == f"punched:8x4 at 25.0 %: 10.0 µs, {100 * kept:.1f} % of the energy"
+    (line,) = (line for line in figures[0].chart.lines if "chosen" in line.style)
+    (ring,) = figures[0].chart.marks
+    assert (ring.x, ring.y) in line.between and len(line.points) == 2, "the densities measured"
+    assert figures[1].chosen == "dense: 40.0 µs, 100.0 % of the energy" and len(figures[1].chart.marks) == 1
+    assert HOSTILE in figures[0].reason
+
+
+def test_the_sensitive_layers_come_first_with_what_they_tolerate(tmp_path: Path) -> None:
+    text, page = report(demo_folder(tmp_path / "run"))
+    assert "on 500 held-out images, of the dense network 90.0 % (dashed)" in page.text
+    assert "layer loss punched:8x4 block.a 0.26 0.5 block.b 0.00 0.1" in page.text
+    section = text.partition('<section id="sensitivity">')[2].partition("</section>")[0]
+    assert section.index("<h3>block.a") < section.index("<h3>block.b") and section.count('<svg class="chart') == 2
+    assert "punched:8x4 at 10.0 %: 60.0 %" in section
+
+
+def test_a_recurrent_layer_has_the_time_of_the_layers_that_it_is_in_the_plan(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    specs = [spec for layer in ("rnn", "rnn/recurrent") for spec in [linear_spec(layer)]]
+    layers = [PlanLayer.of(spec, PUNCHED, DENSITY, "r") for spec in specs]
+    slots = [
+        LayerResult(name=f"rnn{step}", kernel="k", layer="rnn", median_us=us)
+        for step, us in (("/in", 1.5), ("", 9.0), ("/recurrent", 30.0))
+    ]
+    found = Run(
+        folder=run,
+        plan=Plan(layers=tuple(layers)),
+        specs=tuple(specs),
+        latency=table_of(specs, ""),
+        benched=benched().model_copy(update={"layers": tuple(slots)}),
+    )
+    rows = layer_rows(found)
+    assert [row.measured_us for row in rows] == [None, None]
+    (shared,) = shared_times(found, rows)
+    assert (shared.node, shared.dense_us, shared.pruned_us, shared.measured_us) == ("rnn", 80.0, 20.0, 40.5)
+    assert shared_times(found, rows[:1]) == []
+    words = Page(render(found)).text
+    assert "rnn rnn: punched:8x4 at 25.0 %; rnn/recurrent: punched:8x4 at 25.0 % 80.0 20.0 40.5" in words
+
+
+def linear_spec(name: str) -> LayerSpec:
+    setting = LayerSetting(kind="linear", in_channels=32, out_channels=64)
+    return LayerSpec(name=name, kind="lstm", weight_shape=(64, 32), macs=2048, params=2048, setting=setting)
 
 
 def test_layers_of_one_setting_have_rings_of_their_own_on_the_curve(tmp_path: Path) -> None:
@@ -149,19 +220,21 @@ def test_a_recipe_shows_its_seeds_and_the_log_of_an_interrupted_one(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("gone", "sections"),
+    ("gone", "lacking"),
     [
-        (("plan.json",), ["headline", "latency", "training", "conditions", "reading"]),
-        (("latency.json",), ["headline", "network", "training", "conditions", "reading"]),
-        (("dense.onnx",), ["headline", "network", "latency", "training", "conditions", "reading"]),
-        (("dense.json", "control.json", "pruned.json"), ["headline", "network", "latency", "conditions", "reading"]),
+        (("plan.json",), ("network", "energy")),
+        (("latency.json",), ("energy", "latency")),
+        (("dense.onnx",), ("energy",)),
+        (("sensitivity.json",), ("sensitivity",)),
+        (("dense.json", "control.json", "pruned.json"), ("training",)),
     ],
 )
-def test_what_a_folder_lacks_is_left_out(gone: tuple[str, ...], sections: list[str], tmp_path: Path) -> None:
+def test_what_a_folder_lacks_is_left_out(gone: tuple[str, ...], lacking: tuple[str, ...], tmp_path: Path) -> None:
     run = demo_folder(tmp_path / "run")
+    whole = report(run)[1].sections
     for name in gone:
         (run / name).unlink()
-    assert report(run)[1].sections == sections
+    assert report(run)[1].sections == [section for section in whole if section not in lacking]
 
 
 @pytest.mark.parametrize("name", run_folder.FILES)

@@ -81,7 +81,8 @@ def _measured(point: LatencyPoint) -> str:
     return f"{point.scheme} at {percent(point.density)}: {point.median_us:.1f} µs"
 
 
-def _density_ticks(x: Scale) -> tuple[Tick, ...]:
+def density_ticks(x: Scale) -> tuple[Tick, ...]:
+    """Return the ticks of an axis of densities, which is logarithmic."""
     ticks = DENSITY_TICKS if x.low >= DENSITY_TICKS[0] else DECADES
     return tuple(Tick(x(tick), f"{100 * tick:g} %") for tick in ticks if tick >= x.low * 0.999)
 
@@ -123,7 +124,7 @@ def _chart(
         label=f"Latency of {setting} in microseconds against density, a line per scheme",
         x_label="density",
         y_label="µs",
-        x_ticks=_density_ticks(x),
+        x_ticks=density_ticks(x),
         y_ticks=tuple(Tick(y(tick), f"{tick:g}") for tick in round_ticks(0, y.high)),
         lines=tuple(lines),
         marks=tuple(marks.values()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,8 @@ class LayerRow:
     scheme: SchemeSpec
     density: float
     reason: str
+    node: str = ""
+    """The name of its layer in the network's file."""
     setting: LayerSetting | None = None
     macs: int | None = None
     """Dense."""
@@ -40,7 +42,7 @@ class LayerRow:
     """Predicted, as is ``pruned_us``."""
     pruned_us: float | None = None
     measured_us: float | None = None
-    """All steps of the layer in the compiled network."""
+    """All steps of the layer in the compiled network; see :func:`shared_times` for an LSTM or GRU."""
 
 
 def layer_rows(run: Run) -> list[LayerRow]:
@@ -57,7 +59,7 @@ def layer_rows(run: Run) -> list[LayerRow]:
         specs = {entry: spec for entry, spec in found if entry is not None}
     predictor = None if run.latency is None else Predictor(run.latency)
     nodes = Counter(_node(entry, specs.get(entry)) for entry in run.plan.layers)
-    rates, measured = _rates(run), _measured_us(run, nodes)
+    rates, measured = _rates(run), _measured_us(run)
     rows = []
     for entry in run.plan.layers:
         spec = specs.get(entry)
@@ -72,13 +74,14 @@ def layer_rows(run: Run) -> list[LayerRow]:
                 scheme=entry.scheme,
                 density=entry.density,
                 reason=entry.reason,
+                node=entry.name if spec is None else spec.name,
                 setting=setting,
                 macs=spec.macs if spec else None,
                 kept=rate.density if rate else None,
                 energy=rate.energy if rate else None,
                 dense_us=predict(predictor, setting, DENSE, 1.0),
                 pruned_us=predict(predictor, setting, entry.scheme, entry.density),
-                measured_us=measured.get(_node(entry, spec)),
+                measured_us=measured.get(_node(entry, spec)) if nodes[_node(entry, spec)] == 1 else None,
             )
         )
     return rows
@@ -103,17 +106,49 @@ def _rates(run: Run) -> Mapping[str, LayerRate]:
     return {} if rates is None else {each.name: each for each in rates.layers}
 
 
-def _measured_us(run: Run, nodes: Mapping[str, int]) -> dict[str, float]:
-    """Return the time of every layer by its ONNX node; not of one that is several layers of the plan (LSTM, GRU).
-
-    Args:
-        nodes: how many layers of the plan each is.
-    """
+def _measured_us(run: Run) -> dict[str, float]:
+    """Return the time of every layer of the compiled network, all of its steps, by its ONNX node."""
     found: dict[str, float] = {}
     for slot in run.benched.layers if run.benched else ():
-        if nodes.get(slot.layer) == 1:
+        if slot.layer:
             found[slot.layer] = found.get(slot.layer, 0.0) + slot.median_us
     return found
+
+
+@dataclass(frozen=True)
+class SharedTime:
+    """An LSTM or GRU: one layer of the network, which was timed, and several of the plan, which were predicted."""
+
+    node: str
+    rows: tuple[LayerRow, ...]
+    dense_us: float | None
+    """Predicted, the sum over the rows, as is ``pruned_us``; None where one of them is not known."""
+    pruned_us: float | None
+    measured_us: float | None
+
+
+def shared_times(run: Run, rows: Sequence[LayerRow]) -> list[SharedTime]:
+    """Return the layers of the network that are several of the plan, in order."""
+    by_node: dict[str, list[LayerRow]] = {}
+    for row in rows:
+        by_node.setdefault(onnx_name(row.node), []).append(row)
+    measured = _measured_us(run)
+    return [
+        SharedTime(
+            node,
+            tuple(of_node),
+            _sum([row.dense_us for row in of_node]),
+            _sum([row.pruned_us for row in of_node]),
+            measured.get(node),
+        )
+        for node, of_node in by_node.items()
+        if len(of_node) > 1
+    ]
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def _node(entry: PlanLayer, spec: LayerSpec | None) -> str:

@@ -14,10 +14,12 @@ from prunemap.errors import UserError
 from prunemap.report.html import chart
 from prunemap.report.html.chart import Bars, bars
 from prunemap.report.html.conditions import Grid, engines, sections, seeds
+from prunemap.report.html.energy_charts import energy_figures
 from prunemap.report.html.headline import tiles, title_of
 from prunemap.report.html.latency_charts import CUT_AT, latency_figures
-from prunemap.report.html.layer_rows import LayerRow, layer_rows
+from prunemap.report.html.layer_rows import LayerRow, SharedTime, layer_rows, shared_times
 from prunemap.report.html.run_folder import Run, read_run
+from prunemap.report.html.sensitivity_charts import sensitivity_figures
 from prunemap.report.html.styles import scheme_styles
 from prunemap.report.html.training_charts import training_figures
 from prunemap.report.text import count, percent, shape
@@ -66,7 +68,9 @@ def _content(run: Run) -> dict[str, Any]:
     """Return what the template reads."""
     rows = layer_rows(run)
     measured = run.latency.points if run.latency else ()
+    tried = run.sensitivity.schemes() if run.sensitivity else []
     styles = scheme_styles([DENSE, *(point.scheme for point in measured), *(row.scheme for row in rows)])
+    tried_styles = scheme_styles([*styles, *tried])
     return {
         "title": title_of(run),
         "folder": run.folder.resolve().name,
@@ -76,6 +80,10 @@ def _content(run: Run) -> dict[str, Any]:
         "seeds": seeds(run),
         "strips": _strips(rows, styles),
         "layers": _layer_grid(rows),
+        "shared": _shared_grid(shared_times(run, rows)),
+        "energy_figures": energy_figures(run, rows, styles),
+        "sensitivity": sensitivity_figures(run.sensitivity, tried_styles),
+        "schemes_tried": [(tried_styles[s], str(s)) for s in tried_styles if s == DENSE or s in tried],
         "schemes": [(styles[scheme], str(scheme)) for scheme in styles],
         "schemes_chosen": [(styles[scheme], str(scheme)) for scheme in styles if scheme in {r.scheme for r in rows}],
         "latency_figures": latency_figures(run.latency, rows, styles) if run.latency else [],
@@ -92,21 +100,34 @@ def _layer_grid(rows: Sequence[LayerRow]) -> Grid | None:
         return None
     columns = (
         ("layer", "name", [row.name for row in rows]),
-        ("scheme", "name", [row.scheme.name for row in rows]),
-        ("block", "name", ["x".join(map(str, row.scheme.block or ())) for row in rows]),
+        ("scheme", "name", [str(row.scheme) for row in rows]),
         ("density", "number", [percent(row.density) for row in rows]),
         ("kept", "number", _kept(rows)),
         ("energy", "number", ["" if row.energy is None else percent(row.energy) for row in rows]),
         ("dense, µs", "number", [_microseconds(row.dense_us) for row in rows]),
         ("predicted, µs", "number", [_microseconds(row.pruned_us) for row in rows]),
         ("measured, µs", "number", [_microseconds(row.measured_us) for row in rows]),
-        ("kind", "name", [row.kind for row in rows]),
-        ("weights", "number", [shape(row.weight_shape) for row in rows]),
+        ("weights", "name", [f"{row.kind} {shape(row.weight_shape)}" for row in rows]),
         ("MACs", "number", ["" if row.macs is None else count(row.macs) for row in rows]),
         ("reason", "long", [row.reason for row in rows]),
     )
     headers, kinds, cells = zip(*(column for column in columns if any(column[2])), strict=True)
     return Grid(headers, tuple(zip(*cells, strict=True)), kinds)
+
+
+def _shared_grid(times: Sequence[SharedTime]) -> Grid | None:
+    """Return the table of the LSTM and GRU layers; nothing where there are none or nothing is known of them."""
+    headers = ("layer", "made of", "dense, µs", "predicted, µs", "measured, µs")
+    cells = [
+        (
+            each.node,
+            "; ".join(f"{row.name}: {row.scheme} at {percent(row.density)}" for row in each.rows),
+            *map(_microseconds, (each.dense_us, each.pruned_us, each.measured_us)),
+        )
+        for each in times
+    ]
+    known = any(any(row[2:]) for row in cells)
+    return Grid(headers, tuple(cells), ("name", "long", "number", "number", "number")) if known else None
 
 
 def _kept(rows: Sequence[LayerRow]) -> list[str]:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from prunemap.benchmarking import BenchResult, VerifyResult
-from prunemap.compiler import read_specs
+from prunemap.compiler import ModelLayer, read_layers, read_specs
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import Plan
+from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import Value, read_json
-from prunemap.errors import UserError
+from prunemap.errors import UnsupportedError, UserError
 
 if TYPE_CHECKING:  # importing pruning imports torch: only folders with trainings need it
     from prunemap.pruning import TrainReport
@@ -24,13 +25,14 @@ if TYPE_CHECKING:  # importing pruning imports torch: only folders with training
     from prunemap.pruning.recipe_summary import RecipeSummary
 
 LATENCY, PLAN, BENCHED, VERIFIED = "latency.json", "plan.json", "bench.json", "verify.json"
+SENSITIVITY = "sensitivity.json"
 RECIPE, SUMMARY, LOG = "recipe.json", "summary.json", "log.csv"
 STAGES = ("dense", "control", "pruned")
 """Stems of the files of training stages, in order."""
 REPORTS = tuple(f"{stage}.json" for stage in STAGES)
 SEED = re.compile(r"seed-(\d+)")
 SEED_FILES = (*REPORTS, LOG)
-FILES = (LATENCY, PLAN, BENCHED, VERIFIED, RECIPE, SUMMARY, *SEED_FILES)
+FILES = (LATENCY, PLAN, SENSITIVITY, BENCHED, VERIFIED, RECIPE, SUMMARY, *SEED_FILES)
 """What is looked for; of these the page is made."""
 OTHER_FILES = ("dense.onnx", "pruned.onnx", "dense.pmap", "pruned.pmap", "dense.safetensors", "pruned.safetensors")
 """What is only listed with its size."""
@@ -55,6 +57,7 @@ class Run:
     folder: Path
     plan: Plan | None = None
     latency: LatencyTable | None = None
+    sensitivity: Sensitivity | None = None
     benched: BenchResult | None = None
     verified: VerifyResult | None = None
     recipe: Recipe | None = None
@@ -63,6 +66,8 @@ class Run:
     """Of the folder itself, then of its seeds."""
     specs: tuple[LayerSpec, ...] = ()
     """The layers of the network, in graph order."""
+    layers: tuple[ModelLayer, ...] = ()
+    """The same of the dense network, with its weights."""
     sizes_bytes: Mapping[str, int] = field(default_factory=dict)
     """Of the known files, by their path in the folder."""
 
@@ -93,12 +98,14 @@ def read_run(folder: str | Path) -> Run:
         folder=folder,
         plan=plan,
         latency=latency,
+        sensitivity=_read(folder / SENSITIVITY, Sensitivity, "sensitivity"),
         benched=_read(folder / BENCHED, BenchResult, "bench result"),
         verified=_read(folder / VERIFIED, VerifyResult, "verify result"),
         recipe=recipe,
         summary=summary,
         trainings=tuple(found for seed, place in places.items() if (found := _read_trainings(seed, place))),
         specs=_read_specs(list(places.values())) if plan or latency else (),
+        layers=_read_layers(list(places.values())) if plan and latency else (),
         sizes_bytes={
             str((place / name).relative_to(folder)): (place / name).stat().st_size
             for place in places.values()
@@ -154,3 +161,12 @@ def _read_specs(places: list[Path]) -> tuple[LayerSpec, ...]:
     files = (place / f"{stage}.onnx" for place in places for stage in STAGES)
     found = next((file for file in files if file.is_file()), None)
     return () if found is None else tuple(read_specs(found))
+
+
+def _read_layers(places: list[Path]) -> tuple[ModelLayer, ...]:
+    """Return the layers of the first exported dense network; nothing where there is none that can be compiled."""
+    found = next((file for place in places if (file := place / f"{STAGES[0]}.onnx").is_file()), None)
+    try:
+        return () if found is None else tuple(read_layers(found))
+    except UnsupportedError:
+        return ()  # its segments were compiled one by one

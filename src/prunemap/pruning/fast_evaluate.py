@@ -88,8 +88,10 @@ class FastEvaluator:
         """
         began, rungs = perf_counter(), list[Rung]()
         torch.set_num_threads(self.threads)
-        module = deepcopy(self.module)
-        with placed(module, choose_device(self.device)), channels_last(module):
+        module, device = deepcopy(self.module), choose_device(self.device)
+        cuda = [device] if device.type == "cuda" else []
+        with placed(module, device), channels_last(module), torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(self.config.seed)  # of dropout
             masks = self._prune(module, plan)
             for rung, floor in zip(
                 self._train(module, masks), chain(floors, [-inf] * len(self.config.rungs)), strict=False

@@ -68,7 +68,7 @@ def measure(network: str, budget: Budget, name: str, run: Run) -> MapTimeRow:
 
 def measurements() -> dict[str, Callable[[Run], MapTimeRow]]:
     """Return what measures each row, by its name."""
-    found = {}
+    found: dict[str, Callable[[Run], MapTimeRow]] = {}
     for network in LARGE:
         for budget in BUDGETS:
             (argument,) = (name for name, value in vars(budget).items() if value is not None)

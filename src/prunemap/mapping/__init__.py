@@ -17,6 +17,7 @@ __all__ = [
     "Mapper",
     "Option",
     "RatedScheme",
+    "Rules",
     "Yardstick",
     "map_model",
     "why_fixed",

@@ -35,6 +35,9 @@ SensitivityFile = Annotated[
 ]
 Beta = Annotated[float, typer.Option("--beta", help="How much slower than coarse pruning a scheme may be.")]
 Method = Annotated[str, typer.Option("--method", help="rules (training-free) or search (trains).")]
+Estimate = Annotated[
+    bool, typer.Option("--estimate", help="Estimate layers that the table lacks from others of their kind.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Use a table whose layers were compiled by another compiler.")]
 
 
@@ -53,6 +56,7 @@ def map_(
     shape: Shapes = None,
     cc: Cc = None,
     force: Force = False,
+    estimate: Estimate = False,
     json: Json = False,
 ) -> None:
     """Choose scheme, block size and density of every layer for a measured device and a budget, into a plan."""
@@ -77,7 +81,10 @@ def map_(
         shapes=parse_shapes(shape),
         cc=cc,
         force=force,
+        estimate=estimate,
     )
+    for line in request.predictor().describe_estimates(layer.spec.setting for layer in request.layers):
+        Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False)
     if mapper is None:
         search_by_options(file, request, output, search, json)
         return

@@ -44,18 +44,21 @@ class Estimator:
     measured: Mapping[LayerSetting, Mapping[SchemeSpec, NDArray[np.float64]]]
     """Densities measured, by setting and scheme."""
     latency_of: LatencyOf
+    _neighbours: dict[tuple[LayerSetting, SchemeSpec], list[LayerSetting]] = field(default_factory=dict)
     _errors: dict[tuple[Family, SchemeSpec], float] = field(default_factory=dict)
 
     def neighbours(self, setting: LayerSetting, scheme: SchemeSpec) -> list[LayerSetting]:
         """Return the measured settings to go by, the nearest first; none if they are too few."""
-        family, at = family_of(setting), features(setting)
-        found = [
-            each
-            for each, schemes in self.measured.items()
-            if each != setting and scheme in schemes and family_of(each) == family
-        ]
-        found.sort(key=lambda each: float(np.square(features(each) - at).sum()))
-        return found[:NEIGHBOURS] if len(found) >= LEAST_NEIGHBOURS else []
+        if (setting, scheme) not in self._neighbours:
+            family, at = family_of(setting), features(setting)
+            found = [
+                each
+                for each, schemes in self.measured.items()
+                if each != setting and scheme in schemes and family_of(each) == family
+            ]
+            found.sort(key=lambda each: float(np.square(features(each) - at).sum()))
+            self._neighbours[setting, scheme] = found[:NEIGHBOURS] if len(found) >= LEAST_NEIGHBOURS else []
+        return self._neighbours[setting, scheme]
 
     def schemes(self, setting: LayerSetting) -> tuple[SchemeSpec, ...]:
         """Return the schemes that can be estimated."""

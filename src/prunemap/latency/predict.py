@@ -115,6 +115,15 @@ class Predictor:
             )
         return found
 
+    def describe_estimates(self, settings: Iterable[LayerSetting | None]) -> list[str]:
+        """Return a line for every setting that is estimated, with the error that this has over the table."""
+        lines = []
+        for setting in dict.fromkeys(settings):
+            if setting is not None and self._estimates(setting):
+                error = self.estimator.error(setting, DENSE)
+                lines.append(f"{setting}: not measured, estimated from others to about ±{error:.0%}")
+        return lines
+
     def require(self, settings: Iterable[LayerSetting]) -> None:
         """Check that every setting was measured dense, or can be estimated where that is allowed.
 

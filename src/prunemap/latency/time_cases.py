@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunemap.compiler import LayerCase, case_slots, compile_embedded, interpret_layers, tile_variants
+from prunemap.compiler.tune import MARGIN
 from prunemap.devices import pinned
 from prunemap.errors import InternalError
 from prunemap.latency.anchor import compile_anchor
@@ -119,14 +120,20 @@ def sums_of(seconds: NDArray[np.float64], slots: Mapping[int, Sequence[int]]) ->
 
 
 def fastest(seconds: NDArray[np.float64], sizes: Sequence[int]) -> list[int]:
-    """Return which column is the fastest variant of each case, by the median.
+    """Return which column is the fastest variant of each case, by the median; the first unless it loses by a margin.
+
+    So does tuning choose, too.
 
     Args:
         seconds: (runs, variants of all cases).
         sizes: how many variants each case has.
     """
     medians = np.median(seconds, axis=0).tolist()
-    return [min(columns, key=medians.__getitem__) for columns in _by_case(range(len(medians)), sizes)]
+    found = []
+    for columns in _by_case(range(len(medians)), sizes):
+        best = min(columns, key=medians.__getitem__)
+        found.append(best if medians[best] < (1 - MARGIN) * medians[columns[0]] else columns[0])
+    return found
 
 
 def _by_case(values: Sequence[T], sizes: Sequence[int]) -> list[Sequence[T]]:

@@ -28,6 +28,7 @@ def map_model(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     cc: str | None = None,
     force: bool = False,
+    estimate: bool = False,
 ) -> MapResult:
     """Choose scheme, block size and density of every layer.
 
@@ -38,12 +39,23 @@ def map_model(
         sensitivity: what pruning each layer costs in accuracy, or its file; None = every layer matters alike.
         cc: the C compiler that the network is to be compiled with; None = ``zig cc``.
         force: whether a table whose layers were compiled by another one will do; it is warned of.
+        estimate: whether layers that the table lacks are estimated from measured ones of their kind.
 
     Raises:
         UserError: the model cannot be read, the table lacks its layers or is of another compiler, the sensitivity is
             of another network, or the budget cannot be met.
     """
-    request = make_request(model, table, budget, beta=beta, sensitivity=sensitivity, shapes=shapes, cc=cc, force=force)
+    request = make_request(
+        model,
+        table,
+        budget,
+        beta=beta,
+        sensitivity=sensitivity,
+        shapes=shapes,
+        cc=cc,
+        force=force,
+        estimate=estimate,
+    )
     return (mapper or Rules()).map(request)
 
 
@@ -57,6 +69,7 @@ def make_request(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     cc: str | None = None,
     force: bool = False,
+    estimate: bool = False,
 ) -> MapRequest:
     """Return what a mapper is asked; see :func:`map_model`."""
     if not isinstance(table, LatencyTable):
@@ -78,4 +91,5 @@ def make_request(
         importance=EQUAL if sensitivity is None else importance_of(sensitivity, [layer.spec for layer in layers]),
         coupled=coupled_layers(model, shapes),
         model=identity_of(model, [layer.spec for layer in layers]),
+        estimate=estimate,
     )

@@ -11,6 +11,7 @@ from prunemap.core.latency_table import LatencyTable
 from prunemap.core.plan import ModelIdentity, Plan
 from prunemap.core.value import Value
 from prunemap.errors import UserError
+from prunemap.latency import Predictor, probe_settings
 from prunemap.mapping.decision import Decision
 from prunemap.mapping.importance import EQUAL, Importance
 
@@ -63,14 +64,30 @@ class MapRequest:
     coupled: Sequence[frozenset[str]] = ()
     """Names of layers whose outputs meet in a residual addition; they share one choice of ``filter``."""
     model: ModelIdentity = field(default_factory=ModelIdentity)
+    estimate: bool = False
+    """Whether layers that the table lacks are estimated from others of their kind."""
 
     def __post_init__(self) -> None:
         if not self.beta >= 0:
             raise UserError(f"beta: got {self.beta:g}, allowed are values from 0")
 
+    def predictor(self) -> Predictor:
+        """Return what predicts latencies inside this network.
+
+        Raises:
+            UserError: the table lacks layers of it.
+        """
+        settings = [layer.spec.setting for layer in self.layers]
+        predictor = Predictor(self.table, settings, estimate=self.estimate)
+        predictor.require(probe_settings(settings))
+        return predictor
+
 
 class MapResult(Value):
-    """A plan with what it is predicted to cost; latencies cover the layers that the table models."""
+    """A plan with what it is predicted to cost.
+
+    Latencies cover the layers that the table models and, where it has the network, what lies between them.
+    """
 
     plan: Plan
     latency_us: float

@@ -14,7 +14,7 @@ from prunemap.compiler import ModelLayer
 from prunemap.core.layer import GATES
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.errors import UserError
-from prunemap.latency import Predictor, probe_settings
+from prunemap.latency import Predictor
 from prunemap.mapping.allocate import Point, allocate
 from prunemap.mapping.choices import LayerChoices
 from prunemap.mapping.decision import Decision, never_pruned
@@ -40,10 +40,9 @@ class Rules:
         Raises:
             UserError: the table lacks layers of the network, or the budget cannot be met.
         """
-        predictor = Predictor(request.table)
-        predictor.require(probe_settings(layer.spec.setting for layer in request.layers))
+        predictor = request.predictor()
         fixed = fixed_decisions(request.layers, predictor)
-        fixed_us = sum(each.dense_us or 0.0 for each in fixed.values())
+        fixed_us = predictor.glue_us + sum(each.dense_us or 0.0 for each in fixed.values())
         layers = {
             layer.spec.name: LayerChoices(layer, predictor, request.beta, request.importance)
             for layer in request.layers

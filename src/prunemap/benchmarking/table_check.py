@@ -6,6 +6,7 @@ measurement are both divided by what the anchor took with them, so that a slower
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,9 +20,13 @@ from numpy.typing import NDArray
 from prunemap.benchmarking.compare import Effort, interleave
 from prunemap.benchmarking.engines import Batch, LoadedEngine
 from prunemap.compiler import Tuning, compile_model, read_specs
+from prunemap.compiler.cost import NodeCost, costs_of, read_costs
+from prunemap.compiler.node_names import onnx_name
+from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx_import import import_graph
 from prunemap.compiler.onnx_prune import write_pruned
 from prunemap.core.latency_table import LatencyTable, Machine
-from prunemap.core.layer import GATES, LayerSpec
+from prunemap.core.layer import GATES, LayerSetting, LayerSpec
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.table import by_name, look_up
@@ -34,10 +39,11 @@ from prunemap.mapping import Budget, map_model
 from prunemap.runtime import Engine, Program, random_inputs
 from prunemap.schemes import why_illegal
 
+Shapes = Mapping[str, tuple[int, ...]] | None
 DENSITY = 0.2
 HELD_OUT = 40
 """Points that are measured."""
-PUNCHED, PATTERN, UNSTRUCTURED = (SchemeSpec.parse(text) for text in ("punched:8x4", "pattern", "unstructured"))
+PUNCHED, PATTERN, UNSTRUCTURED, FILTER = map(SchemeSpec.parse, ("punched:8x4", "pattern", "unstructured", "filter"))
 SUBJECT, ANCHOR_ENGINE = "network", "anchor"
 
 
@@ -78,7 +84,7 @@ def check_table(
     table: LatencyTable | str | Path,
     timer: LocalTimer,
     *,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    shapes: Shapes = None,
     held_out: int = HELD_OUT,
     effort: Effort | None = None,
     seed: int = 0,
@@ -121,7 +127,7 @@ def check_network(
     plan: str,
     *,
     density: float = DENSITY,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    shapes: Shapes = None,
     effort: Effort | None = None,
     seed: int = 0,
 ) -> NetworkCheck:
@@ -132,10 +138,10 @@ def check_network(
     """
     specs = read_specs(model, shapes)
     chosen = look_up(PLANS, plan, "plan").make(Path(model), specs, table, density, shapes)
-    predicted_us = predict_network(table, specs, chosen)
     with TemporaryDirectory(prefix="prunemap-") as folder:
         pruned = Path(folder) / "pruned.onnx"
         write_pruned(model, chosen, pruned, shapes)
+        predicted_us = predict_network(table, specs, chosen, shares_run(pruned, shapes))
         program = compile_model(pruned, target=timer.target, shapes=shapes, cc=timer.cc, tune=Tuning(timer.threads))
     network, anchor, rounds = _time_beside_anchor(program, timer, effort or Effort(), seed)
     return NetworkCheck(
@@ -149,8 +155,13 @@ def check_network(
     )
 
 
-def predict_network(table: LatencyTable, specs: Sequence[LayerSpec], plan: Plan) -> float:
+def predict_network(
+    table: LatencyTable, specs: Sequence[LayerSpec], plan: Plan, shares: Mapping[str, float] | None = None
+) -> float:
     """Return the latency of a network by a plan in microseconds: its layers, and what lies between them.
+
+    Args:
+        shares: see :func:`shares_run`; of such a layer as much counts as kept.
 
     Raises:
         UserError: the table lacks layers of it.
@@ -161,11 +172,36 @@ def predict_network(table: LatencyTable, specs: Sequence[LayerSpec], plan: Plan)
     for spec, entry in zip(specs, plan.resolve(specs), strict=True):
         if spec.setting is not None:
             scheme, density = (DENSE, 1.0) if entry is None else (entry.scheme, entry.density)
-            total += predictor.latency_us(spec.setting, scheme, density)
+            total += _layer_us(predictor, spec.setting, scheme, density, (shares or {}).get(spec.name, 1.0))
     return total
 
 
-Shapes = Mapping[str, tuple[int, ...]] | None
+def _layer_us(predictor: Predictor, setting: LayerSetting, scheme: SchemeSpec, density: float, share: float) -> float:
+    if scheme == DENSE and share < 1 and FILTER in predictor.schemes(setting):
+        return predictor.latency_us(setting, FILTER, share)
+    if scheme == DENSE:
+        return share * predictor.latency_us(setting, DENSE, 1.0)
+    return predictor.latency_us(setting, scheme, density * share)
+
+
+def shares_run(model: str | Path, shapes: Shapes = None) -> dict[str, float]:
+    """Return, by layer, the kept multiply-accumulates that a program runs / all kept ones.
+
+    The others read channels that pruning made constant, or make some that nobody reads: the compiler drops them.
+    """
+    run, kept = (
+        _macs_by_layer(costs) for costs in (read_costs(model, shapes), costs_of(import_graph(read_onnx(model, shapes))))
+    )
+    return {name: run.get(name, 0) / macs for name, macs in kept.items() if macs}
+
+
+def _macs_by_layer(costs: Mapping[str, NodeCost]) -> Counter[str]:
+    macs: Counter[str] = Counter()
+    for slot, cost in costs.items():
+        macs[onnx_name(slot)] += cost.macs
+    return macs
+
+
 MakePlan = Callable[[Path, Sequence[LayerSpec], LatencyTable, float, Shapes], Plan]
 
 

@@ -219,9 +219,10 @@ def test_a_wrong_output_is_refused(error: float) -> None:
         check_errors([case], np.array([2.0]), [[0.0, error]])
 
 
-def test_the_fastest_variant_of_each_case_is_found() -> None:
+def test_the_fastest_variant_of_each_case_is_found_as_tuning_would() -> None:
     seconds = np.array([[3, 1, 2, 5, 4, 9], [3, 1, 2, 5, 4, 1], [3, 9, 2, 5, 4, 9]], float)
     assert fastest(seconds, [3, 1, 2]) == [1, 3, 4]
+    assert fastest(np.array([[1.0, 0.98, 1.0, 0.96]]), [2, 2]) == [0, 3]
 
 
 def test_all_steps_of_a_layer_are_its_time() -> None:

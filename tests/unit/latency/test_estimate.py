@@ -1,0 +1,125 @@
+"""Estimates of settings that were not measured, on devices whose latency is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from prunemap.core.latency_table import LatencyPoint, LatencyTable
+from prunemap.core.layer import LayerSetting
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.errors import UserError
+from prunemap.latency import GRID, Predictor
+from prunemap.latency.check import check_settings
+from prunemap.latency.estimate import family_of
+from tests.unit.latency.fake_timer import MACHINE
+
+PUNCHED = SchemeSpec("punched", (8, 4))
+Device = Callable[[LayerSetting, float], float]
+
+
+def conv(inputs: int, outputs: int, size: int, kernel: int = 1) -> LayerSetting:
+    return LayerSetting(
+        kind="conv",
+        in_channels=inputs,
+        out_channels=outputs,
+        kernel=(kernel, kernel),
+        pads=4 * (kernel // 2,),
+        size=(size, size),
+    )
+
+
+MEASURED = [conv(c, o, size) for c in (32, 64, 128) for o in (32, 64, 256) for size in (7, 14, 28)]
+NEW = conv(96, 128, 14)
+
+
+def table_of(device: Device, settings: list[LayerSetting] = MEASURED) -> LatencyTable:
+    points = [
+        LatencyPoint(
+            setting=setting,
+            scheme=scheme,
+            density=density,
+            median_us=device(setting, density),
+            p10_us=1,
+            p90_us=1,
+            runs=9,
+        )
+        for setting in settings
+        for scheme, density in ((DENSE, 1.0), (PUNCHED, 0.1), (PUNCHED, 0.5))
+    ]
+    return LatencyTable(machine=MACHINE, threads=1, points=tuple(points))
+
+
+def by_macs(setting: LayerSetting, density: float) -> float:
+    return setting.macs * density / 1e5
+
+
+def with_overheads(setting: LayerSetting, density: float) -> float:
+    """Starting costs, stores that do not follow the density, and a rate that grows with the map."""
+    rate = 1e5 * (setting.uses / 196) ** 0.2
+    return 1 + setting.macs * density / rate + setting.out_channels * setting.uses / 2e4
+
+
+def test_is_exact_where_time_follows_the_work() -> None:
+    predictor = Predictor(table_of(by_macs), estimate=True)
+    predictor.require([NEW])
+    assert predictor.latency_us(NEW, PUNCHED, 0.3) == pytest.approx(by_macs(NEW, 0.3))
+    estimate = predictor.estimate(NEW, PUNCHED, 0.3)
+    assert estimate.error == pytest.approx(0, abs=1e-9)
+    assert predictor.schemes(NEW) == (PUNCHED,)
+    assert predictor.lowest_density(NEW, PUNCHED) == 0.1
+
+
+def test_the_stated_error_is_that_of_leaving_each_setting_out() -> None:
+    table = table_of(with_overheads)
+    predictor = Predictor(table, estimate=True)
+    estimate = predictor.estimate(NEW, PUNCHED, 0.3)
+    off = [abs(each.error) for each in check_settings(table) if each.scheme == PUNCHED]
+    assert len(off) == 2 * len(MEASURED)
+    assert estimate.error == pytest.approx(sum(off) / len(off))
+    assert 0 < estimate.error < 0.15
+    assert estimate.latency_us == pytest.approx(with_overheads(NEW, 0.3), rel=2 * estimate.error)
+
+
+def test_measured_settings_are_not_estimated() -> None:
+    predictor = Predictor(table_of(with_overheads), estimate=True)
+    assert predictor.latency_us(MEASURED[4], PUNCHED, 0.1) == with_overheads(MEASURED[4], 0.1)
+    assert predictor.describe_estimates([MEASURED[4], None]) == []
+    (line,) = predictor.describe_estimates([NEW, NEW])
+    assert line.startswith(f"{NEW}: not measured, estimated from others to about ±")
+
+
+def test_nothing_is_estimated_unless_asked() -> None:
+    predictor = Predictor(table_of(by_macs))
+    assert predictor.schemes(NEW) == ()
+    with pytest.raises(UserError, match="it lacks layers of this model"):
+        predictor.require([NEW])
+    with pytest.raises(UserError, match="it lacks layers of this model"):
+        predictor.latency_us(NEW, DENSE, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("measured", "wanted"),
+    [
+        (MEASURED, conv(64, 64, 14, kernel=3)),
+        (MEASURED, NEW.model_copy(update={"stride": (2, 2)})),
+        (MEASURED[:2], NEW),
+    ],
+    ids=["another kernel", "another stride", "too few"],
+)
+def test_what_cannot_be_estimated_is_said(measured: list[LayerSetting], wanted: LayerSetting) -> None:
+    predictor = Predictor(table_of(by_macs, measured), estimate=True)
+    with pytest.raises(UserError, match="it lacks layers of this model"):
+        predictor.require([wanted])
+    with pytest.raises(UserError, match="cannot be estimated: too few layers .* --grid"):
+        predictor.estimate(wanted, DENSE, 1.0)
+
+
+def test_every_setting_of_the_grid_can_be_estimated_from_the_others() -> None:
+    assert len(set(GRID)) == len(GRID)
+    assert {setting.kind for setting in GRID} == {"conv", "depthwise", "linear"}
+    predictor = Predictor(table_of(by_macs, list(GRID)))
+    for setting in GRID:
+        assert len(predictor.estimator.neighbours(setting, DENSE)) >= 3, setting
+    assert len({family_of(setting) for setting in GRID}) == 7

@@ -1,0 +1,118 @@
+"""Networks in a latency table: layers inside them, and the glue."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prunemap.core.latency_table import LatencyPoint, LatencyTable, LayerTime, NetworkTimes, SlotTime
+from prunemap.core.layer import LayerSetting, LayerSpec
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.errors import UserError
+from prunemap.latency import NetworkSeconds, Predictor, measure_networks, network_times
+from prunemap.latency.predict import MOST_CONTEXT
+from tests.networks import residual_network, save
+from tests.unit.latency.fake_timer import MACHINE, SETTINGS, FakeTimer
+
+FIRST, SECOND = SETTINGS[:2]
+FILTER = SchemeSpec("filter")
+
+
+def spec(name: str, setting: LayerSetting | None) -> LayerSpec:
+    return LayerSpec(name=name, kind="conv", weight_shape=(8, 8, 3, 3), macs=1, params=576, setting=setting)
+
+
+def table_of(network: NetworkTimes, anchor_us: float | None = 100.0) -> LatencyTable:
+    points = [
+        LatencyPoint(
+            setting=setting,
+            scheme=scheme,
+            density=density,
+            median_us=40 * density,
+            p10_us=1,
+            p90_us=1,
+            runs=9,
+            anchor_us=anchor_us,
+        )
+        for setting in (FIRST, SECOND)
+        for scheme, density in ((DENSE, 1.0), (FILTER, 0.5))
+    ]
+    return LatencyTable(machine=MACHINE, threads=1, points=tuple(points), networks=(network,))
+
+
+def network_of(*times_us: float, anchor_us: float | None = 100.0) -> NetworkTimes:
+    layers = zip((FIRST, SECOND, SECOND), times_us, strict=True)
+    return NetworkTimes(
+        name="net",
+        layers=tuple(LayerTime(name=f"n{i}", setting=s, median_us=us) for i, (s, us) in enumerate(layers)),
+        glue=(SlotTime(name="pool", median_us=3), SlotTime(name="input x", median_us=2)),
+        anchor_us=anchor_us,
+        runs=4,
+    )
+
+
+def test_slots_are_shared_out_among_layers_and_glue() -> None:
+    slots = ("conv", "conv#2", "lstm", "lstm/recurrent", "pool", "input x", "output y")
+    seconds = np.array([[1, 2, 4, 8, 16, 32, 64], [1, 2, 4, 8, 16, 32, 64], [9, 9, 9, 9, 9, 99, 99]]) * 1e-6
+    specs = [spec("conv", FIRST), spec("lstm", None), spec("lstm/recurrent", None)]
+    found = network_times("net", specs, NetworkSeconds(slots, seconds, np.array([1e-4, 2e-4, 3e-4])))
+    assert [layer.median_us for layer in found.layers] == pytest.approx([3, 4, 8])
+    assert {slot.name: slot.median_us for slot in found.glue} == pytest.approx(
+        {"pool": 16, "input x": 32, "output y": 64}
+    )
+    assert found.anchor_us == pytest.approx(200) and found.runs == 3
+
+
+def test_a_layer_takes_what_it_took_in_its_network_pruned_too() -> None:
+    predictor = Predictor(table_of(network_of(40, 50, 58)), [FIRST, SECOND, SECOND])
+    assert predictor.has_network and predictor.glue_us == 5
+    assert predictor.dense_us(FIRST) == pytest.approx(40)
+    assert predictor.dense_us(SECOND) == pytest.approx(54), "the mean of its two layers"
+    assert predictor.latency_us(SECOND, FILTER, 0.5) == pytest.approx(20 * 54 / 40)
+
+
+def test_a_pruned_layer_is_not_taken_to_differ_without_bound() -> None:
+    predictor = Predictor(table_of(network_of(200, 4, 4)), [FIRST, SECOND, SECOND])
+    assert predictor.dense_us(FIRST) == pytest.approx(200)
+    assert predictor.latency_us(FIRST, FILTER, 0.5) == pytest.approx(20 * MOST_CONTEXT)
+    assert predictor.latency_us(SECOND, FILTER, 0.5) == pytest.approx(20 / MOST_CONTEXT)
+
+
+def test_a_network_that_was_timed_in_a_slower_minute_counts_at_the_speed_of_the_table() -> None:
+    predictor = Predictor(table_of(network_of(80, 80, 80, anchor_us=200.0)), [FIRST, SECOND, SECOND])
+    assert predictor.dense_us(FIRST) == pytest.approx(40) and predictor.glue_us == 2.5
+
+
+@pytest.mark.parametrize("settings", [[], [FIRST, SECOND], [SECOND, FIRST, SECOND]])
+def test_another_network_has_neither(settings: list[LayerSetting | None]) -> None:
+    predictor = Predictor(table_of(network_of(80, 80, 80)), settings)
+    assert not predictor.has_network and predictor.glue_us == 0
+    assert predictor.dense_us(FIRST) == 40
+
+
+def test_networks_are_timed_once_and_kept(tmp_path: Path) -> None:
+    model, path = save(residual_network(scheme="dense"), tmp_path / "net.onnx"), tmp_path / "latency.json"
+    timer = FakeTimer(network=NetworkSeconds(("pool",), np.full((3, 1), 7e-6), np.full(3, 1e-4)))
+    table = measure_networks([model], path, timer)
+    (network,) = table.networks
+    assert network.name == "net" and network.glue == (SlotTime(name="pool", median_us=network.glue[0].median_us),)
+    timer.network = None  # asking it again would fail
+    assert measure_networks([model, model], path, timer) == table
+
+
+def test_a_network_that_cannot_be_compiled_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = save(residual_network(scheme="dense"), tmp_path / "net.onnx")
+
+    def refuse(*_: object) -> None:
+        raise UserError("model: Det is not supported")
+
+    timer = FakeTimer()
+    monkeypatch.setattr(timer, "time_network", refuse)
+    with caplog.at_level(logging.WARNING):
+        assert measure_networks([model], tmp_path / "latency.json", timer).networks == ()
+    assert "net.onnx is not timed as a whole: model: Det is not supported" in caplog.text

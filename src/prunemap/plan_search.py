@@ -128,7 +128,7 @@ def search_plan(
     space = make_space(request, Rules().map(request), config)
     evaluator.check_plan(space.rules.plan)
     check_writable(files.plan)
-    header = JournalHeader(about=_about(space, evaluator, measured=bool(runners)), config=config)
+    header = JournalHeader(about=about(space, evaluator, measured=bool(runners)), config=config)
     searcher = entry.make(space.problem, config)
     with workers.pool(evaluator) as pool:
         journal = Journal.begin(files.journal, header, resume=resume)
@@ -171,7 +171,7 @@ class _Curves:
         )
 
 
-def _about(space: Space, evaluator: FastEvaluator, *, measured: bool) -> dict[str, str]:
+def about(space: Space, evaluator: FastEvaluator, *, measured: bool) -> dict[str, str]:
     """Return what evaluations of one journal must have in common."""
     actions = [[each.action_name(i) for i in range(len(each.choices))] for each in space.decisions]
     return {

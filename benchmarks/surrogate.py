@@ -1,0 +1,114 @@
+"""A surrogate of a table of evaluations: accuracy of any candidate, by kernel ridge regression.
+
+Not a measurement: how well it ranks candidates that it has not seen is in ``rank_correlation``, by cross-validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunemap.mapping.search import Candidate, Evaluation, Space
+
+FOLDS = 10
+RIDGES, WIDTHS = (0.003, 0.01, 0.03, 0.1, 0.3), (1.0, 2.0, 4.0, 8.0)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Surrogate:
+    """Fitted to a table."""
+
+    space: Space
+    seen: Floats
+    """(rows, features), scaled."""
+    weights: Floats
+    mean: float
+    width: float
+    scale: tuple[Floats, Floats]
+    rank_correlation: float
+    """Spearman's, of rows that were left out of the fit."""
+    most: float
+    """The largest accuracy of the table: predictions end there."""
+
+    def __call__(self, candidate: Candidate) -> float:
+        """Return the accuracy, 0 to 1."""
+        offset, spread = self.scale
+        features = (features_of(self.space, [candidate]) - offset) / spread
+        found = self.mean + float((_kernel(features, self.seen, self.width) @ self.weights)[0])
+        return float(np.clip(found, 0.0, self.most))
+
+
+def features_of(space: Space, candidates: Sequence[Candidate]) -> Floats:
+    """Return per layer the energy that is lost, its square root, and whether the scheme reads whole rows of filters."""
+    rows = []
+    for candidate in candidates:
+        lost: dict[str, float] = {}
+        blocks: dict[str, float] = {}
+        for decision, action in zip(space.decisions, space.problem.canonical(candidate), strict=True):
+            for layer, option in zip(decision.unit.layers, decision.choices[action], strict=False):
+                if decision.set_at is None or candidate[decision.set_at] == 0:
+                    lost[layer.spec.name] = 1 - option.energy
+                    blocks[layer.spec.name] = np.log2(np.prod(option.scheme.block or (1, 1)))
+        rows.append([*lost.values(), *np.sqrt(list(lost.values())), *blocks.values()])
+    return np.array(rows)
+
+
+def fit_surrogate(space: Space, table: Sequence[Evaluation]) -> Surrogate:
+    """Return the surrogate with the width and the ridge that rank left-out rows best."""
+    raw = features_of(space, [each.candidate for each in table])
+    accuracy = np.array([each.accuracy for each in table])
+    offset, spread = raw.mean(0), raw.std(0) + 1e-9
+    seen = (raw - offset) / spread
+    fold = np.random.default_rng(0).permutation(len(table)) % FOLDS
+    scores = {
+        (width, ridge): spearman(_left_out(_kernel(seen, seen, width), accuracy, ridge, fold), accuracy)
+        for width, ridge in product(WIDTHS, RIDGES)
+    }
+    width, ridge = max(scores, key=lambda each: scores[each])
+    weights = np.linalg.solve(_kernel(seen, seen, width) + ridge * np.eye(len(seen)), accuracy - accuracy.mean())
+    return Surrogate(
+        space,
+        seen,
+        weights,
+        float(accuracy.mean()),
+        width,
+        (offset, spread),
+        scores[width, ridge],
+        float(accuracy.max()),
+    )
+
+
+def spearman(one: Sequence[float] | Floats, other: Sequence[float] | Floats) -> float:
+    """Return the rank correlation; equal values share their mean rank."""
+    return float(np.corrcoef(_ranks(np.asarray(one)), _ranks(np.asarray(other)))[0, 1])
+
+
+def _ranks(values: Floats) -> Floats:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return ranks
+
+
+def _kernel(one: Floats, other: Floats, width: float) -> Floats:
+    """Linear plus Gaussian, both per feature."""
+    squares = (one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T
+    count = one.shape[1]
+    kernel: Floats = 0.1 * one @ other.T / count + np.exp(-squares / (2 * width * count))
+    return kernel
+
+
+def _left_out(kernel: Floats, accuracy: Floats, ridge: float, fold: NDArray[np.int64]) -> Floats:
+    """Return the prediction of every row by a fit without its fold."""
+    found = np.empty_like(accuracy)
+    for i in range(FOLDS):
+        inside, outside = np.flatnonzero(fold != i), np.flatnonzero(fold == i)
+        mean = accuracy[inside].mean()
+        weights = np.linalg.solve(kernel[np.ix_(inside, inside)] + ridge * np.eye(len(inside)), accuracy[inside] - mean)
+        found[outside] = mean + kernel[np.ix_(outside, inside)] @ weights
+    return found

@@ -11,6 +11,7 @@ import pytest
 
 from prunemap import pipeline
 from prunemap.benchmarking import LayerResult
+from prunemap.core.latency_table import LayerTime, NetworkTimes
 from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
@@ -21,7 +22,7 @@ from prunemap.pruning.epoch_log import CSV_NAME
 from prunemap.report.html import Run, read_run, run_folder, write_report
 from prunemap.report.html.energy_charts import energy_figures
 from prunemap.report.html.latency_charts import latency_figures
-from prunemap.report.html.layer_rows import layer_rows, shared_times
+from prunemap.report.html.layer_rows import layer_rows, predictor_of, shared_times
 from prunemap.report.html.page import render
 from prunemap.report.html.paths import shown_command
 from prunemap.report.html.styles import SCHEME_COLOURS, scheme_styles
@@ -184,7 +185,8 @@ def test_layers_of_one_setting_have_rings_of_their_own_on_the_curve(tmp_path: Pa
     assert run.latency is not None
     row = next(row for row in layer_rows(run) if row.name == "block.a")
     denser = replace(row, name="block.b", density=0.4, pruned_us=14.0)
-    figures = latency_figures(run.latency, [row, denser, row], scheme_styles([DENSE, PUNCHED, FILTER]))
+    styles = scheme_styles([DENSE, PUNCHED, FILTER])
+    figures = latency_figures(run.latency, [row, denser, row], styles, Predictor(run.latency))
     (figure,) = figures
     (line,) = (line for line in figure.chart.lines if "chosen" in line.style)
     first, second = figure.chart.marks
@@ -192,6 +194,23 @@ def test_layers_of_one_setting_have_rings_of_their_own_on_the_curve(tmp_path: Pa
     below = max(point for point in line.between if point[0] <= first.x)
     above = min(point for point in line.between if point[0] >= first.x)
     assert above[1] <= first.y <= below[1], "between points the ring is on the curve, which a logarithmic axis bends"
+
+
+def test_where_the_table_has_the_network_all_curves_are_of_layers_inside_it(tmp_path: Path) -> None:
+    run = read_run(demo_folder(tmp_path / "run"))
+    assert run.latency is not None
+    inside = tuple(LayerTime(name=spec.name, setting=spec.setting, median_us=1.2 * DENSE_US) for spec in run.specs)
+    network = NetworkTimes(name="residual", layers=inside, glue=(), runs=5)
+    run = replace(run, latency=run.latency.model_copy(update={"networks": (network,)}))
+    rows = layer_rows(run)
+    row = next(row for row in rows if row.name == "block.a")
+    assert (row.dense_us, row.pruned_us) == (pytest.approx(1.2 * DENSE_US), pytest.approx(12.0))
+    styles = scheme_styles([DENSE, PUNCHED, FILTER])
+    figures = latency_figures(run.latency, rows, styles, predictor_of(run))
+    figure = next(each for each in figures if "block.a" in each.chosen[0])
+    (line,) = (line for line in figure.chart.lines if "chosen" in line.style and line.style.startswith("c1"))
+    assert {(x, y) for x, y, _ in line.points} <= set(line.between), "points on their curve"
+    assert energy_figures(run, rows, styles)[0].chosen.startswith("punched:8x4 at 25.0 %: 12.0 µs")
 
 
 def test_everything_from_files_is_escaped(tmp_path: Path) -> None:

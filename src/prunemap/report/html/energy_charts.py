@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
-from prunemap.latency import Predictor
 from prunemap.mapping import LayerChoices, Option, why_fixed
 from prunemap.report.html.chart import Chart, Line, Mark, Tick, round_ticks, x_scale, y_scale
 from prunemap.report.html.latency_charts import CUT_AT
-from prunemap.report.html.layer_rows import LayerRow
+from prunemap.report.html.layer_rows import LayerRow, predictor_of
 from prunemap.report.html.run_folder import Run
 from prunemap.report.text import percent
 from prunemap.schemes import SCHEMES
@@ -37,9 +36,10 @@ def energy_figures(run: Run, rows: Sequence[LayerRow], styles: Mapping[SchemeSpe
         rows: the layers of the plan.
         styles: of every scheme in the table and the plan.
     """
-    if run.latency is None or not run.layers:
+    predictor = predictor_of(run)
+    if run.latency is None or predictor is None or not run.layers:
         return []
-    predictor, fixed = Predictor(run.latency), why_fixed(run.layers)
+    fixed = why_fixed(run.layers)
     by_name = {row.node: row for row in rows}
     found = []
     for layer in run.layers:

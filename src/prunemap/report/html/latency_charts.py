@@ -35,19 +35,19 @@ class LatencyFigure:
 
 
 def latency_figures(
-    table: LatencyTable, rows: Sequence[LayerRow], styles: Mapping[SchemeSpec, str]
+    table: LatencyTable, rows: Sequence[LayerRow], styles: Mapping[SchemeSpec, str], predictor: Predictor
 ) -> list[LatencyFigure]:
     """Return one figure per layer setting: those of the network in its order; all of the table if there is none.
 
     Args:
         rows: the layers of the plan.
         styles: of every scheme in the table.
+        predictor: of the table: its curves are drawn.
     """
     points: dict[LayerSetting, dict[SchemeSpec, list[LatencyPoint]]] = {}
     for point in table.points:
         points.setdefault(point.setting, {}).setdefault(point.scheme, []).append(point)
     wanted = dict.fromkeys(row.setting for row in rows if row.setting is not None) or dict.fromkeys(points)
-    predictor = Predictor(table)
     return [
         _figure(setting, points[setting], [row for row in rows if row.setting == setting], styles, predictor)
         for setting in wanted
@@ -104,8 +104,9 @@ def _chart(
 ) -> Chart:
     chosen = [(row.scheme, row.density, row.pruned_us, row) for row in rows if row.pruned_us is not None]
     measured = [point for of_scheme in points.values() for point in of_scheme]
-    dense_us = [CUT_AT * point.median_us for point in points.get(DENSE, ())]
-    top = min([max([point.median_us for point in measured] + [us for _, _, us, _ in chosen]), *dense_us])
+    times_us = {(p.scheme, p.density): predictor.latency_us(setting, p.scheme, p.density) for p in measured}
+    dense_us = [CUT_AT * times_us[DENSE, 1.0]] if (DENSE, 1.0) in times_us else []
+    top = min([max([*times_us.values(), *(us for _, _, us, _ in chosen)]), *dense_us])
     x = x_scale(min([0.5, *(point.density for point in measured), *(at for _, at, _, _ in chosen)]), 1.0, is_log=True)
     y = y_scale(0, 1.05 * top)
     lines = []
@@ -113,7 +114,7 @@ def _chart(
         own = sorted(points[scheme], key=lambda point: point.density)
         drawn = [point.density for point in own] + [at for of, at, _, _ in chosen if of == scheme]
         ends = (x.low, 1.0) if scheme == DENSE else (min(drawn), max(drawn))
-        dots = tuple((x(p.density), y(p.median_us), _measured(p)) for p in own)
+        dots = tuple((x(p.density), y(times_us[scheme, p.density]), _measured(p)) for p in own)
         style = styles[scheme] + (" chosen" if any(row.scheme == scheme for row in rows) else "")
         lines.append(Line(style, dots, tuple((x(at), y(us)) for at, us in _curve(own, predictor, *ends))))
     marks = {

@@ -57,7 +57,7 @@ def layer_rows(run: Run) -> list[LayerRow]:
     if run.specs:
         found = zip(run.plan.resolve(run.specs), run.specs, strict=True)
         specs = {entry: spec for entry, spec in found if entry is not None}
-    predictor = None if run.latency is None else Predictor(run.latency)
+    predictor = predictor_of(run)
     nodes = Counter(_node(entry, specs.get(entry)) for entry in run.plan.layers)
     rates, measured = _rates(run), _measured_us(run)
     rows = []
@@ -85,6 +85,11 @@ def layer_rows(run: Run) -> list[LayerRow]:
             )
         )
     return rows
+
+
+def predictor_of(run: Run) -> Predictor | None:
+    """Return what predicts the latency of layers: inside the network, where the table has it."""
+    return None if run.latency is None else Predictor(run.latency, [spec.setting for spec in run.specs])
 
 
 def predict(

@@ -17,7 +17,7 @@ from prunemap.report.html.conditions import Grid, engines, sections, seeds
 from prunemap.report.html.energy_charts import energy_figures
 from prunemap.report.html.headline import tiles, title_of
 from prunemap.report.html.latency_charts import CUT_AT, latency_figures
-from prunemap.report.html.layer_rows import LayerRow, SharedTime, layer_rows, shared_times
+from prunemap.report.html.layer_rows import LayerRow, SharedTime, layer_rows, predictor_of, shared_times
 from prunemap.report.html.run_folder import Run, read_run
 from prunemap.report.html.sensitivity_charts import sensitivity_figures
 from prunemap.report.html.styles import scheme_styles
@@ -66,7 +66,7 @@ def render(run: Run) -> str:
 
 def _content(run: Run) -> dict[str, Any]:
     """Return what the template reads."""
-    rows = layer_rows(run)
+    rows, predictor = layer_rows(run), predictor_of(run)
     measured = run.latency.points if run.latency else ()
     tried = run.sensitivity.schemes() if run.sensitivity else []
     styles = scheme_styles([DENSE, *(point.scheme for point in measured), *(row.scheme for row in rows)])
@@ -86,7 +86,7 @@ def _content(run: Run) -> dict[str, Any]:
         "schemes_tried": [(tried_styles[s], str(s)) for s in tried_styles if s == DENSE or s in tried],
         "schemes": [(styles[scheme], str(scheme)) for scheme in styles],
         "schemes_chosen": [(styles[scheme], str(scheme)) for scheme in styles if scheme in {r.scheme for r in rows}],
-        "latency_figures": latency_figures(run.latency, rows, styles) if run.latency else [],
+        "latency_figures": latency_figures(run.latency, rows, styles, predictor) if run.latency and predictor else [],
         "cut_at": CUT_AT,
         "training_figures": training_figures(run.trainings),
         "conditions": sections(run),

@@ -112,7 +112,7 @@ def test_what_cannot_be_estimated_is_said(measured: list[LayerSetting], wanted: 
     predictor = Predictor(table_of(by_macs, measured), estimate=True)
     with pytest.raises(UserError, match="it lacks layers of this model"):
         predictor.require([wanted])
-    with pytest.raises(UserError, match="cannot be estimated: too few layers .* --grid"):
+    with pytest.raises(UserError, match=r"cannot be estimated: too few layers .* --grid"):
         predictor.estimate(wanted, DENSE, 1.0)
 
 

@@ -286,6 +286,10 @@ def test_a_latency_table_of_another_machine_or_compiler_can_be_used(files: Path,
     with pytest.warns(UserWarning, match=r"compiled by 'zig cc 0\.0\.1'"):
         result = RUNNER.invoke(app, [*command.format("other_compiler").split(), "--force"])
     assert result.exit_code == 0 and (tmp_path / "p.json").read_bytes() == plan
+    noted = even_table(read_specs(files / "good.onnx"), "").model_copy(update={"notes": ("the machine got slower",)})
+    write_json(tmp_path / "noted.json", noted)
+    command = f"map {files}/good.onnx --latency {tmp_path}/noted.json --density 0.3 -o {tmp_path}/p.json"
+    assert "the latency table says: the machine got slower" in RUNNER.invoke(app, command.split()).stderr
 
 
 def test_a_failed_check_is_exit_code_1(files: Path) -> None:

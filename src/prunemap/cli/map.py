@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,6 +13,9 @@ from prunemap.cli.options import AnyModel, Cc, Json, Output, Shapes, parse_shape
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import read_json, write_json
+
+if TYPE_CHECKING:  # a verb imports what it needs when it is called
+    from prunemap.mapping import MapRequest
 
 Latency = Annotated[Path, typer.Option("--latency", help="latency.json of `prunemap profile`.", show_default=False)]
 Density = Annotated[
@@ -62,15 +65,12 @@ def map_(
     """Choose scheme, block size and density of every layer for a measured device and a budget, into a plan."""
     from prunemap.core.table import look_up
     from prunemap.mapping import MAPPERS, Budget
-    from prunemap.mapping.conditions import other_machine
     from prunemap.mapping.map_model import make_request
     from prunemap.report import plan_tables
     from prunemap.sources import onnx_file
 
     mapper = None if method == "search" else look_up(MAPPERS, method, "--method (or search)")
     table = read_json(latency, LatencyTable, "--latency")
-    if (note := other_machine(table)) is not None:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(note, markup=False)
     file = onnx_file(model)
     request = make_request(
         file,
@@ -83,11 +83,23 @@ def map_(
         force=force,
         estimate=estimate,
     )
-    for line in request.predictor().describe_estimates(layer.spec.setting for layer in request.layers):
-        Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False)
+    _say_notes(request)
     if mapper is None:
         search_by_options(file, request, output, search, json)
         return
     result = mapper.map(request)
     write_json(output, result.plan)
     show(result.plan, *plan_tables(result), as_json=json)
+
+
+def _say_notes(request: MapRequest) -> None:
+    """Say on stderr what to know of the table: of which machine it is, what was odd, what is estimated from it."""
+    from prunemap.mapping.conditions import other_machine
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if (other := other_machine(request.table)) is not None:
+        console.print(other, markup=False)
+    for note in request.table.notes:
+        console.print(f"the latency table says: {note}", markup=False)
+    for line in request.predictor().describe_estimates(layer.spec.setting for layer in request.layers):
+        console.print(line, markup=False)

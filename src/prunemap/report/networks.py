@@ -94,7 +94,10 @@ def compiled_tables(manifest: Manifest, output: str | Path) -> list[Table]:
 
 def plan_tables(result: MapResult) -> list[Table]:
     """Return the choice for every layer with its reason, and what the plan is predicted to cost."""
-    caption = "predicted for the layers that the table models; kept: of the layers that may be pruned"
+    caption = (
+        "predicted: the layers, and what lies between them where the table has the network\n"
+        "kept: of the layers that may be pruned"
+    )
     summary = new_table("budget", "", "dense", "plan", caption=caption)
     latencies_ms = (result.dense_latency_us / 1e3, result.latency_us / 1e3)
     summary.add_row("latency, ms", *map(milliseconds, latencies_ms))

@@ -38,4 +38,5 @@ def other_machine(table: LatencyTable) -> str | None:
     here, there = read_machine(), table.machine
     if (there.cpu, there.arch, there.cores) == (here.cpu, here.arch, here.cores):
         return None
-    return f"the latency table is of another machine, {there.cpu} with {there.cores} cores: the plan is for that one"
+    size = "1 core" if there.cores == 1 else f"{there.cores} cores"
+    return f"the latency table is of another machine, {there.cpu} with {size}: the plan is for that one"

@@ -95,7 +95,7 @@ def compiled_tables(manifest: Manifest, output: str | Path) -> list[Table]:
 def plan_tables(result: MapResult) -> list[Table]:
     """Return the choice for every layer with its reason, and what the plan is predicted to cost."""
     caption = (
-        "predicted: the layers, and what lies between them where the table has the network\n"
+        "predicted: layers, and what lies between them if the table has the network\n"
         "kept: of the layers that may be pruned"
     )
     summary = new_table("budget", "", "dense", "plan", caption=caption)

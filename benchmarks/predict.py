@@ -85,7 +85,9 @@ def make_table(path: Path, names: Sequence[str], run: Run) -> PredictionRow:
 def measure_network(name: str, plan: str, path: Path, run: Run) -> PredictionRow:
     """Predict a network by a plan, prune it, and time it."""
     table = read_json(path, LatencyTable, "--table")
-    found = check_network(dense_model(name), table, LocalTimer(run.threads), plan, effort=run.effort)
+    found = check_network(
+        dense_model(name), table, LocalTimer(run.threads), plan, effort=run.effort, tune=not run.quick
+    )
     return PredictionRow(
         name=f"{name} {plan}",
         error=found.error,

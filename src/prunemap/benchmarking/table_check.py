@@ -88,11 +88,13 @@ def check_table(
     held_out: int = HELD_OUT,
     effort: Effort | None = None,
     seed: int = 0,
+    tune: bool = True,
 ) -> TableCheck:
     """Compare predictions of a table with new measurements: held-out points, and the models by every plan of PLANS.
 
     Args:
         held_out: how many densities that the table does not have are measured.
+        tune: whether the networks run with the tiles that are fastest in them, as ``compile`` has it.
 
     Raises:
         UserError: the table is damaged, of another machine, or lacks layers of a model.
@@ -111,7 +113,7 @@ def check_table(
         threads=timer.threads,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         networks=tuple(
-            check_network(model, table, timer, plan, shapes=shapes, effort=effort, seed=seed)
+            check_network(model, table, timer, plan, shapes=shapes, effort=effort, seed=seed, tune=tune)
             for model in models
             for plan in PLANS
         ),
@@ -130,6 +132,7 @@ def check_network(
     shapes: Shapes = None,
     effort: Effort | None = None,
     seed: int = 0,
+    tune: bool = True,
 ) -> NetworkCheck:
     """Predict a network by a plan out of PLANS, then prune it by magnitude, compile it and time it.
 
@@ -142,7 +145,8 @@ def check_network(
         pruned = Path(folder) / "pruned.onnx"
         write_pruned(model, chosen, pruned, shapes)
         predicted_us = predict_network(table, specs, chosen, shares_run(pruned, shapes))
-        program = compile_model(pruned, target=timer.target, shapes=shapes, cc=timer.cc, tune=Tuning(timer.threads))
+        tuning = Tuning(timer.threads) if tune else None
+        program = compile_model(pruned, target=timer.target, shapes=shapes, cc=timer.cc, tune=tuning)
     network, anchor, rounds = _time_beside_anchor(program, timer, effort or Effort(), seed)
     return NetworkCheck(
         network=Path(model).stem,

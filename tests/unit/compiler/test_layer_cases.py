@@ -11,13 +11,22 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from prunemap.compiler import LayerCase, case_slots, compile_layers, compile_model, interpret_layers, read_specs
+from prunemap.compiler import (
+    LayerCase,
+    case_slots,
+    compile_embedded,
+    compile_layers,
+    compile_model,
+    interpret_layers,
+    read_specs,
+    tile_variants,
+)
 from prunemap.compiler.node_names import onnx_name
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.latency import Probe
 from prunemap.latency.time_cases import time_cases
-from prunemap.runtime import Engine
+from prunemap.runtime import Engine, random_inputs
 from prunemap.schemes import legal_schemes
 
 SETTINGS = [
@@ -203,3 +212,29 @@ def test_a_layer_alone_takes_the_steps_that_it_takes_in_a_network(tmp_path: Path
 )
 def test_nodes_are_named_after_the_onnx_node(node: str, layer: str) -> None:
     assert onnx_name(node) == layer
+
+
+@pytest.mark.parametrize("setting", [*SETTINGS[:1], *SETTINGS[6:7], *SETTINGS[10:13]], ids=str)
+def test_an_embedded_layer_runs_as_alone_and_says_how_far_it_is_off(setting: LayerSetting) -> None:
+    """Nothing of what stands around it moves into its step, and every tile is compared."""
+    cases = [case_of(setting, density) for density in (0.4, 0.7)]
+    variants = tile_variants(cases)
+    program = compile_embedded(variants)
+    inputs = random_inputs(program.manifest.inputs)
+    rights = interpret_layers(cases, {"x0": np.maximum(inputs["x0"], 0)})
+    inputs |= {f"right{i}": right.copy() for i, right in enumerate(rights)}
+    count = sum(map(len, variants))
+    alone = compile_layers([case for of_case in variants for case in of_case]).manifest
+    assert [each.kernel for each in program.manifest.layers] == [each.kernel for each in alone.layers]
+    own = {k: len(slots) for k, slots in case_slots(program.manifest.slots).items()}
+    assert own == {k: len(slots) for k, slots in case_slots(alone.slots).items()}
+    with Engine(program) as engine:
+        right = [float(error.max()) for error in engine.run(inputs)[:count]]
+        assert max(right) < 1e-5
+        inputs["right1"].flat[-1] += 0.5
+        off = [float(error.max()) for error in engine.run(inputs)[:count]]
+        assert off[: len(variants[0])] == right[: len(variants[0])]
+        assert off[len(variants[0]) :] == pytest.approx([0.5] * len(variants[1]), abs=1e-5)
+        inputs["right0"].flat[0] = np.nan
+        off = [float(error.max()) for error in engine.run(inputs)[:count]]
+        assert np.isnan(off[: len(variants[0])]).all()

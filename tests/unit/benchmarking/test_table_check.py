@@ -1,0 +1,124 @@
+"""Predictions of a table beside measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prunemap.benchmarking import PLANS, Effort, NetworkCheck, check_table
+from prunemap.benchmarking.table_check import predict_network, shares_run
+from prunemap.compiler import read_specs
+from prunemap.compiler.onnx_prune import write_pruned
+from prunemap.core.latency_table import LatencyPoint, LatencyTable, LayerTime, NetworkTimes, SlotTime
+from prunemap.core.plan import Plan, PlanLayer
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.core.value import write_json
+from prunemap.errors import UserError
+from prunemap.latency import LocalTimer, make_probes, probe_settings
+from prunemap.latency.check import held_out_probes
+from prunemap.report import check_tables
+from tests.networks import residual_network, save
+
+FILTER = SchemeSpec("filter")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return save(residual_network(scheme="dense"), tmp_path / "net.onnx")
+
+
+@pytest.fixture
+def table(model: Path) -> LatencyTable:
+    """1 µs per thousand multiply-accumulates, kept ones; 7 µs of glue; at an anchor of 100 µs."""
+    specs, timer = read_specs(model), LocalTimer()
+    points = [
+        LatencyPoint(
+            setting=probe.setting,
+            scheme=probe.scheme,
+            density=probe.density,
+            median_us=probe.setting.macs * probe.density / 1e3,
+            p10_us=1,
+            p90_us=1,
+            runs=9,
+            anchor_us=100,
+        )
+        for probe in make_probes(probe_settings(spec.setting for spec in specs))
+    ]
+    network = NetworkTimes(
+        name="net",
+        layers=tuple(LayerTime(name=spec.name, setting=spec.setting, median_us=spec.macs / 1e3) for spec in specs),
+        glue=(SlotTime(name="pool", median_us=7),),
+        anchor_us=100,
+        runs=3,
+    )
+    return LatencyTable(machine=timer.machine(), threads=1, points=tuple(points), networks=(network,))
+
+
+def test_a_network_is_its_layers_and_the_glue(model: Path, table: LatencyTable) -> None:
+    specs = read_specs(model)
+    dense = sum(spec.macs for spec in specs) / 1e3
+    assert predict_network(table, specs, Plan(layers=())) == pytest.approx(dense + 7)
+    pruned = specs[1]
+    plan = Plan(layers=(PlanLayer.of(pruned, FILTER, 0.5),))
+    assert predict_network(table, specs, plan) == pytest.approx(dense + 7 - pruned.macs / 2e3)
+    shares = {pruned.name: 0.5, specs[0].name: 0.25}
+    left = dense + 7 - 0.75 * pruned.macs / 1e3 - 0.75 * specs[0].macs / 1e3
+    assert predict_network(table, specs, plan, shares) == pytest.approx(left)
+
+
+def test_what_the_compiler_drops_is_known_from_the_zeros(model: Path, tmp_path: Path) -> None:
+    assert set(shares_run(model).values()) == {1.0}
+    specs = read_specs(model)
+    conv = next(spec for spec in specs[1:] if spec.kind == "conv")
+    plan = Plan(layers=(PlanLayer.of(conv, FILTER, 0.5),))
+    write_pruned(model, plan, tmp_path / "pruned.onnx")
+    shares = shares_run(tmp_path / "pruned.onnx")
+    assert shares[conv.name] <= 1 and min(shares.values()) < 1, "the layer behind reads channels that are gone"
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_every_plan_prunes_what_it_may(model: Path, table: LatencyTable, plan: str) -> None:
+    specs = read_specs(model)
+    made = PLANS[plan].make(model, specs, table, 0.2, None)
+    resolved = [entry for entry in made.resolve(specs) if entry is not None]
+    assert len(resolved) == len(specs)
+    assert resolved[0].scheme == DENSE
+    assert any(entry.scheme != DENSE for entry in resolved) == (plan != "dense")
+
+
+def test_networks_are_measured_beside_the_anchor(model: Path, table: LatencyTable, tmp_path: Path) -> None:
+    path = tmp_path / "latency.json"
+    write_json(path, table)
+    result = check_table([model], path, LocalTimer(), held_out=2, effort=Effort(rounds=2, seconds=0.01), tune=False)
+    assert [each.plan for each in result.networks] == list(PLANS)
+    assert len(result.densities) == 2
+    assert all(each.measured_us > 0 and each.anchor_us > 0 for each in result.networks)
+    networks, summary = check_tables(result)
+    assert networks.row_count == len(PLANS) and summary.row_count >= 2
+
+
+def test_an_error_is_of_times_in_anchors() -> None:
+    check = NetworkCheck(
+        network="net", plan="dense", predicted_us=1100, measured_us=2000, table_anchor_us=100, anchor_us=200, rounds=3
+    )
+    assert check.error == pytest.approx(0.1)
+    assert check.model_copy(update={"table_anchor_us": None}).error == pytest.approx(-0.45)
+
+
+def test_held_out_points_lie_between_measured_ones(table: LatencyTable) -> None:
+    known = {(point.setting, point.scheme, point.density) for point in table.points}
+    probes = held_out_probes(table, 1000)
+    assert len(probes) > 10
+    for probe in probes:
+        assert (probe.setting, probe.scheme, probe.density) not in known
+        assert probe.scheme != DENSE
+        densities = [d for setting, scheme, d in known if (setting, scheme) == (probe.setting, probe.scheme)]
+        assert min(densities) < probe.density < max(densities)
+    assert held_out_probes(table, 5) == held_out_probes(table, 5) != held_out_probes(table, 5, seed=1)
+
+
+def test_a_table_of_another_machine_is_not_checked_here(table: LatencyTable) -> None:
+    other = table.model_copy(update={"machine": table.machine.model_copy(update={"cpu": "other"})})
+    with pytest.raises(UserError, match=r"latency table: it is of other.*check it where it was measured"):
+        check_table([], other, LocalTimer())

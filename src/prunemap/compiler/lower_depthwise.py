@@ -47,7 +47,7 @@ def _tile_fields(low: Lowering, node: Node, op: Conv) -> dict[str, Any]:
     weight = np.pad(op.weight, ((0, 0), (0, 0), (0, 0), (0, -op.weight.shape[3] % pair)))
     pairs = weight.reshape(len(weight), -1, pair)
     is_stored = listed_taps(np.any(low.kept(node, weight).reshape(pairs.shape), axis=2))
-    listed, size = not is_stored.all(), depthwise_size(out)
+    listed, size = not is_stored.all(), depthwise_size(out, low.target)
     stored = min(int(is_stored.sum()) * pair, op.weight.size)
     low.choose(node, depthwise_name(op, size, listed=listed), op.weight, stored)
     rows, columns = np.divmod(np.arange(is_stored.shape[1]), weight.shape[3] // pair)

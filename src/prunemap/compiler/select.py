@@ -29,8 +29,6 @@ _MASKED_HEIGHTS = (2, 4)
 _RUN_CYCLES = 3
 """What the loop over one run of a masked tile costs beside its units."""
 _LEAST_LANES, _LEAST_COLS = 8, 4
-_DEPTHWISE_ROWS = (4, 8)
-"""Output rows of a depthwise tile, where a row takes several vectors and where it takes one: as measured."""
 _LISTED_TAPS = 0.5
 """A channel of a depthwise tile takes its taps one by one where it keeps at most so many: each loads its own rows."""
 _WORTH_TRYING = 1.5
@@ -190,16 +188,17 @@ def _conv_cycles(candidate: Candidate, out: Layout) -> float:
     return tiles * scale * (units + stores)
 
 
-def depthwise_size(out: Layout) -> Pair:
+def depthwise_size(out: Layout, target: Target) -> Pair:
     """Return the rows and columns of the register tile of a depthwise conv.
 
     Short rows take a short vector; what is left of the registers takes rows, of which several vectors need fewer.
     """
     height, width = out.size
     vector = min(out.lanes, max(_LEAST_COLS, 1 << (width - 1).bit_length()))
-    if width > vector and height % _DEPTHWISE_ROWS[0] == 0:
-        return _DEPTHWISE_ROWS[0], vector
-    return fitted_vectors(_DEPTHWISE_ROWS[1], height), vector
+    several, one = target.depthwise_rows
+    if width > vector and height % several == 0:
+        return several, vector
+    return fitted_vectors(one, height), vector
 
 
 def listed_taps(is_kept: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -41,16 +41,18 @@ def linear_candidates(kept: NDArray[np.bool_], items: int, target: Target, pitch
         if height in target.picks and zeros > _LEAST_ZEROS and pitch == 1 and kept.shape[1] <= MOST_PICKED:
             steps = replace(grouping, units=count_steps(kept, grouping))
             candidates.append(Candidate(TileChoice(height, pick=True), steps))
-    return worth_trying(candidates, lambda each: _nanoseconds(each, weights, items))
+    return worth_trying(candidates, lambda each: _nanoseconds(each, weights, items, target))
 
 
-def _nanoseconds(candidate: Candidate, weights: int, items: int) -> float:
+def _nanoseconds(candidate: Candidate, weights: int, items: int, target: Target) -> float:
     """What the model says a layer takes: its work, or moving its weights, whichever is more."""
     choice, grouping = candidate.choice, candidate.grouping
     if choice.pick:
         stored_bytes = grouping.units * (5 * choice.filters + 2)
-        return max(grouping.units * (_PICK_NS + items * _PICK_ITEM_NS), stored_bytes / _speed(stored_bytes))
+        step = target.pick_cost * (_PICK_NS + items * _PICK_ITEM_NS)
+        return max(grouping.units * step, stored_bytes / _speed(stored_bytes))
     unit = (0.05 * choice.filters - 0.13 if choice.masked else 0.3) + items * (0.12 + 0.016 * choice.filters)
+    unit *= target.expand_cost if choice.masked else 1
     stored = weights if choice.masked else grouping.units * choice.filters
     stored_bytes = 4 * stored + 2 * grouping.units
     return max(grouping.units * unit, stored_bytes / _speed(stored_bytes)) + 10 * len(grouping.groups)

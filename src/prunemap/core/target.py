@@ -33,6 +33,12 @@ class Target:
     """Rows of a linear tile whose weights the machine can spread over the lanes: mask bundles."""
     picks: tuple[int, ...] = (8,)
     """Rows of a linear tile for which every lane can pick its input: pick lists."""
+    expand_cost: float = 1.0
+    """How many times longer than on x86-64 a unit of mask bundles takes."""
+    pick_cost: float = 1.0
+    """The same of a step of pick lists."""
+    depthwise_rows: tuple[int, int] = (4, 8)
+    """Output rows of a depthwise tile, where a row takes several vectors and where it takes one."""
     march_option: str = "-march"
     """What ``march`` is given to gcc and clang by."""
     link_flags: tuple[str, ...] = ("-fPIC", "-shared")

@@ -57,8 +57,12 @@ AARCH64 = Target(
     static_triple="aarch64-linux-musl",
     tiles=((16, 1), (8, 3), (4, 6), (2, 8), (1, 8)),
     l2_bytes=512 << 10,
+    expand_cost=4,
+    pick_cost=2.8,
+    depthwise_rows=(8, 8),
 )
-"""Any ARMv8-A core. A weight is a lane of a register (FMLA by element), so eight of them take two registers."""
+"""Any ARMv8-A core. A weight is a lane of a register (FMLA by element), so eight of them take two registers.
+Costs are those of the Neoverse N1 model of llvm-mca (benchmarks/arm_model.py)."""
 
 _ARMV8_2 = ("asimd", "asimddp", "atomics")
 
@@ -100,10 +104,14 @@ WASM32_SIMD = Target(
         "-rdynamic",
         "-Wl,--export=malloc,--export=free,--strip-all,-z,stack-size=1048576",
     ),
-    tiles=((8, 1), (4, 2), (2, 4), (1, 8)),
+    tiles=((4, 2), (2, 4), (1, 8)),
     l2_bytes=512 << 10,
+    expand_cost=4.6,
+    pick_cost=5,
+    depthwise_rows=(2, 4),
 )
-"""WebAssembly with vectors. Registers are those that an engine has on x86-64 without AVX-512."""
+"""WebAssembly with vectors. Registers are those that an engine has on x86-64 without AVX-512; a weight for all lanes
+takes a load of its own, so tiles of 8 filters are slower. Costs and rows are as measured in Node on x86-64."""
 
 WASM32_RELAXED_SIMD = replace(WASM32_SIMD, name="wasm32-relaxed-simd", march="generic+simd128+relaxed_simd")
 """The same with fused multiply-adds, where the engine has them; the tiles are alike, so one C text serves both."""

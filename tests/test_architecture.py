@@ -22,6 +22,7 @@ ORDER = (
     ("mapping",),
     ("benchmarking", "pruning", "models", "datasets"),
     ("exporting",),
+    ("on_device",),
     ("report",),
     ("pipeline", "plan_search", "sources"),
     ("cli",),

@@ -4,6 +4,7 @@ from prunemap.cli.app import add_verb, app
 from prunemap.cli.bench import bench
 from prunemap.cli.compile import compile_
 from prunemap.cli.demo import demo
+from prunemap.cli.device import device
 from prunemap.cli.export import export
 from prunemap.cli.inspect import inspect
 from prunemap.cli.map import map_
@@ -15,7 +16,7 @@ from prunemap.cli.sensitivity import sensitivity
 from prunemap.cli.train import train
 from prunemap.cli.verify import verify
 
-VERBS = (inspect, train, profile, sensitivity, map_, prune, compile_, verify, bench, export, run, report, demo)
+VERBS = (inspect, train, profile, sensitivity, map_, prune, compile_, verify, bench, export, run, device, report, demo)
 for verb in VERBS:
     add_verb(verb)
 

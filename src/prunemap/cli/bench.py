@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from prunemap.cli.app import EXIT_FAILED_CHECK
 from prunemap.cli.inputs import load_inputs
 from prunemap.cli.options import (
     Cc,
+    DeviceName,
     Fallback,
     Given,
     Json,
@@ -23,10 +24,13 @@ from prunemap.cli.options import (
     TargetName,
     Threads,
     parse_shapes,
+    parts,
     read_plan,
     show,
 )
+from prunemap.cli.there import DeviceOptions, bench_there
 from prunemap.core.table import look_up
+from prunemap.errors import UserError
 
 Sparsity = Annotated[
     str | None,
@@ -37,22 +41,33 @@ Sparsity = Annotated[
         show_default=False,
     ),
 ]
+Model = Annotated[
+    Path, typer.Argument(help="A model or a compiled network.", metavar="MODEL.onnx|.pt2|.pmap", show_default=False)
+]
+Reference = Annotated[
+    Path | None, typer.Option("--reference", help="The model of a .pmap; default: as it says.", show_default=False)
+]
+Vs = Annotated[
+    str | None,
+    typer.Option(
+        "--vs",
+        help="Engines to compare with: onnxruntime, openvino, dense; default: onnxruntime,dense; on a device: dense.",
+        show_default=False,
+    ),
+]
+Sustained = Annotated[
+    float | None,
+    typer.Option("--sustained", help="Run on the device for so many seconds, to see it throttle.", show_default=False),
+]
 PerLayer = Annotated[
     bool, typer.Option("--per-layer", help="Show every layer: time, kernel, share of the machine's limit.")
 ]
 
 
 def bench(
-    model: Annotated[
-        Path, typer.Argument(help="A model or a compiled network.", metavar="MODEL.onnx|.pt2|.pmap", show_default=False)
-    ],
-    vs: Annotated[
-        str, typer.Option("--vs", help="Engines to compare with: onnxruntime, openvino, dense.")
-    ] = "onnxruntime,dense",
-    reference: Annotated[
-        Path | None,
-        typer.Option("--reference", help="The model of a .pmap; default: as it says.", show_default=False),
-    ] = None,
+    model: Model,
+    vs: Vs = None,
+    reference: Reference = None,
     plan: PlanFile = None,
     target: TargetName = "native",
     shape: Shapes = None,
@@ -61,6 +76,8 @@ def bench(
     sparsity: Sparsity = None,
     fallback: Fallback = None,
     per_layer: PerLayer = False,
+    device: DeviceName = None,
+    sustained: Sustained = None,
     inputs: Given = None,
     quick: Annotated[bool, typer.Option("--quick", help="10 rounds in half a second; the result says so.")] = False,
     seed: Seed = 0,
@@ -75,25 +92,25 @@ def bench(
 
     With --sparsity, every convolution but the first and but depthwise ones, and every linear layer, is pruned: the
     speed, before any training, of a network whose accuracy is gone. The other engines run the dense original.
+
+    With --device, the network is compiled for the device, sent there as a static program, checked and timed beside
+    itself dense. See docs/devices.md.
     """
     from prunemap.benchmarking import ENGINES, QUICK, TOLERANCE, Effort, opened_subject
     from prunemap.benchmarking import bench as bench_subject
     from prunemap.report import bench_tables
     from prunemap.sources import EXPORTED, onnx_file
 
-    engines = [look_up(ENGINES, name.strip(), "--vs").name for name in vs.split(",") if name.strip()]
-    with opened_subject(
-        onnx_file(model),
-        threads,
-        sparsity=sparsity,
-        reference=onnx_file(reference) if reference else None,
-        plan=read_plan(plan),
-        target=target,
-        shapes=parse_shapes(shape),
-        cc=cc,
-        tune=not no_tune,
-        fallback=fallback,
-    ) as subject:
+    compiled: dict[str, Any] = {"sparsity": sparsity, "reference": onnx_file(reference) if reference else None}
+    compiled |= {"plan": read_plan(plan), "shapes": parse_shapes(shape), "cc": cc, "tune": not no_tune}
+    if device is not None:
+        options = DeviceOptions(device, threads, target, quick, per_layer, sustained, json, vs)
+        bench_there(model, options, {"inputs": inputs, "fallback": fallback}, compiled)
+        return
+    if sustained is not None:
+        raise UserError("--sustained: it needs a device: --device local is this machine")
+    engines = [look_up(ENGINES, name, "--vs").name for name in parts("onnxruntime,dense" if vs is None else vs)]
+    with opened_subject(onnx_file(model), threads, target=target, fallback=fallback, **compiled) as subject:
         batch = None if inputs is None else load_inputs(inputs, subject.program.manifest.inputs)
         command = shlex.join(["prunemap", *sys.argv[1:]])
         result = bench_subject(subject, engines, batch, QUICK if quick else Effort(), seed, command, per_layer)

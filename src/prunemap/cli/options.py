@@ -45,6 +45,14 @@ TargetName = Annotated[
     ),
 ]
 Cc = Annotated[str | None, typer.Option("--cc", help="C compiler, such as gcc; default: zig cc.", show_default=False)]
+DeviceName = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Where to run: local, qemu, ssh:USER@HOST[:PORT], adb[:SERIAL]; default: in this process.",
+        show_default=False,
+    ),
+]
 PlanFile = Annotated[Path | None, typer.Option("--plan", help="plan.json of `prunemap map`.", show_default=False)]
 NoTune = Annotated[bool, typer.Option("--no-tune", help="Choose tiles by a model instead of measuring: deterministic.")]
 Shapes = Annotated[

@@ -9,8 +9,23 @@ from typing import Annotated
 
 import typer
 
-from prunemap.cli.options import Cc, Json, Output, Seed, Shapes, TargetName, Threads, numbers, parse_shapes, parts, show
+from prunemap.cli.options import (
+    Cc,
+    DeviceName,
+    Json,
+    Output,
+    Seed,
+    Shapes,
+    TargetName,
+    Threads,
+    numbers,
+    parse_shapes,
+    parts,
+    show,
+)
+from prunemap.cli.there import timer_there
 from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.errors import UserError
 
 
 def profile(
@@ -32,6 +47,7 @@ def profile(
         typer.Option("--check", help="Add nothing: compare what the table predicts with new measurements."),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Add to a table of another machine or compiler.")] = False,
+    device: DeviceName = None,
     target: TargetName = "native",
     shape: Shapes = None,
     cc: Cc = None,
@@ -39,7 +55,7 @@ def profile(
     threads: Threads = 1,
     json: Json = False,
 ) -> None:
-    """Measure this machine: every distinct layer of the models × scheme × density, into a latency table.
+    """Measure this machine, or a device: every distinct layer of the models × scheme × density, into a latency table.
 
     What the table has is not measured again; after Ctrl-C the same command goes on.
     """
@@ -48,9 +64,11 @@ def profile(
     from prunemap.report import check_tables, latency_table
     from prunemap.sources import onnx_file
 
-    timer = LocalTimer(threads, target, cc, seed)
     paths = [onnx_file(model) for model in models or ()]
+    if check and device is not None:
+        raise UserError("--check: it measures on this machine, it takes no --device")
     if check:
+        timer = LocalTimer(threads, target, cc, seed)
         checked = check_table(paths, output, timer, shapes=parse_shapes(shape), seed=seed)
         show(checked, *check_tables(checked), as_json=json)
         return
@@ -60,7 +78,7 @@ def profile(
         schemes=[SchemeSpec.parse(each) for each in parts(schemes)] or DEFAULT_SCHEMES,
         densities=numbers(densities, "--densities") or DEFAULT_DENSITIES,
         shapes=parse_shapes(shape),
-        timer=timer,
+        timer=timer_there(device, threads, target, cc, seed) if device else LocalTimer(threads, target, cc, seed),
         command=shlex.join(["prunemap", *sys.argv[1:]]),
         grid=grid,
         force=force,

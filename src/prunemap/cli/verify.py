@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from prunemap.cli.app import EXIT_FAILED_CHECK
 from prunemap.cli.inputs import load_inputs
-from prunemap.cli.options import AnyModel, Artifact, Given, Json, Seed, Threads, show
+from prunemap.cli.options import AnyModel, Artifact, DeviceName, Given, Json, Seed, Threads, show
+
+if TYPE_CHECKING:
+    from prunemap.benchmarking.verify import Runs
 
 
 def verify(
@@ -16,6 +20,7 @@ def verify(
     model: AnyModel,
     tolerance: Annotated[float, typer.Option("--tolerance", help="Largest allowed relative error.")] = 1e-4,
     inputs: Given = None,
+    device: DeviceName = None,
     seed: Seed = 0,
     threads: Threads = 1,
     json: Json = False,
@@ -24,13 +29,22 @@ def verify(
 
     The error of an output is its largest difference from ONNX Runtime (else the reference evaluator of ONNX), divided
     by the output's largest magnitude. Loading a .pmap
-    executes the code in it: verify only files that you trust.
+    executes the code in it: verify only files that you trust. With --device, the program runs there; --device qemu
+    checks one for ARM64 without a board. See docs/devices.md.
     """
     from prunemap.report import verify_table
-    from prunemap.runtime import load
+    from prunemap.runtime import load, read_program
     from prunemap.sources import verify as verify_program
 
-    with load(artifact, threads) as engine:
+    if device is None:
+        opened: AbstractContextManager[Runs] = load(artifact, threads)
+    else:
+        from prunemap.devices import parse_device
+        from prunemap.on_device import DeviceEngine, choose_place
+
+        program = read_program(artifact)
+        opened = DeviceEngine.open(choose_place(parse_device(device), threads), program)
+    with opened as engine:
         batches = None if inputs is None else [load_inputs(inputs, engine.inputs)]
         result = verify_program(engine, model, batches, tolerance, seed)
     show(result, verify_table(result), as_json=json)

@@ -55,31 +55,48 @@ class PreparedCases:
     """Magnitude of each case's output, (cases,)."""
 
     def time(self, threads: int = 1, timed_seconds: float = TIMED_SECONDS) -> CaseTimes:
-        """Check what the cases compute, and time them step by step.
-
-        The tile of a case is chosen on every other run, its time taken from the runs between.
+        """Check what the cases compute, and time them step by step on this machine.
 
         Raises:
             InternalError: a layer computes something wrong.
         """
-        sizes = [len(of_case) for of_case in self.variants]
         with pinned(threads), Engine(self.program, threads) as engine, Engine(self.anchor, threads) as anchor:
-            errors = np.array([float(error.max()) for error in engine.run(self.inputs)[: sum(sizes)]])
-            check_errors([of_case[0] for of_case in self.variants], self.largest, _by_case(errors.tolist(), sizes))
+            self.check(engine.run(self.inputs))
             once = float(engine.time_slots(self.inputs, 2).sum(axis=1).min())
             runs = -(-int(np.clip(timed_seconds / once, MIN_RUNS, MAX_RUNS)) // TURNS)
             fixed = random_inputs(anchor.inputs)
             anchor.time_runs(fixed, 1)
             turns = [(anchor.time_runs(fixed, ANCHOR_RUNS), engine.time_slots(self.inputs, runs)) for _ in range(TURNS)]
-        seconds = sums_of(np.concatenate([slots for _, slots in turns]), case_slots(self.program.manifest.slots))
+        anchors, slots = (np.concatenate(each) for each in zip(*turns, strict=True))
+        return self.times_of(slots, anchors)
+
+    def check(self, outputs: Sequence[NDArray[np.float32]]) -> None:
+        """Check the outputs that the program has for ``inputs``, wherever it ran.
+
+        Raises:
+            InternalError: a layer computes something wrong.
+        """
+        errors = [float(error.max()) for error in outputs[: sum(self._sizes)]]
+        check_errors([of_case[0] for of_case in self.variants], self.largest, _by_case(errors, self._sizes))
+
+    def times_of(self, slots: NDArray[np.float64], anchor_seconds: NDArray[np.float64]) -> CaseTimes:
+        """Return the times of the cases, wherever they were taken.
+
+        The tile of a case is chosen on every other run, its time taken from the runs between.
+
+        Args:
+            slots: seconds of the program, (runs, slots).
+        """
+        seconds = sums_of(slots, case_slots(self.program.manifest.slots))
         layers = self.program.manifest.layers
         by_case = case_slots([choice.node for choice in layers])
-        best = fastest(seconds[::2], sizes)
-        return CaseTimes(
-            seconds[1::2, best],
-            tuple(layers[by_case[i][0]].kernel for i in best),
-            np.concatenate([each for each, _ in turns]),
-        )
+        best = fastest(seconds[::2], self._sizes)
+        kernels = tuple(layers[by_case[i][0]].kernel for i in best)
+        return CaseTimes(seconds[1::2, best], kernels, anchor_seconds)
+
+    @property
+    def _sizes(self) -> list[int]:
+        return [len(of_case) for of_case in self.variants]
 
 
 def prepare_cases(

@@ -1,6 +1,7 @@
 """Results as tables for the terminal, which read well at 80 columns, and a run as one HTML page."""
 
 from prunemap.report.demo import DemoSummary, demo_tables
+from prunemap.report.devices import device_bench_tables, device_check_tables, device_list_table, sustained_table
 from prunemap.report.html import write_report
 from prunemap.report.networks import (
     compiled_tables,
@@ -24,6 +25,9 @@ __all__ = [
     "check_tables",
     "compiled_tables",
     "demo_tables",
+    "device_bench_tables",
+    "device_check_tables",
+    "device_list_table",
     "inspection_tables",
     "latency_table",
     "onnx_pruning_table",
@@ -32,6 +36,7 @@ __all__ = [
     "recipe_tables",
     "search_tables",
     "sensitivity_tables",
+    "sustained_table",
     "training_table",
     "training_tables",
     "verify_table",

@@ -1,0 +1,101 @@
+"""A place to run: a device, what it is, the CPUs there, and the target that suits them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from prunemap.compiler import Tuning
+from prunemap.compiler.build import find_compiler
+from prunemap.core.target import Target
+from prunemap.devices import Device, Facts, PlacedProgram, Session, read_facts, target_for, why_not_there
+from prunemap.devices.connection import LocalConnection
+from prunemap.errors import UserError
+from prunemap.exporting.exe import executable
+from prunemap.exporting.reference import OutputSample, Reference
+from prunemap.runtime import Compiled, Program
+from prunemap.targets import NATIVE, resolve_target
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where programs run on a device."""
+
+    device: Device
+    facts: Facts
+    target: Target
+    threads: int
+    cpus: tuple[int, ...]
+    """Where programs are held; () = where the system puts them."""
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """How tiles are chosen: by measuring on this machine alone, elsewhere by the model."""
+        is_here = isinstance(self.device.connection, LocalConnection) and not self.facts.emulated
+        return Tuning(self.threads) if is_here else None
+
+    def check(self, program: Compiled) -> Program:
+        """Return the program if it can run there.
+
+        Raises:
+            UserError: it is of another architecture, needs more than the CPU has, or has segments.
+        """
+        name, target = self.device.name, resolve_target(program.manifest.target)
+        if not isinstance(program, Program):
+            raise UserError(f"device {name}: a network with segments for ONNX Runtime cannot be sent; compile it whole")
+        why = why_not_there(target, self.facts)
+        if why:
+            step = f"compile it with --target {self.target.name}"
+            raise UserError(f"device {name}: a program for {target.name} cannot run there: {why}; {step}")
+        return program
+
+    @contextmanager
+    def placed(
+        self, session: Session, program: Program, name: str, reference: Reference | None = None, cc: str | None = None
+    ) -> Iterator[PlacedProgram]:
+        """Make a static program of a compiled one and send it there.
+
+        Args:
+            reference: what it checks itself against; None = nothing.
+
+        Raises:
+            UserError: it cannot be made or sent.
+        """
+        with TemporaryDirectory(prefix="prunemap-") as folder:
+            file = static_program(program, name, Path(folder), reference, cc)
+            yield PlacedProgram.place(session, file, name, cpus=self.cpus, threads=self.threads)
+
+
+def choose_place(device: Device, threads: int = 1, target: str = NATIVE) -> Place:
+    """Ask a device what it is and choose its fastest CPUs.
+
+    Args:
+        target: ``native`` is what suits these CPUs best.
+
+    Raises:
+        UserError: the device cannot be reached, has not so many CPUs, or cannot run the target.
+    """
+    facts = read_facts(device)
+    cpus = facts.fastest_cpus(threads)
+    chosen = target_for(facts, cpus) if target == NATIVE else resolve_target(target)
+    why = why_not_there(chosen, facts)
+    if why:
+        suits = target_for(facts, cpus).name
+        raise UserError(f"device {device.name}: --target {chosen.name} cannot run there: {why}; allowed is {suits}")
+    return Place(device, facts, chosen, threads, cpus if facts.can_pin and not facts.emulated else ())
+
+
+def static_program(
+    program: Program, name: str, folder: Path, reference: Reference | None = None, cc: str | None = None
+) -> Path:
+    """Make a static program that needs nothing on the device.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    nothing = Reference("nothing", tuple(OutputSample(1, (), 1.0) for _ in program.manifest.outputs))
+    executable(program, name, reference or nothing, find_compiler(cc), folder / name)
+    return folder / name

@@ -1,0 +1,128 @@
+"""DeviceTimer: the latency table of a device, layers compiled here with all their tiles and timed there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunemap.compiler import LayerCase, compile_model
+from prunemap.compiler.build import find_compiler
+from prunemap.core.latency_table import Machine
+from prunemap.devices import PlacedProgram, Session, opened
+from prunemap.errors import InternalError
+from prunemap.exporting import read_raw, write_raw
+from prunemap.latency import NetworkSeconds, Probe, ProbeTimes, compile_anchor
+from prunemap.latency.local_timer import MAX_NETWORK_RUNS, MIN_NETWORK_RUNS, NETWORK_SECONDS
+from prunemap.latency.time_cases import ANCHOR_RUNS, MAX_RUNS, MIN_RUNS, TIMED_SECONDS, TURNS, prepare_cases
+from prunemap.on_device.bench import check_not_emulated
+from prunemap.on_device.place import Place, static_program
+from prunemap.runtime import Program
+
+_INPUTS, _OUTPUTS = "inputs.bin", "outputs.bin"
+
+
+@dataclass(frozen=True)
+class DeviceTimer:
+    """Times probes and networks on a device; what was measured before it is lost is in the table.
+
+    Raises:
+        UserError: the device emulates.
+    """
+
+    place: Place
+    cc: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_not_emulated(self.place)
+
+    @property
+    def threads(self) -> int:
+        """Of every measurement."""
+        return self.place.threads
+
+    def machine(self) -> Machine:
+        """Return the fingerprint of the device, with target and compiler."""
+        return self.place.facts.machine(self.place.target.name, find_compiler(self.cc).version)
+
+    def prepare(self, probes: Sequence[Probe]) -> Callable[[], ProbeTimes]:
+        """Compile every probe with all of its tiles; it is timed with the fastest on the device."""
+        cases = [LayerCase(probe.setting, probe.weight(self.seed)) for probe in probes]
+        prepared = prepare_cases(cases, target=self.place.target.name, cc=self.cc, seed=self.seed)
+        folder = TemporaryDirectory(prefix="prunemap-")  # gone when the function below is
+        programs = self._made(Path(folder.name), prepared.program)
+        infos, outputs = prepared.program.manifest.inputs, prepared.program.manifest.outputs
+        write_raw(programs / _INPUTS, infos, prepared.inputs)
+
+        def timed() -> ProbeTimes:
+            with opened(self.place.device) as session, folder:
+                layers, anchor = self._sent(session, programs)
+                session.push(programs / _INPUTS, _INPUTS)
+                layers.run("--inputs", _INPUTS, "--outputs", _OUTPUTS, "--runs", 0, "--warmup", 0)
+                session.pull(_OUTPUTS, programs / _OUTPUTS)
+                try:
+                    prepared.check(read_raw(programs / _OUTPUTS, outputs))
+                except InternalError as error:
+                    raise InternalError(f"on {self.place.device.name}: {error}") from None
+                fed = ("--inputs", _INPUTS)
+                seconds, anchors = _in_turns(layers, anchor, prepared.program, fed, TIMED_SECONDS, (MIN_RUNS, MAX_RUNS))
+            times = prepared.times_of(seconds, anchors)
+            return ProbeTimes(times.seconds, times.anchor_seconds)
+
+        return timed
+
+    def time_network(self, model: str | Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> NetworkSeconds:
+        """Compile a network and time it there slot by slot in turns with the anchor."""
+        target = self.place.target.name
+        program = compile_model(model, target=target, shapes=shapes, cc=self.cc, tune=self.place.tuning)
+        with TemporaryDirectory(prefix="prunemap-") as folder, opened(self.place.device) as session:
+            layers, anchor = self._sent(session, self._made(Path(folder), program))
+            runs = MIN_NETWORK_RUNS, MAX_NETWORK_RUNS
+            seconds, anchors = _in_turns(layers, anchor, program, (), NETWORK_SECONDS, runs)
+        return NetworkSeconds(program.manifest.slots, seconds, anchors)
+
+    def _made(self, folder: Path, program: Program) -> Path:
+        """Make the programs of a measurement in a folder."""
+        static_program(program, "layers", folder, cc=self.cc)
+        static_program(compile_anchor(self.place.target.name, self.cc), "anchor", folder, cc=self.cc)
+        return folder
+
+    def _sent(self, session: Session, folder: Path) -> list[PlacedProgram]:
+        place = self.place
+        return [
+            PlacedProgram.place(session, folder / name, name, cpus=place.cpus, threads=place.threads)
+            for name in ("layers", "anchor")
+        ]
+
+
+def _in_turns(
+    layers: PlacedProgram,
+    anchor: PlacedProgram,
+    program: Program,
+    fed: Sequence[object],
+    seconds: float,
+    allowed: tuple[int, int],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Time a program slot by slot in turns with the anchor.
+
+    Args:
+        fed: options that say what the program reads.
+        seconds: of all runs together.
+        allowed: the fewest and the most runs of all turns.
+
+    Returns:
+        Seconds of (runs, slots), and those of the anchor's runs.
+    """
+    slots = len(program.manifest.slots)
+    once = float(layers.time_slots(slots, 2, *fed).sum(axis=1).min())
+    runs = -(-int(np.clip(seconds / max(once, 1e-9), *allowed)) // TURNS)
+    taken, anchors = [], list[float]()
+    for _ in range(TURNS):
+        anchors += anchor.run("--runs", ANCHOR_RUNS, "--warmup", 1, "--no-layers", "--no-check").run_us
+        taken.append(layers.time_slots(slots, runs, "--warmup", 1, *fed))
+    return np.concatenate(taken), np.array(anchors) / 1e6

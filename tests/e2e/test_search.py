@@ -1,0 +1,189 @@
+"""map --method search from the command line: files, resuming, and what is said of bad input."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from prunemap.cli import app
+from prunemap.compiler import read_layers
+from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
+from prunemap.core.layer import LayerSpec
+from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.value import write_json
+from prunemap.datasets import Dataset, load_dataset
+from prunemap.latency import make_probes
+from prunemap.mapping import Budget, map_model
+from prunemap.pruning import (
+    TrainConfig,
+    build_described,
+    describe_model,
+    export_onnx,
+    fast_evaluate,
+    save_checkpoint,
+    train,
+)
+
+SEARCH = (
+    "map dense.onnx --latency l.json --method search --checkpoint dense.safetensors --latency-ms {ms} --evaluations 3 "
+    "--steps 3 --images 50 --threads 1 -o found/plan.json"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that has learnt a little, its ONNX file and its latency table."""
+    folder = tmp_path_factory.mktemp("search")
+    data = load_dataset("fashion-mnist-subset")
+    info = describe_model("resnet8", {"width": 0.25}, data)
+    module = build_described(info)
+    save_checkpoint(folder / "untrained.safetensors", module, info)
+    learn(module, data)
+    save_checkpoint(folder / "dense.safetensors", module, info)
+    export_onnx(module, torch.zeros(1, *data.input_shape), folder / "dense.onnx")
+    write_json(folder / "l.json", made_up_table([layer.spec for layer in read_layers(folder / "dense.onnx")]))
+    return folder
+
+
+def learn(module: nn.Module, data: Dataset) -> None:
+    """Train until it is better than chance, on few images."""
+    few, fewer = (
+        replace(split, indices=split.indices[::step]) for split, step in ((data.train, 6), (data.held_out, 10))
+    )
+    train(module, replace(data, train=few, held_out=fewer), TrainConfig(epochs=2, batch_size=50))
+
+
+def made_up_table(specs: list[LayerSpec]) -> LatencyTable:
+    """Latency = 1 µs + MACs · density / 50,000; measuring a real one takes a minute."""
+    points = []
+    for probe in make_probes(
+        (s.setting for s in specs if s.setting), [SchemeSpec("unstructured"), SchemeSpec("filter")]
+    ):
+        us = 1 + probe.setting.macs * probe.density / 5e4
+        points.append(
+            LatencyPoint(
+                setting=probe.setting,
+                scheme=probe.scheme,
+                density=probe.density,
+                median_us=us,
+                p10_us=us,
+                p90_us=us,
+                runs=9,
+            )
+        )
+    machine = Machine(cpu="made up", arch="none", cores=1, system="none")
+    return LatencyTable(machine=machine, threads=1, points=tuple(points))
+
+
+@pytest.fixture(autouse=True)
+def in_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture
+def search(folder: Path) -> str:
+    """The command, with a budget that a plan of 30 % of the MACs meets."""
+    found = map_model(folder / "dense.onnx", folder / "l.json", Budget(density=0.3))
+    return SEARCH.format(ms=f"{found.latency_us / 1e3:.5f}")
+
+
+def run(command: str) -> str:
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fails(command: str) -> str:
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    return " ".join(result.output.split())
+
+
+def test_a_search_its_files_and_its_resumption(search: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, plain = [], fast_evaluate.FastEvaluator.__call__
+
+    def interrupted(self: fast_evaluate.FastEvaluator, *args: object) -> object:
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(args[0])
+        return plain(self, *args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fast_evaluate.FastEvaluator, "__call__", interrupted)
+        stopped = CliRunner().invoke(app, search.split())
+    assert stopped.exit_code == 130 and "what was finished is kept" in stopped.output
+    assert not (folder / "found" / "plan.json").exists()
+    assert "go on with it by --resume" in fails(search)
+    record = json.loads(run(f"{search} --resume --json"))
+    assert record == json.loads((folder / "found" / "search.json").read_text())
+    assert len(record["evaluations"]) == 3
+    assert len((folder / "found" / "search.jsonl").read_text().splitlines()) == 4
+    assert (folder / "found" / "search" / "events.out.tfevents.search").stat().st_size > 300
+    text = run(f"{search} --resume")
+    assert "best so far" in text and "front of accuracy and latency" in text and "chosen" in text
+    plan = json.loads((folder / "found" / "plan.json").read_text())
+    assert plan["layers"][0]["name"] == "conv1"
+    run("prune dense.safetensors --plan found/plan.json --data fashion-mnist-subset --epochs 0 -o pruned.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("--checkpoint dense.safetensors", ""), "--checkpoint: got none; a search needs the trained weights"),
+        (("--checkpoint dense.", "--checkpoint untrained."), "it has no trained weights"),
+        (("--checkpoint dense.", "--checkpoint none."), "no such file"),
+        (("--evaluations 3", "--evaluations 0 --penalty -1"), "--evaluations: got 0"),
+        (("--steps 3", "--steps -5"), "--steps: got"),
+        (("--images 50", "--images 0"), "--images: got 0"),
+        (("--threads 1", "--searcher grid"), "--searcher: got 'grid', allowed are reinforce, random, tpe, nsga2"),
+        (("--threads 1", "--workers 0"), "--workers: got 0"),
+        (("--method search", "--method guess"), "--method"),
+    ],
+)
+def test_bad_options_are_said(search: str, change: tuple[str, str], said: str, folder: Path) -> None:
+    assert said in fails(search.replace(*change).replace("found/", "bad/"))
+    assert not (folder / "bad" / "plan.json").exists()
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (extra ray)")
+def test_a_cluster_that_nobody_answers_for_is_said(search: str) -> None:
+    assert "--ray: 127.0.0.1:1 cannot be reached" in fails(f"{search} --ray 127.0.0.1:1".replace("found/", "bad/"))
+
+
+def test_the_checkpoint_of_another_network_is_said(search: str, folder: Path) -> None:
+    data = load_dataset("fashion-mnist-subset")
+    info = describe_model("resnet8", {"width": 0.5}, data)
+    module = build_described(info)
+    learn(module, data)
+    save_checkpoint(folder / "wider.safetensors", module, info)
+    said = fails(search.replace("dense.safetensors", "wider.safetensors").replace("found/", "bad/"))
+    assert "its network is not that of the ONNX file" in said and "weight shape" in said
+
+
+def test_an_impossible_budget_and_a_budget_of_another_kind_are_said(folder: Path) -> None:
+    assert "the least possible with this table is" in fails(SEARCH.format(ms="0.0001").replace("found/", "bad/"))
+    assert "a search has a budget of latency" in fails(SEARCH.replace("--latency-ms {ms}", "--density 0.5"))
+
+
+def test_a_table_without_the_layers_is_said(search: str, folder: Path) -> None:
+    table = json.loads((folder / "l.json").read_text())
+    table["points"] = [point for point in table["points"] if point["setting"]["kind"] == "linear"]
+    (folder / "few.json").write_text(json.dumps(table))
+    assert "it lacks layers of this model" in fails(search.replace("l.json", "few.json").replace("found/", "bad/"))
+
+
+def test_the_journal_of_another_model_is_refused(search: str, folder: Path) -> None:
+    run(search.replace("found/", "other/").replace("--evaluations 3", "--evaluations 1"))
+    before = (folder / "other" / "search.jsonl").read_bytes()
+    changed = search.replace("found/", "other/") + " --resume --seed 5"
+    said = fails(changed)
+    assert "is of another search" in said and "seed: 0, here 5" in said
+    assert (folder / "other" / "search.jsonl").read_bytes() == before

@@ -158,6 +158,17 @@ CASES = {
     "unknown engine": ("bench {f}/good.onnx --vs abacus --quick", "got 'abacus', allowed are"),
     "unknown scheme": ("profile {f}/good.onnx -o {o}/l.json --schemes magic", "'magic'"),
     "bad density": ("profile {f}/good.onnx -o {o}/l.json --densities 0.1,2", "densities: got 2"),
+    "nothing to profile": ("profile -o {o}/l.json", "models: got none|--grid"),
+    "profile into another file": ("profile {f}/good.onnx -o {f}/damaged_plan.json", "not a valid LatencyTable"),
+    "profile into a table of another machine": (
+        "profile {f}/good.onnx -o {f}/latency.json",
+        "was measured elsewhere|--force|cpu: ''",
+    ),
+    "check of a table of another machine": (
+        "profile {f}/good.onnx --check -o {f}/latency.json",
+        "check it where it was measured",
+    ),
+    "check without a table": ("profile {f}/good.onnx --check -o {o}/no.json", "latency table: no such file"),
     "no latency table": (
         "map {f}/good.onnx --latency {f}/no.json --density 0.2 -o {o}/p.json",
         "--latency: no such file",

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := train,report,bench,dev
+EXTRAS := train,report,search,ray,bench,dev
 SOURCES := src tests benchmarks
 
 .PHONY: setup setup-targets demo demo-quick test test-targets check bench clean

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
@@ -97,11 +97,13 @@ def measure(
     file = TableFile.open(path, timer.machine(), timer.threads, command, force=force)
     wanted = tuple(dict.fromkeys(probes))
     known = {probe_of(point) for point in file.read().points}
-    _measure_all(file, [probe for probe in wanted if probe not in known], timer, "measuring layers", skip_known=True)
+    missing = [probe for probe in wanted if probe not in known]
+    _measure_all(file, missing, timer, "measuring layers", skip_known=True)
     moved = 0
     for attempt in range(1, ATTEMPTS):
-        again = _to_repeat(file.read(), wanted, attempt)
-        moved += sum(has_moved(point, file.read().anchor_us) for point in again)
+        table = file.read()
+        again = _to_repeat(table, wanted, set(missing), attempt)
+        moved += sum(has_moved(point, table.anchor_us) for point in again)
         _measure_all(file, [probe_of(point) for point in again], timer, "measuring again what was unsteady")
     if moved:
         file.note(
@@ -114,15 +116,21 @@ def measure(
     return table
 
 
-def _to_repeat(table: LatencyTable, wanted: Sequence[Probe], attempts: int) -> list[LatencyPoint]:
-    """Return the points that were measured so often and should be once more."""
+def _to_repeat(
+    table: LatencyTable, wanted: Sequence[Probe], new: Collection[Probe], attempts: int
+) -> list[LatencyPoint]:
+    """Return the points that were measured so often and should be once more.
+
+    Args:
+        new: those that were not there before; only among them is it asked whether the machine's speed moved.
+    """
     asked = set(wanted)
     return [
         point
         for point in table.points
         if point.attempts == attempts
         and probe_of(point) in asked
-        and (point.unstable or (attempts == 1 and has_moved(point, table.anchor_us)))
+        and (point.unstable or (attempts == 1 and probe_of(point) in new and has_moved(point, table.anchor_us)))
     ]
 
 

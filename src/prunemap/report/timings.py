@@ -20,10 +20,14 @@ def latency_table(table: LatencyTable) -> Table:
     by_setting: dict[LayerSetting, list[LatencyPoint]] = {}
     for point in table.points:
         by_setting.setdefault(point.setting, []).append(point)
-    caption = (
-        "per density the fastest scheme: µs, times faster than dense\n"
-        f"{len(table.points)} points; {thread_count(table.threads)}, {machine_name(table.machine)}"
-    )
+    unstable = sum(point.unstable for point in table.points)
+    counted = f"{len(table.points)} points{f', {unstable} of them unstable' if unstable else ''}"
+    lines = [
+        "per density the fastest scheme: µs, times faster than dense",
+        f"{counted}; {thread_count(table.threads)}, {machine_name(table.machine)}",
+        *table.notes,
+    ]
+    caption = "\n".join(lines)
     headers = (f"density {density:g}" for density in densities)
     shown = new_table("latency of layers", "layer", "dense, µs", *headers, caption=caption)
     for setting, points in by_setting.items():

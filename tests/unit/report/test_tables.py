@@ -142,6 +142,16 @@ def test_latency_table_shows_the_fastest_scheme_at_each_density() -> None:
     assert "8 points; 1 thread, AMD EPYC" in words(text)
 
 
+def test_a_latency_table_says_what_is_unsteady_in_it() -> None:
+    setting = LayerSetting(kind="linear", in_channels=8, out_channels=8)
+    wild = LatencyPoint(
+        setting=setting, scheme=DENSE, density=1.0, median_us=2, p10_us=1, p90_us=4, runs=15, unstable=True
+    )
+    table = LatencyTable(machine=MACHINE, threads=1, points=(wild,), notes=("the machine's speed moved",))
+    text = words(render(latency_table(table)))
+    assert "1 points, 1 of them unstable; 1 thread" in text and "the machine's speed moved" in text
+
+
 def test_an_empty_latency_table_renders() -> None:
     assert "0 points" in render(latency_table(LatencyTable(machine=MACHINE, threads=1)))
 

@@ -18,6 +18,7 @@ from prunemap.pruning.recipe import LayerRule, Recipe, RecipeModel
 from prunemap.pruning.recipe_summary import SeedResult, summarise
 from prunemap.pruning.train_config import Schedule
 from tests.networks import residual_network, save
+from tests.unit.report.search_records import search_record
 from tests.unit.report.test_tables import MACHINE, benched, verified
 
 PUNCHED, FILTER = SchemeSpec("punched", (8, 4)), SchemeSpec("filter")
@@ -43,6 +44,7 @@ def demo_folder(folder: Path) -> Path:
     write_json(folder / "bench.json", benched().model_copy(update=bench))
     write_json(folder / "verify.json", verified())
     write_json(folder / "sensitivity.json", sensitivity_of(specs))
+    write_json(folder / "search.json", search_record(layer=specs[1].name))
     write_stages(folder, specs[1].name)
     (folder / "dense.pmap").write_bytes(bytes(3000))
     (folder / "pruned.pmap").write_bytes(bytes(1000))

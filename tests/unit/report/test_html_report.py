@@ -91,7 +91,7 @@ def report(run: Path) -> tuple[str, Page]:
 def test_a_run_of_the_demo_has_every_section(tmp_path: Path) -> None:
     text, page = report(demo_folder(tmp_path / "run"))
     assert page.sections == [
-        "headline", "network", "energy", "latency", "sensitivity", "training", "conditions", "reading",
+        "headline", "network", "energy", "latency", "sensitivity", "search", "training", "conditions", "reading",
     ]  # fmt: skip
     for part in (
         "resnet8 on stripes", "0.231 ms", "3.47x faster than dense, compiled by prunemap (0.802 ms)",
@@ -245,6 +245,7 @@ def test_a_recipe_shows_its_seeds_and_the_log_of_an_interrupted_one(tmp_path: Pa
         (("latency.json",), ("energy", "latency")),
         (("dense.onnx",), ("energy",)),
         (("sensitivity.json",), ("sensitivity",)),
+        (("search.json",), ("search",)),
         (("dense.json", "control.json", "pruned.json"), ("training",)),
     ],
 )

@@ -19,6 +19,7 @@ from prunemap.report.html.headline import tiles, title_of
 from prunemap.report.html.latency_charts import CUT_AT, latency_figures
 from prunemap.report.html.layer_rows import LayerRow, SharedTime, layer_rows, predictor_of, shared_times
 from prunemap.report.html.run_folder import Run, read_run
+from prunemap.report.html.search_charts import search_figures
 from prunemap.report.html.sensitivity_charts import sensitivity_figures
 from prunemap.report.html.styles import scheme_styles
 from prunemap.report.html.training_charts import training_figures
@@ -83,6 +84,7 @@ def _content(run: Run) -> dict[str, Any]:
         "shared": _shared_grid(shared_times(run, rows)),
         "energy_figures": energy_figures(run, rows, styles),
         "sensitivity": sensitivity_figures(run.sensitivity, tried_styles),
+        "search": search_figures(run.searches),
         "schemes_tried": [(tried_styles[s], str(s)) for s in tried_styles if s == DENSE or s in tried],
         "schemes": [(styles[scheme], str(scheme)) for scheme in styles],
         "schemes_chosen": [(styles[scheme], str(scheme)) for scheme in styles if scheme in {r.scheme for r in rows}],

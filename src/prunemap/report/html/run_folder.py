@@ -17,6 +17,7 @@ from prunemap.core.plan import Plan
 from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import Value, read_json
 from prunemap.errors import UnsupportedError, UserError
+from prunemap.mapping.search import SearchRecord
 
 if TYPE_CHECKING:  # importing pruning imports torch: only folders with trainings need it
     from prunemap.pruning import TrainReport
@@ -25,14 +26,14 @@ if TYPE_CHECKING:  # importing pruning imports torch: only folders with training
     from prunemap.pruning.recipe_summary import RecipeSummary
 
 LATENCY, PLAN, BENCHED, VERIFIED = "latency.json", "plan.json", "bench.json", "verify.json"
-SENSITIVITY = "sensitivity.json"
+SENSITIVITY, SEARCH = "sensitivity.json", "search.json"
 RECIPE, SUMMARY, LOG = "recipe.json", "summary.json", "log.csv"
 STAGES = ("dense", "control", "pruned")
 """Stems of the files of training stages, in order."""
 REPORTS = tuple(f"{stage}.json" for stage in STAGES)
 SEED = re.compile(r"seed-(\d+)")
 SEED_FILES = (*REPORTS, LOG)
-FILES = (LATENCY, PLAN, SENSITIVITY, BENCHED, VERIFIED, RECIPE, SUMMARY, *SEED_FILES)
+FILES = (LATENCY, PLAN, SENSITIVITY, SEARCH, BENCHED, VERIFIED, RECIPE, SUMMARY, *SEED_FILES)
 """What is looked for; of these the page is made."""
 OTHER_FILES = ("dense.onnx", "pruned.onnx", "dense.pmap", "pruned.pmap", "dense.safetensors", "pruned.safetensors")
 """What is only listed with its size."""
@@ -58,6 +59,8 @@ class Run:
     plan: Plan | None = None
     latency: LatencyTable | None = None
     sensitivity: Sensitivity | None = None
+    searches: Mapping[str, SearchRecord] = field(default_factory=dict)
+    """By name: the searcher, and of ``NAME-search.json`` the name too."""
     benched: BenchResult | None = None
     verified: VerifyResult | None = None
     recipe: Recipe | None = None
@@ -99,6 +102,7 @@ def read_run(folder: str | Path) -> Run:
         plan=plan,
         latency=latency,
         sensitivity=_read(folder / SENSITIVITY, Sensitivity, "sensitivity"),
+        searches=_read_searches(folder),
         benched=_read(folder / BENCHED, BenchResult, "bench result"),
         verified=_read(folder / VERIFIED, VerifyResult, "verify result"),
         recipe=recipe,
@@ -122,6 +126,15 @@ def _seed_folders(folder: Path) -> dict[int | None, Path]:
 
 def _read(path: Path, kind: type[AnyValue], what: str) -> AnyValue | None:
     return read_json(path, kind, what) if path.exists() else None
+
+
+def _read_searches(folder: Path) -> dict[str, SearchRecord]:
+    found = {}
+    for path in sorted(folder.glob(f"*{SEARCH}")):
+        record = read_json(path, SearchRecord, "search")
+        name = path.name.removesuffix(SEARCH).removesuffix("-")
+        found[f"{record.config.searcher} ({name})" if name else record.config.searcher] = record
+    return found
 
 
 def _read_recipe(folder: Path) -> tuple[Recipe | None, RecipeSummary | None]:

@@ -24,6 +24,7 @@ from prunemap.compiler.shapes import make_graph
 from prunemap.compiler.stored_weight import StoredWeight
 from prunemap.compiler.verify import verify_graph
 from prunemap.core.layer import LayerSetting, Pads
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.runtime import Program
 from prunemap.targets import NATIVE, resolve_target
 
@@ -37,12 +38,14 @@ class LayerCase:
     """``setting.weight_shape``"""
     tile: TileChoice | None = None
     """What runs it; None = the model's choice."""
+    scheme: SchemeSpec | None = None
+    """What the zeros follow, pinned as by a plan; None = it is looked for."""
 
 
 def tile_variants(cases: Sequence[LayerCase], target: str = NATIVE) -> list[list[LayerCase]]:
     """Return every case with each of the tiles that can run it, the model's choice first."""
     graph = optimise(_graph(cases))
-    found = lower(graph, resolve_target(target), halos=_halos(cases)).candidates
+    found = lower(graph, resolve_target(target), _schemes(graph, cases), halos=_halos(cases)).candidates
     candidates = {onnx_name(node): tiles for node, tiles in found.items()}
     tiles = (candidates.get(_name(i), (case.tile,)) for i, case in enumerate(cases))
     return [[replace(case, tile=tile) for tile in of_case] for case, of_case in zip(cases, tiles, strict=True)]
@@ -58,7 +61,14 @@ def compile_layers(cases: Sequence[LayerCase], *, target: str = NATIVE, cc: str 
     graph = optimise(_graph(cases))
     by_case = {_name(i): case.tile for i, case in enumerate(cases)}
     tiles = {node.name: tile for node in graph.nodes if (tile := by_case.get(onnx_name(node.name))) is not None}
-    return build_graph(graph, resolve_target(target), find_compiler(cc), tiles=tiles, halos=_halos(cases))
+    return build_graph(
+        graph,
+        resolve_target(target),
+        find_compiler(cc),
+        schemes=_schemes(graph, cases),
+        tiles=tiles,
+        halos=_halos(cases),
+    )
 
 
 def compile_embedded(
@@ -77,7 +87,14 @@ def compile_embedded(
     graph = optimise(_embedded_graph(variants))
     by_case = {_name(i): case.tile for i, case in enumerate(cases)}
     tiles = {node.name: tile for node in graph.nodes if (tile := by_case.get(onnx_name(node.name))) is not None}
-    return build_graph(graph, resolve_target(target), find_compiler(cc), tiles=tiles, halos=_halos(cases))
+    return build_graph(
+        graph,
+        resolve_target(target),
+        find_compiler(cc),
+        schemes=_schemes(graph, cases),
+        tiles=tiles,
+        halos=_halos(cases),
+    )
 
 
 def case_slots(names: Sequence[str]) -> dict[int, list[int]]:
@@ -107,6 +124,12 @@ def _halos(cases: Sequence[LayerCase]) -> dict[str, Pads]:
     settings = {f"y{i}": case.setting for i, case in enumerate(cases)}
     beside = {name: each for name, each in settings.items() if each.kind == "conv" and each.kernel == (1, 1)}
     return {name: (0, 0, 0, 1) for name, each in beside.items() if each.size != (1, 1)}
+
+
+def _schemes(graph: Graph, cases: Sequence[LayerCase]) -> dict[str, SchemeSpec]:
+    """Return the pinned structure of the nodes, by name."""
+    by_case = {_name(i): case.scheme for i, case in enumerate(cases)}
+    return {node.name: scheme for node in graph.nodes if (scheme := by_case.get(onnx_name(node.name))) is not None}
 
 
 _CASE = "case"

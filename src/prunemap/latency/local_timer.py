@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from prunemap.core.latency_table import Machine
 from prunemap.devices import check_threads, pinned, read_machine
 from prunemap.latency.anchor import compile_anchor
 from prunemap.latency.measure import NetworkSeconds, ProbeTimes
-from prunemap.latency.probe import Probe
+from prunemap.latency.probe import LARGE_WEIGHTS, Probe
 from prunemap.latency.time_cases import ANCHOR_RUNS, TURNS, prepare_cases
 from prunemap.runtime import Engine, random_inputs
 from prunemap.targets import resolve_target
@@ -22,6 +23,12 @@ from prunemap.targets import resolve_target
 NETWORK_SECONDS = 4.0
 MIN_NETWORK_RUNS, MAX_NETWORK_RUNS = 5, 50
 """In every turn."""
+
+
+def case_of(probe: Probe, seed: int = 0) -> LayerCase:
+    """Return what is compiled of a probe. To find the structure of a very large weight would take half a minute."""
+    is_large = prod(probe.setting.weight_shape) > LARGE_WEIGHTS
+    return LayerCase(probe.setting, probe.weight(seed), scheme=probe.scheme if is_large else None)
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class LocalTimer:
 
     def prepare(self, probes: Sequence[Probe]) -> Callable[[], ProbeTimes]:
         """Compile every probe with all of its tiles; it is timed with the fastest, as tuning would choose it."""
-        cases = [LayerCase(probe.setting, probe.weight(self.seed)) for probe in probes]
+        cases = [case_of(probe, self.seed) for probe in probes]
         prepared = prepare_cases(cases, target=self.target, cc=self.cc, seed=self.seed)
 
         def timed() -> ProbeTimes:

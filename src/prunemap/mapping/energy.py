@@ -38,11 +38,14 @@ def kept_energy(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
 def _from_sorted_groups(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
     view = SCHEMES[scheme.name].view(weight.shape, scheme)
     members = view.apply(weight)
-    real = view.apply(np.ones(weight.shape, np.int32))
-    order = np.argsort(-group_scores(members, real).ravel(), kind="stable")
-    kept = np.cumsum(real.sum(axis=(-2, -1)).ravel()[order])
-    energy = np.cumsum((members**2).sum(axis=(-2, -1), dtype=np.float64).ravel()[order])
-    points = np.unique(np.linspace(0, order.size - 1, min(order.size, RESOLUTION)).round().astype(np.int64))
+    squares = (members**2).sum(axis=(-2, -1), dtype=np.float64).ravel()
+    if squares.size == members.size:  # single weights: the order of their scores is that of their squares
+        kept, energy = np.arange(1, squares.size + 1), np.cumsum(np.sort(squares)[::-1])
+    else:
+        real = view.apply(np.ones(weight.shape, np.int32))
+        order = np.argsort(-group_scores(members, real).ravel(), kind="stable")
+        kept, energy = np.cumsum(real.sum(axis=(-2, -1)).ravel()[order]), np.cumsum(squares[order])
+    points = np.unique(np.linspace(0, squares.size - 1, min(squares.size, RESOLUTION)).round().astype(np.int64))
     weights, total, total_energy = kept[points], kept[-1], energy[-1] or 1.0
 
     def at(density: float) -> tuple[float, float]:

@@ -21,8 +21,8 @@ DEFAULT_SCHEMES = tuple(
 DEFAULT_DENSITIES = (0.05, 0.2, 0.5)
 """Latency is close to a + b·density for a fixed scheme, so few densities are enough."""
 LARGE_WEIGHTS = 1 << 25
-"""A layer with more weights, such as the first linear one of VGG-16, takes a minute per case. It is measured with one
-block size per scheme, at the lowest and the highest density only."""
+"""A layer with more weights, such as the first linear one of VGG-16, takes up to half a minute per case. It is measured
+with one block size per scheme, at the lowest and the highest density only."""
 
 
 @dataclass(frozen=True)

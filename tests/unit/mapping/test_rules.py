@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies
 
 from prunemap.compiler import ModelLayer
-from prunemap.core.latency_table import LatencyTable
+from prunemap.core.latency_table import LatencyTable, LayerTime, NetworkTimes, SlotTime
 from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
@@ -127,6 +127,48 @@ def test_the_energy_asked_for_is_kept_and_no_slower_plan_would_keep_less(network
 def test_all_of_the_energy_is_the_dense_network(network, make_table) -> None:
     result = RULES.map(MapRequest(network, make_table(network, {}), Budget(keep_energy=1.0)))
     assert set(schemes_of(result).values()) == {"dense"}
+
+
+def test_what_lies_between_the_layers_is_in_both_latencies(network, make_table) -> None:
+    """The table has the network: glue, and a layer that takes more in it than alone."""
+    table, predictor = make_table(network, {}), Predictor(make_table(network, {}))
+    times = [1.0 if layer.spec.setting is None else predictor.dense_us(layer.spec.setting) for layer in network]
+    timed = NetworkTimes(
+        name="net",
+        layers=tuple(
+            LayerTime(name=layer.spec.name, setting=layer.spec.setting, median_us=us * (1.2 if i == 0 else 1))
+            for i, (layer, us) in enumerate(zip(network, times, strict=True))
+        ),
+        glue=(SlotTime(name="pool", median_us=40),),
+        runs=3,
+    )
+    known = table.model_copy(update={"networks": (timed,)})
+    for budget, more in ((Budget(density=0.3), 40), (Budget(keep_energy=0.8), 40)):
+        alone, inside = (RULES.map(MapRequest(network, each, budget)) for each in (table, known))
+        more_us = more + 0.2 * times[0]
+        assert inside.dense_latency_us == pytest.approx(alone.dense_latency_us + more_us)
+        assert inside.latency_us == pytest.approx(alone.latency_us + more_us)
+        assert schemes_of(inside) == schemes_of(alone)
+    fast = alone.latency_us / 1e3
+    with pytest.raises(UserError, match="the least possible"):
+        RULES.map(MapRequest(network, known, Budget(latency_ms=40e-3)))
+    assert RULES.map(MapRequest(network, known, Budget(latency_ms=fast + 41e-3 + 0.2e-3 * times[0]))).latency_us > 40
+
+
+def test_a_layer_that_the_table_lacks_can_be_estimated(network, make_table) -> None:
+    deep = next(layer for layer in network if layer.spec.name == "deep")
+    others = [
+        replace(deep, spec=deep.spec.model_copy(update={"setting": deep.spec.setting.model_copy(update=change)}))
+        for change in ({"size": (7, 7)}, {"size": (28, 28)}, {"in_channels": 32}, {"out_channels": 128})
+    ]
+    rest = [layer for layer in network if layer is not deep]
+    table, whole = (make_table([*layers, *others], {}) for layers in (rest, network))
+    request = MapRequest(network, table, Budget(density=0.3))
+    with pytest.raises(UserError, match="it lacks layers of this model"):
+        RULES.map(request)
+    estimated, measured = RULES.map(replace(request, estimate=True)), RULES.map(replace(request, table=whole))
+    assert schemes_of(estimated)["deep"] == schemes_of(measured)["deep"] != "dense"
+    assert estimated.latency_us == pytest.approx(measured.latency_us, rel=0.1)
 
 
 def predicted_us(table: LatencyTable, network, result: MapResult) -> float:

@@ -44,6 +44,8 @@ class PredictionRow(Row):
     predicted_ms: float | None = None
     """At the speed at which the table was measured."""
     measured_ms: float | None = None
+    slots_ms: float | None = None
+    """The sum of the medians of its slots: far below, if the machine was interrupted."""
     table_anchor_us: float | None = None
     anchor_us: float | None = None
     """With the network."""
@@ -93,6 +95,7 @@ def measure_network(name: str, plan: str, path: Path, run: Run) -> PredictionRow
         error=found.error,
         predicted_ms=found.predicted_us / 1e3,
         measured_ms=found.measured_us / 1e3,
+        slots_ms=found.slots_us / 1e3,
         table_anchor_us=found.table_anchor_us,
         anchor_us=found.anchor_us,
         rounds=found.rounds,
@@ -128,11 +131,13 @@ def points_row(name: str, checks: Sequence[PointCheck], run: Run) -> PredictionR
 def print_result(result: Result[PredictionRow], console: Console) -> None:
     """Print the networks, then all errors beside their bars."""
     networks = [row for row in result.rows if row.error is not None]
-    table = new_table("predicted and measured", "network and plan", "predicted, ms", "measured, ms", "anchors", "error")
+    table = new_table(
+        "predicted and measured", "network and plan", "predicted, ms", "measured, ms", "slots", "anchors", "error"
+    )
     for row in networks:
         assert row.predicted_ms and row.measured_ms and row.anchor_us and row.error is not None
         scale = row.anchor_us / (row.table_anchor_us or row.anchor_us)
-        cells = (milliseconds(row.predicted_ms * scale), milliseconds(row.measured_ms))
+        cells = map(milliseconds, (row.predicted_ms * scale, row.measured_ms, row.slots_ms or 0.0))
         anchors = f"{row.measured_ms * 1e3 / row.anchor_us:.1f}"
         table.add_row(row.name, *cells, anchors, f"{row.error * 100:+.1f} %")
     console.print(table)

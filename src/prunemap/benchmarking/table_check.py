@@ -44,7 +44,7 @@ DENSITY = 0.2
 HELD_OUT = 40
 """Points that are measured."""
 PUNCHED, PATTERN, UNSTRUCTURED, FILTER = map(SchemeSpec.parse, ("punched:8x4", "pattern", "unstructured", "filter"))
-SUBJECT, ANCHOR_ENGINE = "network", "anchor"
+SUBJECT, SLOTS, ANCHOR_ENGINE = "network", "slots", "anchor"
 
 
 class NetworkCheck(Value):
@@ -54,6 +54,8 @@ class NetworkCheck(Value):
     plan: str
     predicted_us: float
     measured_us: float
+    slots_us: float
+    """The sum of the medians of its slots: what the same runs take without what interrupts them."""
     table_anchor_us: float | None
     """What the anchor took when the table was measured; None for a table without anchors."""
     anchor_us: float
@@ -147,12 +149,13 @@ def check_network(
         predicted_us = predict_network(table, specs, chosen, shares_run(pruned, shapes))
         tuning = Tuning(timer.threads) if tune else None
         program = compile_model(pruned, target=timer.target, shapes=shapes, cc=timer.cc, tune=tuning)
-    network, anchor, rounds = _time_beside_anchor(program, timer, effort or Effort(), seed)
+    network, slots, anchor, rounds = _time_beside_anchor(program, timer, effort or Effort(), seed)
     return NetworkCheck(
         network=Path(model).stem,
         plan=plan,
         predicted_us=predicted_us,
         measured_us=network * 1e6,
+        slots_us=slots * 1e6,
         table_anchor_us=table.anchor_us,
         anchor_us=anchor * 1e6,
         rounds=rounds,
@@ -272,12 +275,37 @@ class _Timed(LoadedEngine):
         self._engine.close()
 
 
+class _TimedSlots(_Timed):
+    """The same, timed slot by slot."""
+
+    def __init__(self, program: Program, threads: int, seed: int) -> None:
+        super().__init__(program, threads, seed)
+        self._medians: list[NDArray[np.float64]] = []
+
+    def time_runs(self, inputs: Batch, runs: int) -> NDArray[np.float64]:
+        seconds = self._engine.time_slots(self._inputs, runs)
+        self._medians.append(np.median(seconds, axis=0))
+        return np.asarray(seconds.sum(axis=1))
+
+    def sum_of_medians(self, rounds: int) -> float:
+        """Return the sum over the slots of their median seconds in the last rounds."""
+        return float(np.median(self._medians[-rounds:], axis=0).sum())
+
+
 @float_mode_kept()
-def _time_beside_anchor(program: Program, timer: LocalTimer, effort: Effort, seed: int) -> tuple[float, float, int]:
-    """Return the median seconds of the network and of the anchor, in rounds, and how many rounds."""
-    programs = {SUBJECT: program, ANCHOR_ENGINE: compile_anchor(timer.target, timer.cc)}
-    with pinned(timer.threads), ExitStack() as stack:
-        engines = {name: stack.enter_context(_Timed(each, timer.threads, seed)) for name, each in programs.items()}
+def _time_beside_anchor(
+    program: Program, timer: LocalTimer, effort: Effort, seed: int
+) -> tuple[float, float, float, int]:
+    """Return seconds in rounds, and how many: medians of the network, the sum over its slots, and of the anchor."""
+    threads = timer.threads
+    with pinned(threads), ExitStack() as stack:
+        slots = stack.enter_context(_TimedSlots(program, threads, seed))
+        engines: dict[str, LoadedEngine] = {
+            SUBJECT: stack.enter_context(_Timed(program, threads, seed)),
+            SLOTS: slots,
+            ANCHOR_ENGINE: stack.enter_context(_Timed(compile_anchor(timer.target, timer.cc), threads, seed)),
+        }
         samples = interleave(engines, {}, effort)
     network, anchor = (samples[name].seconds for name in (SUBJECT, ANCHOR_ENGINE))
-    return float(np.median(network)), float(np.median(anchor)), len(network)
+    rounds = len(network)
+    return float(np.median(network)), slots.sum_of_medians(rounds), float(np.median(anchor)), rounds

@@ -33,12 +33,15 @@ def check_tables(result: TableCheck) -> list[Table]:
 
 def network_check_table(networks: Sequence[NetworkCheck]) -> Table:
     """Return every network and plan: in milliseconds at the speed of the measurement, and in anchors."""
-    caption = "predicted: scaled to the speed of the machine while it was measured, by the anchor's time"
-    headers = ("network", "plan", "predicted, ms", "measured, ms", "anchor, µs", "error")
+    caption = (
+        "predicted: scaled to the speed of the machine while it was measured, by the anchor's time;\n"
+        "slots far below measured: the machine was interrupted"
+    )
+    headers = ("network", "plan", "predicted, ms", "measured, ms", "its slots", "anchor, µs", "error")
     table = new_table("whole networks", *headers, caption=caption, left=2)
     for each in networks:
         scale = each.anchor_us / (each.table_anchor_us or each.anchor_us)
-        times_ms = (each.predicted_us * scale / 1e3, each.measured_us / 1e3)
+        times_ms = (each.predicted_us * scale / 1e3, each.measured_us / 1e3, each.slots_us / 1e3)
         table.add_row(
             each.network,
             each.plan,

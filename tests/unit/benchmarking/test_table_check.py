@@ -94,13 +94,21 @@ def test_networks_are_measured_beside_the_anchor(model: Path, table: LatencyTabl
     assert [each.plan for each in result.networks] == list(PLANS)
     assert len(result.densities) == 2
     assert all(each.measured_us > 0 and each.anchor_us > 0 for each in result.networks)
+    assert all(each.slots_us > 0 for each in result.networks)
     networks, summary = check_tables(result)
     assert networks.row_count == len(PLANS) and summary.row_count >= 2
 
 
 def test_an_error_is_of_times_in_anchors() -> None:
     check = NetworkCheck(
-        network="net", plan="dense", predicted_us=1100, measured_us=2000, table_anchor_us=100, anchor_us=200, rounds=3
+        network="net",
+        plan="dense",
+        predicted_us=1100,
+        measured_us=2000,
+        slots_us=1990,
+        table_anchor_us=100,
+        anchor_us=200,
+        rounds=3,
     )
     assert check.error == pytest.approx(0.1)
     assert check.model_copy(update={"table_anchor_us": None}).error == pytest.approx(-0.45)

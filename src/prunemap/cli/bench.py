@@ -102,15 +102,16 @@ def bench(
     from prunemap.sources import EXPORTED, onnx_file
 
     compiled: dict[str, Any] = {"sparsity": sparsity, "reference": onnx_file(reference) if reference else None}
-    compiled |= {"plan": read_plan(plan), "shapes": parse_shapes(shape), "cc": cc, "tune": not no_tune}
+    compiled |= {"plan": read_plan(plan), "shapes": parse_shapes(shape), "cc": cc}
     if device is not None:
-        options = DeviceOptions(device, threads, target, quick, per_layer, sustained, json, vs)
+        options = DeviceOptions(device, threads, target, not no_tune, quick, per_layer, sustained, json, vs)
         bench_there(model, options, {"inputs": inputs, "fallback": fallback}, compiled)
         return
     if sustained is not None:
         raise UserError("--sustained: it needs a device: --device local is this machine")
     engines = [look_up(ENGINES, name, "--vs").name for name in parts("onnxruntime,dense" if vs is None else vs)]
-    with opened_subject(onnx_file(model), threads, target=target, fallback=fallback, **compiled) as subject:
+    compiled |= {"target": target, "tune": not no_tune, "fallback": fallback}
+    with opened_subject(onnx_file(model), threads, **compiled) as subject:
         batch = None if inputs is None else load_inputs(inputs, subject.program.manifest.inputs)
         command = shlex.join(["prunemap", *sys.argv[1:]])
         result = bench_subject(subject, engines, batch, QUICK if quick else Effort(), seed, command, per_layer)

@@ -26,6 +26,7 @@ class DeviceOptions:
     device: str
     threads: int
     target: str
+    tune: bool
     quick: bool
     per_layer: bool
     sustained: float | None
@@ -57,7 +58,7 @@ def bench_there(
     others = [name for name in parts(options.vs or "") if name != "dense"]
     problems.extend(f"--vs: {name} is not there, allowed is dense" for name in others)
     problems.raise_if_any()
-    place = choose_place(parse_device(options.device), options.threads, options.target)
+    place = choose_place(parse_device(options.device), options.threads, options.target, tunes=options.tune)
     command = shlex.join(["prunemap", *sys.argv[1:]])
     with DeviceBench.open(onnx_file(model), place, **compiled) as bench:
         if options.sustained is not None:

@@ -104,7 +104,6 @@ class DeviceBench:
         plan: Plan | None = None,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
         cc: str | None = None,
-        tune: bool = True,
     ) -> Iterator[DeviceBench]:
         """Compile a model for a place, or read a ``.pmap``.
 
@@ -116,7 +115,6 @@ class DeviceBench:
             UserError: it cannot be read, compiled, or run there.
         """
         path = existing_file(model, "model")
-        tuning = place.tuning if tune else None
         if path.suffix == ".pmap":
             if sparsity or plan:
                 raise UserError("--sparsity, --plan: they take an ONNX model, no .pmap")
@@ -131,7 +129,8 @@ class DeviceBench:
             if sparsity:
                 onnx = Path(folder) / path.name
                 faked = with_fake_sparsity(path, *parse_sparsity(sparsity), onnx, shapes)
-            program = compile_model(onnx, plan=plan, target=place.target.name, shapes=shapes, cc=cc, tune=tuning)
+            target, tuning = place.target.name, place.tuning
+            program = compile_model(onnx, plan=plan, target=target, shapes=shapes, cc=cc, tune=tuning)
             yield cls(str(model), program, onnx, path, shapes, cc, faked)
 
     def dense(self, place: Place) -> Program:

@@ -30,12 +30,14 @@ class Place:
     threads: int
     cpus: tuple[int, ...]
     """Where programs are held; () = where the system puts them."""
+    tunes: bool = True
+    """Whether tiles may be chosen by measuring."""
 
     @property
     def tuning(self) -> Tuning | None:
         """How tiles are chosen: by measuring on this machine alone, elsewhere by the model."""
         is_here = isinstance(self.device.connection, LocalConnection) and not self.facts.emulated
-        return Tuning(self.threads) if is_here else None
+        return Tuning(self.threads) if is_here and self.tunes else None
 
     def check(self, program: Compiled) -> Program:
         """Return the program if it can run there.
@@ -69,11 +71,12 @@ class Place:
             yield PlacedProgram.place(session, file, name, cpus=self.cpus, threads=self.threads)
 
 
-def choose_place(device: Device, threads: int = 1, target: str = NATIVE) -> Place:
+def choose_place(device: Device, threads: int = 1, target: str = NATIVE, *, tunes: bool = True) -> Place:
     """Ask a device what it is and choose its fastest CPUs.
 
     Args:
         target: ``native`` is what suits these CPUs best.
+        tunes: choose tiles by measuring, where that can be: on this machine.
 
     Raises:
         UserError: the device cannot be reached, has not so many CPUs, or cannot run the target.
@@ -85,7 +88,8 @@ def choose_place(device: Device, threads: int = 1, target: str = NATIVE) -> Plac
     if why:
         suits = target_for(facts, cpus).name
         raise UserError(f"device {device.name}: --target {chosen.name} cannot run there: {why}; allowed is {suits}")
-    return Place(device, facts, chosen, threads, cpus if facts.can_pin and not facts.emulated else ())
+    held = cpus if facts.can_pin and not facts.emulated else ()
+    return Place(device, facts, chosen, threads, held, tunes)
 
 
 def static_program(

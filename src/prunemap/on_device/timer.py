@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -89,7 +90,7 @@ class DeviceTimer:
     def _made(self, folder: Path, program: Program) -> Path:
         """Make the programs of a measurement in a folder."""
         static_program(program, "layers", folder, cc=self.cc)
-        static_program(compile_anchor(self.place.target.name, self.cc), "anchor", folder, cc=self.cc)
+        (folder / "anchor").write_bytes(_anchor(self.place.target.name, self.cc))
         return folder
 
     def _sent(self, session: Session, folder: Path) -> list[PlacedProgram]:
@@ -98,6 +99,13 @@ class DeviceTimer:
             PlacedProgram.place(session, folder / name, name, cpus=place.cpus, threads=place.threads)
             for name in ("layers", "anchor")
         ]
+
+
+@cache
+def _anchor(target: str, cc: str | None) -> bytes:
+    """Return the program of the anchor, which is the same for every measurement."""
+    with TemporaryDirectory(prefix="prunemap-") as folder:
+        return static_program(compile_anchor(target, cc), "anchor", Path(folder), cc=cc).read_bytes()
 
 
 def _in_turns(

@@ -6,6 +6,7 @@ measurement are both divided by what the anchor took with them, so that a slower
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -39,6 +40,7 @@ from prunemap.mapping import Budget, map_model
 from prunemap.runtime import Engine, Program, random_inputs
 from prunemap.schemes import why_illegal
 
+log = logging.getLogger(__name__)
 Shapes = Mapping[str, tuple[int, ...]] | None
 DENSITY = 0.2
 HELD_OUT = 40
@@ -94,6 +96,8 @@ def check_table(
 ) -> TableCheck:
     """Compare predictions of a table with new measurements: held-out points, and the models by every plan of PLANS.
 
+    A plan whose schemes the table lacks is left out with a warning.
+
     Args:
         held_out: how many densities that the table does not have are measured.
         tune: whether the networks run with the tiles that are fastest in them, as ``compile`` has it.
@@ -110,15 +114,21 @@ def check_table(
             f"{table.threads}; here is {machine.cpu}, {machine.target}, {machine.compiler}, threads {timer.threads}: "
             "check it where it was measured"
         )
+
+    def check(model: str | Path, plan: str) -> NetworkCheck | None:
+        try:
+            return check_network(model, table, timer, plan, shapes=shapes, effort=effort, seed=seed, tune=tune)
+        except UserError as error:
+            if plan == DENSE.name:  # then the model or its layers are the problem
+                raise
+            log.warning("%s is not checked as %s: %s", model, plan, error)
+            return None
+
     return TableCheck(
         machine=machine,
         threads=timer.threads,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        networks=tuple(
-            check_network(model, table, timer, plan, shapes=shapes, effort=effort, seed=seed, tune=tune)
-            for model in models
-            for plan in PLANS
-        ),
+        networks=tuple(found for model in models for plan in PLANS if (found := check(model, plan)) is not None),
         densities=tuple(check_densities(table, timer, held_out, seed)),
         settings=tuple(check_settings(table)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,21 @@ def test_networks_are_measured_beside_the_anchor(model: Path, table: LatencyTabl
     assert all(each.slots_us > 0 for each in result.networks)
     networks, summary = check_tables(result)
     assert networks.row_count == len(PLANS) and summary.row_count >= 2
+
+
+def test_a_plan_that_the_table_cannot_predict_is_left_out(
+    model: Path, table: LatencyTable, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prunemap.benchmarking.table_check.compile_model", lambda *_, **__: None)
+    monkeypatch.setattr("prunemap.benchmarking.table_check._time_beside_anchor", lambda *_: (1e-3, 1e-3, 1e-4, 3))
+    points = tuple(point for point in table.points if point.scheme.name in ("dense", "filter"))
+    fewer = table.model_copy(update={"points": points})
+    with caplog.at_level(logging.WARNING):
+        result = check_table([model], fewer, LocalTimer(), held_out=0)
+    assert [each.plan for each in result.networks] == ["dense"]
+    assert "is not checked as punched" in caplog.text and "was not measured as punched:8x4" in caplog.text
+    with pytest.raises(UserError, match="it lacks layers of this model"):
+        check_table([model], table.model_copy(update={"points": ()}), LocalTimer(), held_out=0)
 
 
 def test_an_error_is_of_times_in_anchors() -> None:

@@ -32,6 +32,8 @@ class ReinforceConfig(Value):
     """The best so far, whose probability is raised with every step, beside the policy gradient."""
     imitation: float = Field(default=0.2, ge=0)
     """Weight of that."""
+    temperature: float = Field(default=0.05, gt=0)
+    """Of the start: an action that keeps so much more energy at the same latency is e times as probable."""
     warm_start: float = Field(default=0.8, gt=0, lt=1)
     """Probability that each action of the rule plan has at the start."""
 

@@ -51,19 +51,22 @@ def _shape(spec: LayerSpec) -> tuple[float, ...]:
 
 def action_features(
     units: Sequence[Unit], choices: Sequence[Sequence[Choice]], largest: int, budget_us: float
-) -> tuple[Floats, Floats]:
-    """Return the features (decisions, largest, features), and latencies as shares of the budget (decisions, largest).
+) -> tuple[Floats, Floats, Floats]:
+    """Return the features (decisions, largest, features), and (decisions, largest) latency and energy of every action.
+
+    Latencies are shares of the budget; energies are summed over the layers of an action.
 
     Features: scheme, block, density, energy kept, latency beside dense; all zero for ``every layer by itself``.
     """
     features = np.zeros((len(units), largest, len(SCHEME_NAMES) + 5), np.float32)
-    costs = np.zeros((len(units), largest), np.float32)
+    costs, keeps = (np.zeros((len(units), largest), np.float32) for _ in range(2))
     for i, (unit, row) in enumerate(zip(units, choices, strict=True)):
         for k, choice in enumerate(row):
             if choice:
                 features[i, k] = _action(unit, choice)
                 costs[i, k] = latency_of(choice) / budget_us
-    return features, costs
+                keeps[i, k] = sum(option.energy for option in choice)
+    return features, costs, keeps
 
 
 def _action(unit: Unit, choice: Choice) -> list[float]:

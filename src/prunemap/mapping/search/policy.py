@@ -2,7 +2,7 @@
 
 A GRU reads the features of the layer, those of the action taken before, and the share of the latency budget that is
 spent by then. The logit of an action is a small network of the GRU's state and the action's features (what all layers
-share), plus one number of its own (what is special to this layer). Both start at zero: all actions alike.
+share), plus one number of its own (what is special to this layer). The first starts at zero.
 """
 
 from __future__ import annotations

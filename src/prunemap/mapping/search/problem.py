@@ -28,6 +28,10 @@ class Problem:
     """Features of every action, (n, largest size, A); zeros where there is none."""
     costs: NDArray[np.float32]
     """Latency of every action as a share of the budget, (n, largest size)."""
+    keeps: NDArray[np.float32]
+    """Sum of the shares of the energy that the layers of an action keep, (n, largest size); 0 where not known."""
+    fixed_cost: float = 0.0
+    """Latency whatever is decided, as a share of the budget."""
     first: Candidate | None = None
     """Evaluated before all others."""
 
@@ -51,5 +55,6 @@ def plain_problem(sizes: tuple[int, ...], first: Candidate | None = None) -> Pro
         decisions=np.linspace(0, 1, count, dtype=np.float32)[:, None],
         actions=actions,
         costs=np.zeros((count, largest), np.float32),
+        keeps=np.zeros((count, largest), np.float32),
         first=first,
     )

@@ -24,6 +24,7 @@ from prunemap.mapping.search.evaluation import Scored
 from prunemap.mapping.search.policy import Policy, Unrolled
 from prunemap.mapping.search.problem import Candidate, Problem
 from prunemap.mapping.search.searcher import Probabilities
+from prunemap.mapping.search.start import start_logits
 
 DRAWN = 32
 """Candidates drawn at once, of which the first new one is proposed."""
@@ -54,6 +55,8 @@ class Reinforce:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self._policy = Policy(problem, self._config.hidden)
+        logits = start_logits(problem, self._config.temperature)
+        self._policy.table.data = torch.from_numpy(logits).float()
         self._generator = torch.Generator().manual_seed(config.seed)
         self._told: list[tuple[Candidate, float]] = []
         self._seen: set[Candidate] = set()

@@ -66,7 +66,7 @@ class Space:
     def problem(self) -> Problem:
         """The space as searchers see it."""
         largest = max(len(each.choices) for each in self.decisions)
-        features, costs = action_features(
+        features, costs, keeps = action_features(
             [each.unit for each in self.decisions], [each.choices for each in self.decisions], largest, self.budget_us
         )
         return Problem(
@@ -75,6 +75,8 @@ class Space:
             decisions=decision_features([each.unit for each in self.decisions]),
             actions=features,
             costs=costs,
+            keeps=keeps,
+            fixed_cost=self.fixed_us / self.budget_us,
             first=self.first,
         )
 

@@ -13,6 +13,7 @@ import pytest
 
 from prunemap.errors import UserError
 from prunemap.mapping.search import SEARCHERS, Candidate, Problem, Scored, SearchConfig, optuna_search, plain_problem
+from prunemap.mapping.search.start import start_logits
 
 NEEDS_OPTUNA = pytest.mark.skipif(find_spec("optuna") is None, reason="optuna is not installed (extra search)")
 EVERY = [pytest.param(name, marks=NEEDS_OPTUNA if name in ("tpe", "nsga2") else ()) for name in SEARCHERS]
@@ -65,7 +66,10 @@ def test_several_may_be_asked_for_before_one_is_told(name: str, problem: Problem
 
 
 def landscape(seed: int) -> tuple[Problem, Callable[[Candidate], float]]:
-    """Six decisions of five actions: value grows with the root of the cost, noisily; the budget is half the cost."""
+    """Six decisions of five actions: value grows with the root of the cost, noisily; the budget is half the cost.
+
+    The searchers are told of neither.
+    """
     rng, i = np.random.default_rng(seed), np.arange(6)
     costs = np.sort(rng.random((6, 5)), 1)
     values = np.sqrt(costs) * rng.uniform(0.5, 1.5, (6, 1)) + 0.2 * rng.random((6, 5))
@@ -75,7 +79,7 @@ def landscape(seed: int) -> tuple[Problem, Callable[[Candidate], float]]:
         value = values[i, list(candidate)].sum() / values.max(1).sum()
         return float(value - 2 * max(0.0, costs[i, list(candidate)].sum() - 1))
 
-    return replace(plain_problem((5,) * 6), costs=costs.astype(np.float32)), reward
+    return plain_problem((5,) * 6), reward
 
 
 def best_of(name: str, problem: Problem, reward: Callable[[Candidate], float], seed: int) -> float:
@@ -131,3 +135,26 @@ def test_without_optuna_its_searchers_say_what_to_install(problem: Problem, monk
     for name in ("tpe", "nsga2"):
         with pytest.raises(UserError, match=r"pip install 'prunemap\[search\]'"):
             SEARCHERS[name].make(problem, SearchConfig(searcher=name))
+
+
+def test_the_policy_starts_near_the_budget_with_what_keeps_energy() -> None:
+    """Two layers that keep the root of what they cost; then a set that shares filters, which is worth more."""
+    costs = np.tile(np.linspace(0.1, 1.0, 10, dtype=np.float32), (2, 1))
+    known = replace(plain_problem((10, 10)), costs=costs, keeps=np.sqrt(costs))
+    logits = start_logits(known, temperature=0.02)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    assert (p * costs).sum() == pytest.approx(1.0, abs=1e-3)
+    assert p.argmax(1).tolist() == [4, 4], "half of the budget each"
+    loose = start_logits(replace(known, costs=costs / 10), temperature=0.02)
+    assert loose.argmax(1).tolist() == [9, 9], "within the budget the most energy"
+    assert (start_logits(plain_problem((4, 2)), 0.05) == 0).all()
+
+    together = replace(
+        plain_problem((2, 3, 3)),
+        overruled_by=(None, 0, 0),
+        costs=np.array([[0, 0.5, 0], [0.9, 0.5, 0.2], [0.9, 0.5, 0.2]], np.float32),
+        keeps=np.array([[0, 1.8, 0], [1.0, 0.6, 0.3], [1.0, 0.6, 0.3]], np.float32),
+    )
+    assert start_logits(together, temperature=0.05)[0].argmax() == 1
+    worse = replace(together, keeps=together.keeps * np.array([[0.3], [1.0], [1.0]], np.float32))
+    assert start_logits(worse, temperature=0.05)[0].argmax() == 0

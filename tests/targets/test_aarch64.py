@@ -16,7 +16,15 @@ from prunemap.exporting.reference import OutputSample, Reference
 from prunemap.sources import export_compiled
 from prunemap.targets import TARGETS
 from tests.networks import residual_network, save
-from tests.targets.programs import FAMILIES, FEW, MAKERS, efficientnet_lite0, kernel_families, make_subject
+from tests.targets.programs import (
+    FAMILIES,
+    FEW,
+    FEW_FAMILIES,
+    MAKERS,
+    efficientnet_lite0,
+    kernel_families,
+    make_subject,
+)
 
 QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 pytestmark = pytest.mark.skipif(QEMU is None, reason="no qemu-aarch64 on this machine: ARM64 programs are not run")
@@ -42,6 +50,8 @@ def test_kernels_agree_with_the_interpreter(maker: str, target: str, shift: int,
     subject = make_subject(maker, target, shift)
     if maker == "layers" and shift == 1:
         assert kernel_families(subject.program) >= FAMILIES
+    if maker in FEW:
+        assert kernel_families(subject.program) >= FEW_FAMILIES
     ends = subject.program.manifest
     unchecked = Reference("", tuple(OutputSample(1, (), 1.0) for _ in ends.outputs))
     executable(subject.program, maker, unchecked, find_compiler(), tmp_path / "exe")

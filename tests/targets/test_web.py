@@ -19,7 +19,15 @@ from prunemap.exporting.reference import OutputSample, Reference
 from prunemap.exporting.web import web_files
 from prunemap.sources import export_compiled
 from tests.networks import residual_network, save
-from tests.targets.programs import FAMILIES, FEW, MAKERS, efficientnet_lite0, kernel_families, make_subject
+from tests.targets.programs import (
+    FAMILIES,
+    FEW,
+    FEW_FAMILIES,
+    MAKERS,
+    efficientnet_lite0,
+    kernel_families,
+    make_subject,
+)
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="no node on this machine: WebAssembly programs are not run")
@@ -53,6 +61,8 @@ def test_kernels_agree_with_the_interpreter(maker: str, shift: int, tmp_path: Pa
     subject = make_subject(maker, "wasm32-simd", shift)
     if maker == "layers" and shift == 1:
         assert kernel_families(subject.program) >= FAMILIES
+    if maker in FEW:
+        assert kernel_families(subject.program) >= FEW_FAMILIES
     ends = subject.program.manifest
     unchecked = Reference("", tuple(OutputSample(1, (), 1.0) for _ in ends.outputs))
     write_folder(tmp_path / "web", web_files(subject.program, maker, unchecked, find_compiler()), MARK_WEB)

@@ -8,6 +8,24 @@
 #define PMAP_ABI 2
 #define PMAP_EXPORT __attribute__((visibility("default")))
 
+/* Two models in one program: each of them, and the files that call it, compiled with a PMAP_PREFIX of its own. */
+#ifdef PMAP_PREFIX
+#define PMAP_JOIN_(a, b) a##b
+#define PMAP_JOIN(a, b) PMAP_JOIN_(a, b)
+#define pmap_abi PMAP_JOIN(PMAP_PREFIX, pmap_abi)
+#define pmap_arena_bytes PMAP_JOIN(PMAP_PREFIX, pmap_arena_bytes)
+#define pmap_thread_bytes PMAP_JOIN(PMAP_PREFIX, pmap_thread_bytes)
+#define pmap_weight_bytes PMAP_JOIN(PMAP_PREFIX, pmap_weight_bytes)
+#define pmap_slots PMAP_JOIN(PMAP_PREFIX, pmap_slots)
+#define pmap_elements PMAP_JOIN(PMAP_PREFIX, pmap_elements)
+#define pmap_create PMAP_JOIN(PMAP_PREFIX, pmap_create)
+#define pmap_destroy PMAP_JOIN(PMAP_PREFIX, pmap_destroy)
+#define pmap_run PMAP_JOIN(PMAP_PREFIX, pmap_run)
+#define pmap_time_runs PMAP_JOIN(PMAP_PREFIX, pmap_time_runs)
+#define pmap_time_slots PMAP_JOIN(PMAP_PREFIX, pmap_time_slots)
+#define model_weights PMAP_JOIN(PMAP_PREFIX, model_weights)
+#endif
+
 typedef struct pmap_engine pmap_engine;
 
 PMAP_EXPORT int32_t pmap_abi(void);

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,26 @@ def test_cmake_builds_it(folder: Path, program: Program, tmp_path: Path) -> None
     subprocess.run(["cmake", "--build", tmp_path / "b"], check=True, capture_output=True)
     for got, want in zip(outputs_of(tmp_path / "b" / "main", program, tmp_path), expected_of(program), strict=True):
         assert relative_error(got, want) < 1e-6
+
+
+def test_two_models_in_one_program(folder: Path, tmp_path: Path) -> None:
+    """A file that calls both is compiled with the prefix of neither, and names the functions in full."""
+    compiler = find_compiler()
+    command = [*compiler.command, *compiler.flags(resolve_target("native")), *STRICT, f"-I{folder}"]
+    objects = []
+    for prefix, source in product(("first_", "second_"), ("model.c", "weights.c")):
+        objects.append(str(tmp_path / f"{prefix}{source}.o"))
+        weights = f'-DWEIGHTS_FILE="{folder / "weights.bin"}"'
+        flags = [f"-DPMAP_PREFIX={prefix}", weights, "-c", str(folder / source), "-o", objects[-1]]
+        subprocess.run([*command, *flags], check=True)
+    (tmp_path / "main.c").write_text(
+        "void *first_pmap_create(const void *, int), *second_pmap_create(const void *, int);\n"
+        "extern const char first_model_weights[], second_model_weights[];\n"
+        "int main(void) {\n"
+        "  return !first_pmap_create(first_model_weights, 1) + !second_pmap_create(second_model_weights, 1);\n}\n"
+    )
+    subprocess.run([*command, "main.c", *objects, "-o", "main", "-lpthread"], check=True, cwd=tmp_path)
+    subprocess.run([tmp_path / "main"], check=True)
 
 
 def test_the_folder_has_the_headers_that_are_needed_and_no_others(folder: Path) -> None:

@@ -45,8 +45,8 @@ INLINE void NAME(_store)(const NAME(_plane) *p, NAME(_v) *sum, int y, int x) {
   NAME(_i) inside;
   UNROLL for (int j = 0; j < VECTOR; j++) inside[j] = j < WIDTH ? -1 : 0;
   UNROLL for (int r = 0; r < ROWS; r++, place += PITCH) {
-    sum[r] = V_SELECT(p->low > sum[r], p->low, sum[r]);
-    sum[r] = V_SELECT(p->high < sum[r], p->high, sum[r]);
+    sum[r] = V_AT_LEAST(sum[r], p->low);
+    sum[r] = V_AT_MOST(sum[r], p->high);
     if (WIDTH < VECTOR) sum[r] = (NAME(_v))((NAME(_i))sum[r] & inside);
     *(NAME(_v) *)(p->out + place) = sum[r];
     if (x + VECTOR >= WIDTH)

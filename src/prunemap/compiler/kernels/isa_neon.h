@@ -5,6 +5,14 @@
 /* Four weights are one load, and FMLA takes any lane of it. */
 #define WEIGHT(w, f, filters) ((filters) % 4 ? (w)[f] : (*(const quad *)((w) + ((f) & ~3)))[(f) & 3])
 
+#define LINEAR_SUMS 8 /* two multiply-adds per cycle, four cycles each */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_elementwise_maximum)
+#define V_AT_LEAST(y, low) __builtin_elementwise_maximum(y, low) /* FMAX: one instruction instead of two */
+#define V_AT_MOST(y, high) __builtin_elementwise_minimum(y, high)
+#endif
+#endif
+
 EXPAND_VECTORS(8)
 /* The bytes that make up each float of a vector, from the float's number; numbers past the table give zeros. */
 INLINE uint8x16_t neon_bytes(int32x4_t number) {

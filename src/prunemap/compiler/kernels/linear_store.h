@@ -15,7 +15,7 @@ INLINE void NAME(_store)(const linear_step *s, const conv_pointers *p, int group
   UNROLL for (int i = 0; i < PARTS; i++) {
     PART y = sums[i] + *(const PART *)(bias + i * WIDTH);
     if (residual) y += *(const PART *)(residual + i * WIDTH);
-    y = V_SELECT(low > y, low, y);
-    *(PART *)(out + i * WIDTH) = V_SELECT(high < y, high, y);
+    y = V_AT_LEAST(y, low);
+    *(PART *)(out + i * WIDTH) = V_AT_MOST(y, high);
   }
 }

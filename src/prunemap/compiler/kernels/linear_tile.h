@@ -6,7 +6,7 @@
 typedef float PART __attribute__((vector_size(4 * FILTERS / PARTS), aligned(4), may_alias));
 #include "linear_store.h"
 static void NAME()(const linear_step *s, const conv_pointers *p, int group, int item) {
-  enum { WIDTH = FILTERS / PARTS, CHAINS = ITEMS * PARTS < 4 ? 4 / (ITEMS * PARTS) : 1 };
+  enum { WIDTH = FILTERS / PARTS, CHAINS = ITEMS * PARTS < LINEAR_SUMS ? LINEAR_SUMS / (ITEMS * PARTS) : 1 };
   PART acc[CHAINS][ITEMS][PARTS] = {0};
   int64_t image = s->in->image;
   const float *in = p->in + item * image, *w = p->weights + (int64_t)p->starts[group] * FILTERS;

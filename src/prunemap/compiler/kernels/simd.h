@@ -103,11 +103,18 @@ INLINE floats8 pick8(floats8 a, floats8 b, ints8 from) {
 #ifndef WEIGHT
 #define WEIGHT(w, f, filters) ((w)[f]) /* of `filters` weights at w the one of filter f, for all lanes */
 #endif
-/* A NaN in y stays a NaN. */
+#ifndef LINEAR_SUMS
+#define LINEAR_SUMS 4 /* that a linear kernel keeps side by side at least */
+#endif
+/* The larger, the smaller of a vector and a bound; a NaN in y stays a NaN. */
+#ifndef V_AT_LEAST
+#define V_AT_LEAST(y, low) V_SELECT((low) > (y), low, y)
+#define V_AT_MOST(y, high) V_SELECT((high) < (y), high, y)
+#endif
 INLINE vfloat v_clamp(vfloat y, float low, float high) {
   vfloat l = v_splat(low), h = v_splat(high);
-  y = v_select(l > y, l, y);
-  return v_select(h < y, h, y);
+  y = V_AT_LEAST(y, l);
+  return V_AT_MOST(y, h);
 }
 INLINE float f_clamp(float y, float low, float high) {
   y = low > y ? low : y;

@@ -5,10 +5,17 @@
 #endif
 #ifdef __APPLE__
 #define SECTION ".const_data\n"
-#define SYMBOL "_model_weights"
+#define UNDERSCORE "_"
 #else
 #define SECTION ".section .rodata\n"
-#define SYMBOL "model_weights"
+#define UNDERSCORE ""
+#endif
+#ifdef PMAP_PREFIX
+#define AS_TEXT_(x) #x
+#define AS_TEXT(x) AS_TEXT_(x)
+#define SYMBOL UNDERSCORE AS_TEXT(PMAP_PREFIX) "model_weights"
+#else
+#define SYMBOL UNDERSCORE "model_weights"
 #endif
 /* 64 more bytes, so that there is an address even without weights */
 __asm__(SECTION ".globl " SYMBOL "\n.balign 64\n" SYMBOL ":\n.incbin \"" WEIGHTS_FILE "\"\n.zero 64\n.text\n");

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.mapping import energy
 from prunemap.mapping.energy import kept_energy
 from prunemap.schemes import make_mask
 
@@ -25,18 +26,31 @@ def test_agrees_with_the_mask(scheme: str, shape: tuple[int, ...], density: floa
     weight = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     spec = SchemeSpec.parse(scheme)
     mask = make_mask(weight, spec, density)
-    kept, energy = kept_energy(weight, spec)(density)
+    kept, of_energy = kept_energy(weight, spec)(density)
     assert kept == pytest.approx(mask.mean())
-    assert energy == pytest.approx((weight[mask] ** 2).sum() / (weight**2).sum(), rel=1e-5)
+    assert of_energy == pytest.approx((weight[mask] ** 2).sum() / (weight**2).sum(), rel=1e-5)
 
 
 def test_long_curves_are_exact_to_their_resolution() -> None:
     weight = np.random.default_rng(0).standard_normal((64, 64, 3, 3), dtype=np.float32)
     spec = SchemeSpec("unstructured")
     mask = make_mask(weight, spec, 0.2)
-    kept, energy = kept_energy(weight, spec)(0.2)
+    kept, of_energy = kept_energy(weight, spec)(0.2)
     assert kept == pytest.approx(0.2, abs=1 / 4096)
-    assert energy == pytest.approx((weight[mask] ** 2).sum() / (weight**2).sum(), abs=2e-3)
+    assert of_energy == pytest.approx((weight[mask] ** 2).sum() / (weight**2).sum(), abs=2e-3)
+
+
+@pytest.mark.parametrize("scheme", ["unstructured", "punched:8x4", "block:8x4", "filter"])
+def test_very_large_weights_are_sampled(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows differ in strength, and the last row of blocks is not whole."""
+    generator, spec = np.random.default_rng(0), SchemeSpec.parse(scheme)
+    weight = generator.standard_normal((1021, 64), np.float32) * generator.uniform(0.5, 2, (1021, 1)).astype(np.float32)
+    exact = kept_energy(weight, spec)
+    monkeypatch.setattr(energy, "SAMPLE", 24_000)
+    sampled = kept_energy(weight, spec)
+    for density in (0.05, 0.2, 0.6):
+        assert sampled(density) == pytest.approx(exact(density), abs=0.02)
+    assert (sampled(0.2) == exact(0.2)) == (scheme == "filter")
 
 
 def test_all_zero_weights_keep_nothing() -> None:

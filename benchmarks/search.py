@@ -54,6 +54,7 @@ from prunemap.mapping.search import (
     Objective,
     Pool,
     RayPool,
+    ReinforceConfig,
     Rung,
     SearchConfig,
     SequentialPool,
@@ -66,7 +67,8 @@ from prunemap.pruning import TrainConfig, load_checkpoint, prune_to_files, use_t
 from prunemap.pruning.fast_evaluate import FastConfig, FastEvaluator, make_fast_evaluator, rungs_to
 
 SEEDS = range(5)
-COMPARED = ("random", "tpe", "reinforce")
+UNINFORMED = "reinforce, start uninformed"
+COMPARED = ("random", "tpe", UNINFORMED, "reinforce")
 KEPT = (0.0, 0.25, 0.5, 0.75)
 WORK = Path("runs") / "search"
 
@@ -260,7 +262,8 @@ def _search(setup: Setup, surrogate: Surrogate, name: str, seed: int, seeded: bo
     """Return the best reward so far after every evaluation; candidates that come again cost nothing."""
     space = surrogate.space
     problem = space.problem if seeded else replace(space.problem, first=None)
-    searcher = SEARCHERS[name].make(problem, SearchConfig(searcher=name, seed=seed, seeded=seeded))
+    config = SearchConfig(seed=seed, seeded=seeded, reinforce=ReinforceConfig(informed=name != UNINFORMED))
+    searcher = SEARCHERS["reinforce" if name == UNINFORMED else name].make(problem, config)
     objective, known, best = Objective(space.budget_us, SearchConfig()), dict[Candidate, Evaluation](), list[float]()
     for _ in range(20 * setup.options.evaluations):
         candidate = searcher.ask()

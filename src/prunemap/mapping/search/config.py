@@ -16,7 +16,7 @@ class ReinforceConfig(Value):
     """Units of the GRU and of the layer that scores actions."""
     lr: float = Field(default=0.003, gt=0)
     """Of Adam, for what all layers share."""
-    table_lr: float = Field(default=0.1, gt=0)
+    table_lr: float = Field(default=0.03, gt=0)
     """Of Adam, for the one number that every action of every layer has of its own."""
     batch: int = Field(default=8, gt=0)
     """Evaluations, the latest ones, that a gradient is taken of."""
@@ -26,12 +26,14 @@ class ReinforceConfig(Value):
     """Of the moving mean of the rewards, and of their moving spread."""
     clip: float = Field(default=2.0, gt=0)
     """Largest advantage, in spreads; a candidate far over budget would drown the others."""
-    entropy: float = Field(default=0.02, ge=0)
+    entropy: float = Field(default=0.05, ge=0)
     """Weight of the entropy bonus, in spreads of the reward per nat and decision."""
     elites: int = Field(default=4, ge=0)
     """The best so far, whose probability is raised with every step, beside the policy gradient."""
     imitation: float = Field(default=0.2, ge=0)
     """Weight of that."""
+    informed: bool = True
+    """Whether the policy starts at what is known of latency and energy; else with all actions alike."""
     temperature: float = Field(default=0.05, gt=0)
     """Of the start: an action that keeps so much more energy at the same latency is e times as probable."""
     warm_start: float = Field(default=0.8, gt=0, lt=1)

@@ -55,8 +55,9 @@ class Reinforce:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self._policy = Policy(problem, self._config.hidden)
-        logits = start_logits(problem, self._config.temperature)
-        self._policy.table.data = torch.from_numpy(logits).float()
+        if self._config.informed:
+            logits = start_logits(problem, self._config.temperature)
+            self._policy.table.data = torch.from_numpy(logits).float()
         self._generator = torch.Generator().manual_seed(config.seed)
         self._told: list[tuple[Candidate, float]] = []
         self._seen: set[Candidate] = set()

@@ -18,13 +18,16 @@ from prunemap.cli import app
 from prunemap.cli.app import EXIT_FAILED_CHECK
 from prunemap.compiler.compile import compile_model
 from prunemap.devices import DeviceError, DeviceLostError, opened, parse_device, read_facts
-from prunemap.on_device import DeviceBenchResult, DeviceCheck
+from prunemap.on_device import DeviceBenchResult, DeviceCheck, choose_place
+from prunemap.runtime import read_program
 from tests.networks import residual_network, save
 
 SSHD = shutil.which("sshd") or shutil.which("/usr/sbin/sshd")
 QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 NEEDS_SSHD = pytest.mark.skipif(not (SSHD and shutil.which("ssh")), reason="no openssh-server on this machine")
 NEEDS_QEMU = pytest.mark.skipif(QEMU is None, reason="no qemu-aarch64 on this machine: ARM64 programs are not run")
+
+NEEDS_NODE = pytest.mark.skipif(shutil.which("node") is None, reason="no Node on this machine: WebAssembly is not run")
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +196,35 @@ def test_qemu_checks_without_times(model: Path) -> None:
     assert check.passed and check.facts is not None and check.facts.emulated and check.facts.arch == "aarch64"
     said = run("verify", model.with_suffix(".pmap"), model, "--device", "qemu")
     assert "all inside" in said and "median" not in said
+
+
+@NEEDS_NODE
+def test_webassembly_is_checked_and_timed_in_node(model: Path, tmp_path: Path) -> None:
+    compile_model(model, target="wasm32-simd", tune=None).save(tmp_path / "web.pmap")
+    assert "all inside" in run("verify", tmp_path / "web.pmap", model, "--device", "node")
+    said = run("bench", model, "--device", "node", "--quick", "--vs", "", "--per-layer", "--json")
+    result = DeviceBenchResult.model_validate_json(said)
+    assert result.check.passed and result.target.startswith("wasm32-") and result.facts.arch == "wasm32"
+    assert result.results[0].runs > 0 and len(result.layers) == len(read_program(tmp_path / "web.pmap").manifest.slots)
+    refused = run("bench", model, "--device", "node", "--threads", 2, code=2)
+    assert "WebAssembly runs with one thread" in " ".join(refused.split())
+
+
+@NEEDS_NODE
+def test_the_runner_for_node_refuses_what_it_cannot_do(model: Path) -> None:
+    place = choose_place(parse_device("node"))
+    program = compile_model(model, target="wasm32-simd", tune=None)
+    with opened(place.device) as session:
+        placed = place.send(session, program, "model")
+        for options, message in (
+            (["--speed", 1], "--speed: no such option"),
+            (["--inputs", "model"], "--inputs: model is not of the size of all inputs"),
+            (["--inputs", "nowhere"], "no such file"),
+        ):
+            with pytest.raises(DeviceError, match=message):
+                placed.run(*options)
+        times = placed.time_slots(len(program.manifest.slots), 3)
+    assert times.shape == (3, len(program.manifest.slots)) and times.sum() > 0
 
 
 def test_a_device_that_is_not_there_fails_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,11 +123,19 @@ def read_facts(device: Device) -> Facts:
     """
     device.check_tool()
     facts = parse_facts(device.name, device.shell(f"{_FACTS}; {READING}").out)
-    if not device.emulator:
+    if not device.arch:
         return facts
+    runs = f"qemu-{device.arch}" if device.emulator else f"Node {_node_version(device)}"
     return facts.model_copy(
-        update={"arch": device.arch, "cpu": f"qemu-{device.arch} on {facts.cpu}", "flags": (), "emulated": True}
+        update={"arch": device.arch, "cpu": f"{runs} on {facts.cpu}", "flags": (), "emulated": bool(device.emulator)}
     )
+
+
+def _node_version(device: Device) -> str:
+    done = device.shell("node --version")
+    if done.code:
+        raise device.failed("Node is not installed there", "apt install nodejs")
+    return done.out.strip().removeprefix("v")
 
 
 def parse_facts(device: str, text: str) -> Facts:

@@ -36,6 +36,8 @@ class Kind:
     install: str = LocalConnection.install
     emulator: bool = False
     """Whether programs of ARM64 run in an emulator."""
+    arch: str = ""
+    """Of its programs; "" = what the device says."""
     found: Callable[[], list[str]] = list
     """Lists those that can be seen from here."""
 
@@ -64,6 +66,7 @@ def _here() -> list[str]:
     return ["local"]
 
 
+_QEMU_STEP, _NODE_STEP = "apt install qemu-user-static", "apt install nodejs"
 DEVICES: dict[str, Kind] = by_name(
     (
         Kind("local", "local", "this machine", _local, found=_here),
@@ -72,28 +75,28 @@ DEVICES: dict[str, Kind] = by_name(
             "qemu",
             "ARM64 programs in an emulator here: right or wrong, no times",
             _local,
-            "none",
-            QEMU[0],
-            "apt install qemu-user-static",
+            tool=QEMU[0],
+            install=_QEMU_STEP,
             emulator=True,
         ),
+        Kind("node", "node", "WebAssembly in Node here", _local, tool="node", install=_NODE_STEP, arch="wasm32"),
         Kind(
             "ssh",
             "ssh:USER@HOST[:PORT]",
             "a board or server with ssh and sh",
             SshConnection.parse,
-            "some",
-            "ssh",
-            SshConnection.install,
+            rest="some",
+            tool=SshConnection.tool,
+            install=SshConnection.install,
         ),
         Kind(
             "adb",
             "adb[:SERIAL]",
             "an Android device with USB debugging",
             _adb,
-            "may",
-            "adb",
-            AdbConnection.install,
+            rest="may",
+            tool=AdbConnection.tool,
+            install=AdbConnection.install,
             found=_attached,
         ),
     )
@@ -117,7 +120,7 @@ def parse_device(text: str) -> Device:
         raise UserError(f"--device: got {text!r}, allowed are {forms}, and {EMULATED} behind an ssh device")
     if kind.emulator or emulated:
         return Device(text, kind.connect(rest), emulator=_emulator(remote=emulated), arch="aarch64")
-    return Device(text, kind.connect(rest))
+    return Device(text, kind.connect(rest), arch=kind.arch)
 
 
 def _emulator(*, remote: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,18 +56,33 @@ class PlacedProgram:
     cpus: tuple[int, ...] = ()
     """Where it may run; () = anywhere."""
     threads: int = 1
+    size_bytes: int = 0
+    """Of all its files."""
 
     @classmethod
     def place(
-        cls, session: Session, file: Path, name: str, *, cpus: Sequence[int] = (), threads: int = 1
+        cls,
+        session: Session,
+        files: Mapping[str, bytes],
+        name: str,
+        *,
+        cpus: Sequence[int] = (),
+        threads: int = 1,
     ) -> PlacedProgram:
         """Copy a program to the device.
+
+        Args:
+            files: by path there; the one called ``name`` runs it.
 
         Raises:
             DeviceError: it is not whole there.
         """
-        session.push(file, name)
-        return cls(session, name, tuple(cpus), threads)
+        with tempfile.TemporaryDirectory(prefix="prunemap-") as folder:
+            for i, (path, data) in enumerate(files.items()):
+                file = Path(folder) / str(i)
+                file.write_bytes(data)
+                session.push(file, path)
+        return cls(session, name, tuple(cpus), threads, sum(map(len, files.values())))
 
     def command(self, *options: object) -> str:
         """Return the command that runs it, as a shell takes it."""

@@ -38,7 +38,7 @@ class Device:
     emulator: str = ""
     """What runs programs of ``arch`` there, for its shell; such times are no latencies. "" = the device itself does."""
     arch: str = ""
-    """"" = what the device says."""
+    """Of its programs, wasm32 under Node; "" = what the device says."""
 
     def failed(self, what: str, step: str, *, lost: bool = False) -> DeviceError:
         """Return an error that names the device and the next step."""
@@ -118,7 +118,9 @@ class Session:
             DeviceError: it is not whole there.
         """
         path = f"{self.folder}/{name}"
-        self.device.copied(lambda: self.device.connection.push(file, path), file.name)
+        if "/" in name:
+            self.device.shell(f"mkdir -p {shlex.quote(path.rpartition('/')[0])}")
+        self.device.copied(lambda: self.device.connection.push(file, path), name)
         done = self.device.shell(f"chmod 755 {shlex.quote(path)} && wc -c < {shlex.quote(path)}")
         if done.out.strip() != str(file.stat().st_size):
             found = done.out.strip() or done.text

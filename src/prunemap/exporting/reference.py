@@ -10,6 +10,7 @@ import numpy as np
 from prunemap.benchmarking.verify import TOLERANCE, load_reference
 from prunemap.core.artifact import TensorInfo
 from prunemap.core.files import sha256_of
+from prunemap.devices import float_mode_kept
 from prunemap.errors import UserError
 from prunemap.exporting.raw import Array, probe_inputs
 from prunemap.runtime import Engine, Program
@@ -49,6 +50,7 @@ class _Ends:
         raise NotImplementedError
 
 
+@float_mode_kept()
 def make_reference(program: Program, model: Path | None) -> Reference:
     """Return the reference of a program.
 

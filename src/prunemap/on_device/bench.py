@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import cycle
@@ -40,8 +40,8 @@ from prunemap.on_device.place import Place
 from prunemap.runtime import Program, read_program
 
 DENSE = "dense"
-WARM_UP_RUNS = 2
-"""Of every process."""
+WARM_UP_RUNS, WEB_WARM_UP_RUNS = 2, 30
+"""Of every process; a WebAssembly engine compiles functions better after they ran some times."""
 LAYER_RUNS = 30
 FIRST_RUNS = 5
 """That say how long a run takes."""
@@ -188,12 +188,10 @@ def bench_on_device(
     """
     check_not_emulated(place)
     effort, reference = effort or Effort(), make_reference(bench.program, bench.onnx)
-    with opened(place.device) as session, ExitStack() as stack:
-        placed = {OURS: stack.enter_context(place.placed(session, bench.program, "model", reference, bench.cc))}
+    with opened(place.device) as session:
+        placed = {OURS: place.send(session, bench.program, "model", reference, bench.cc)}
         if dense:
-            program = bench.dense(place)
-            placed[DENSE] = stack.enter_context(place.placed(session, program, DENSE, cc=bench.cc))
-        size = int(session.device.shell(f"wc -c < {session.folder}/model").out)
+            placed[DENSE] = place.send(session, bench.dense(place), DENSE, cc=bench.cc)
         first = placed[OURS].run("--runs", FIRST_RUNS, *(() if per_layer else ("--no-layers",)))
         before = read_now(session)
         rounds, lost = _run_rounds(session, placed, effort, float(np.median(first.run_us)) / 1e6)
@@ -206,7 +204,7 @@ def bench_on_device(
         model=bench.name,
         device=place.device.name,
         facts=place.facts,
-        target=bench.program.manifest.target,
+        target=first.target,
         compiler=bench.program.manifest.compiler,
         tuned=bench.program.manifest.tuned,
         threads=place.threads,
@@ -220,7 +218,7 @@ def bench_on_device(
         before=before,
         after=after,
         faked=bench.faked,
-        size_bytes=size,
+        size_bytes=placed[OURS].size_bytes,
         command=command,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         lost=lost,
@@ -248,7 +246,8 @@ def _run_rounds(
     """
     runs = max(1, ceil(effort.seconds / (effort.rounds * len(placed) * max(once_s, 1e-7))))
     order = [*placed, *reversed([*placed])]
-    timed = ("--runs", runs, "--warmup", WARM_UP_RUNS, "--no-check", "--no-layers")
+    warm_up = WEB_WARM_UP_RUNS if session.device.arch == "wasm32" else WARM_UP_RUNS
+    timed = ("--runs", runs, "--warmup", warm_up, "--no-check", "--no-layers")
     body = "; ".join(f"{{ {session.one(placed[name].command(*timed))}; }} || exit $?" for name in order)
     script = f"i=0; while [ $i -lt {ceil(effort.rounds / 2)} ]; do {body}; i=$((i+1)); done"
     rounds, names = _Rounds(list(placed)), cycle(order)

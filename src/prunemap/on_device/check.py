@@ -80,8 +80,7 @@ def _reached(device: Device) -> tuple[Place, str]:
         raise
     except UserError as error:  # no target fits
         raise DeviceError(str(error)) from None
-    why = "an emulator's times do not count" if place.facts.emulated else "there is no taskset there"
-    pinned = f"held on CPU {place.cpus[0]}" if place.cpus else f"not pinned: {why}"
+    pinned = f"held on CPU {place.cpus[0]}" if place.cpus else "not pinned"
     return place, f"{place.facts.cpu}, {len(place.facts.cpus)} CPUs; target {place.target.name}; {pinned}"
 
 

@@ -37,8 +37,8 @@ class DeviceEngine:
             UserError: it cannot run there.
         """
         whole = place.check(program)
-        with opened(place.device) as session, place.placed(session, whole, "model", cc=cc) as placed:
-            yield cls(whole, placed)
+        with opened(place.device) as session:
+            yield cls(whole, place.send(session, whole, "model", cc=cc))
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from prunemap.compiler import Tuning
-from prunemap.compiler.build import find_compiler
 from prunemap.core.target import Target
 from prunemap.devices import Device, Facts, PlacedProgram, Session, read_facts, target_for, why_not_there
 from prunemap.devices.connection import LocalConnection
 from prunemap.errors import UserError
-from prunemap.exporting.exe import executable
-from prunemap.exporting.reference import OutputSample, Reference
+from prunemap.exporting.reference import Reference
+from prunemap.on_device.files import program_files
 from prunemap.runtime import Compiled, Program
 from prunemap.targets import NATIVE, resolve_target
 
@@ -54,11 +50,10 @@ class Place:
             raise UserError(f"device {name}: a program for {target.name} cannot run there: {why}; {step}")
         return program
 
-    @contextmanager
-    def placed(
+    def send(
         self, session: Session, program: Program, name: str, reference: Reference | None = None, cc: str | None = None
-    ) -> Iterator[PlacedProgram]:
-        """Make a static program of a compiled one and send it there.
+    ) -> PlacedProgram:
+        """Make of a compiled program what runs there, and send it.
 
         Args:
             reference: what it checks itself against; None = nothing.
@@ -66,9 +61,11 @@ class Place:
         Raises:
             UserError: it cannot be made or sent.
         """
-        with TemporaryDirectory(prefix="prunemap-") as folder:
-            file = static_program(program, name, Path(folder), reference, cc)
-            yield PlacedProgram.place(session, file, name, cpus=self.cpus, threads=self.threads)
+        return self.send_files(session, program_files(program, name, reference, cc), name)
+
+    def send_files(self, session: Session, files: Mapping[str, bytes], name: str) -> PlacedProgram:
+        """Send the files of :func:`program_files`."""
+        return PlacedProgram.place(session, files, name, cpus=self.cpus, threads=self.threads)
 
 
 def choose_place(device: Device, threads: int = 1, target: str = NATIVE, *, tunes: bool = True) -> Place:
@@ -88,18 +85,8 @@ def choose_place(device: Device, threads: int = 1, target: str = NATIVE, *, tune
     if why:
         suits = target_for(facts, cpus).name
         raise UserError(f"device {device.name}: --target {chosen.name} cannot run there: {why}; allowed is {suits}")
-    held = cpus if facts.can_pin and not facts.emulated else ()
+    is_web = chosen.arch == "wasm32"
+    if is_web and threads > 1:
+        raise UserError(f"threads: got {threads}, allowed is 1: WebAssembly runs with one thread on {device.name}")
+    held = cpus if facts.can_pin and not facts.emulated and not is_web else ()  # engines compile on other CPUs
     return Place(device, facts, chosen, threads, held, tunes)
-
-
-def static_program(
-    program: Program, name: str, folder: Path, reference: Reference | None = None, cc: str | None = None
-) -> Path:
-    """Make a static program that needs nothing on the device.
-
-    Raises:
-        UserError: it cannot be made.
-    """
-    nothing = Reference("nothing", tuple(OutputSample(1, (), 1.0) for _ in program.manifest.outputs))
-    executable(program, name, reference or nothing, find_compiler(cc), folder / name)
-    return folder / name

@@ -50,7 +50,8 @@ class DeviceRunner:
             write_pruned(self.model, plan, pruned, self.shapes)
             program = compile_model(pruned, target=self.place.target.name, shapes=self.shapes, tune=self.place.tuning)
         quick = ("--no-check", "--no-layers", "--warmup", WARM_UP_RUNS)
-        with opened(self.place.device) as session, self.place.placed(session, program, "candidate") as placed:
+        with opened(self.place.device) as session:
+            placed = self.place.send(session, program, "candidate")
             once = float(np.median(placed.run("--runs", WARM_UP_RUNS, *quick).run_us)) / 1e6
             runs = max(LEAST_RUNS, ceil(MEASURED_SECONDS / max(once, 1e-9)))
             return float(np.median(placed.run("--runs", runs, *quick).run_us))

@@ -79,7 +79,8 @@ def sustained_on_device(bench: DeviceBench, place: Place, seconds: float, comman
     reference, lost = make_reference(bench.program, bench.onnx), ""
     windows: list[Window] = []
     runs_us: list[tuple[float, ...]] = []
-    with opened(place.device) as session, place.placed(session, bench.program, "model", reference, bench.cc) as placed:
+    with opened(place.device) as session:
+        placed = place.send(session, bench.program, "model", reference, bench.cc)
         first = placed.run("--runs", FIRST_RUNS, "--no-layers")
         window_s = max(LEAST_WINDOW_S, seconds / MOST_WINDOWS)
         runs = max(1, ceil(window_s * 1e6 / max(float(np.median(first.run_us)), 0.1)))
@@ -100,7 +101,7 @@ def sustained_on_device(bench: DeviceBench, place: Place, seconds: float, comman
         model=bench.name,
         device=place.device.name,
         facts=place.facts,
-        target=bench.program.manifest.target,
+        target=first.target,
         compiler=bench.program.manifest.compiler,
         threads=place.threads,
         pinned_cpus=place.cpus,

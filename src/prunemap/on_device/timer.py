@@ -20,8 +20,9 @@ from prunemap.exporting import read_raw, write_raw
 from prunemap.latency import NetworkSeconds, Probe, ProbeTimes, compile_anchor
 from prunemap.latency.local_timer import MAX_NETWORK_RUNS, MIN_NETWORK_RUNS, NETWORK_SECONDS
 from prunemap.latency.time_cases import ANCHOR_RUNS, MAX_RUNS, MIN_RUNS, TIMED_SECONDS, TURNS, prepare_cases
-from prunemap.on_device.bench import check_not_emulated
-from prunemap.on_device.place import Place, static_program
+from prunemap.on_device.bench import WEB_WARM_UP_RUNS, check_not_emulated
+from prunemap.on_device.files import program_files
+from prunemap.on_device.place import Place
 from prunemap.runtime import Program
 
 _INPUTS, _OUTPUTS = "inputs.bin", "outputs.bin"
@@ -55,19 +56,19 @@ class DeviceTimer:
         """Compile every probe with all of its tiles; it is timed with the fastest on the device."""
         cases = [LayerCase(probe.setting, probe.weight(self.seed)) for probe in probes]
         prepared = prepare_cases(cases, target=self.place.target.name, cc=self.cc, seed=self.seed)
-        folder = TemporaryDirectory(prefix="prunemap-")  # gone when the function below is
-        programs = self._made(Path(folder.name), prepared.program)
-        infos, outputs = prepared.program.manifest.inputs, prepared.program.manifest.outputs
-        write_raw(programs / _INPUTS, infos, prepared.inputs)
+        files = program_files(prepared.program, "layers", cc=self.cc)
+        ends = prepared.program.manifest
 
         def timed() -> ProbeTimes:
-            with opened(self.place.device) as session, folder:
-                layers, anchor = self._sent(session, programs)
-                session.push(programs / _INPUTS, _INPUTS)
+            with TemporaryDirectory(prefix="prunemap-") as folder, opened(self.place.device) as session:
+                given, made = Path(folder) / _INPUTS, Path(folder) / _OUTPUTS
+                write_raw(given, ends.inputs, prepared.inputs)
+                layers, anchor = self._sent(session, files)
+                session.push(given, _INPUTS)
                 layers.run("--inputs", _INPUTS, "--outputs", _OUTPUTS, "--runs", 0, "--warmup", 0)
-                session.pull(_OUTPUTS, programs / _OUTPUTS)
+                session.pull(_OUTPUTS, made)
                 try:
-                    prepared.check(read_raw(programs / _OUTPUTS, outputs))
+                    prepared.check(read_raw(made, ends.outputs))
                 except InternalError as error:
                     raise InternalError(f"on {self.place.device.name}: {error}") from None
                 fed = ("--inputs", _INPUTS)
@@ -81,31 +82,23 @@ class DeviceTimer:
         """Compile a network and time it there slot by slot in turns with the anchor."""
         target = self.place.target.name
         program = compile_model(model, target=target, shapes=shapes, cc=self.cc, tune=self.place.tuning)
-        with TemporaryDirectory(prefix="prunemap-") as folder, opened(self.place.device) as session:
-            layers, anchor = self._sent(session, self._made(Path(folder), program))
+        files = program_files(program, "layers", cc=self.cc)
+        with opened(self.place.device) as session:
+            layers, anchor = self._sent(session, files)
             runs = MIN_NETWORK_RUNS, MAX_NETWORK_RUNS
             seconds, anchors = _in_turns(layers, anchor, program, (), NETWORK_SECONDS, runs)
         return NetworkSeconds(program.manifest.slots, seconds, anchors)
 
-    def _made(self, folder: Path, program: Program) -> Path:
-        """Make the programs of a measurement in a folder."""
-        static_program(program, "layers", folder, cc=self.cc)
-        (folder / "anchor").write_bytes(_anchor(self.place.target.name, self.cc))
-        return folder
-
-    def _sent(self, session: Session, folder: Path) -> list[PlacedProgram]:
-        place = self.place
-        return [
-            PlacedProgram.place(session, folder / name, name, cpus=place.cpus, threads=place.threads)
-            for name in ("layers", "anchor")
-        ]
+    def _sent(self, session: Session, files: Mapping[str, bytes]) -> tuple[PlacedProgram, PlacedProgram]:
+        """Send a program and the anchor."""
+        anchor = _anchor_files(self.place.target.name, self.cc)
+        return self.place.send_files(session, files, "layers"), self.place.send_files(session, anchor, "anchor")
 
 
 @cache
-def _anchor(target: str, cc: str | None) -> bytes:
+def _anchor_files(target: str, cc: str | None) -> Mapping[str, bytes]:
     """Return the program of the anchor, which is the same for every measurement."""
-    with TemporaryDirectory(prefix="prunemap-") as folder:
-        return static_program(compile_anchor(target, cc), "anchor", Path(folder), cc=cc).read_bytes()
+    return program_files(compile_anchor(target, cc), "anchor", cc=cc)
 
 
 def _in_turns(
@@ -129,8 +122,9 @@ def _in_turns(
     slots = len(program.manifest.slots)
     once = float(layers.time_slots(slots, 2, *fed).sum(axis=1).min())
     runs = -(-int(np.clip(seconds / max(once, 1e-9), *allowed)) // TURNS)
+    warm_up = WEB_WARM_UP_RUNS if layers.session.device.arch == "wasm32" else 1
     taken, anchors = [], list[float]()
     for _ in range(TURNS):
-        anchors += anchor.run("--runs", ANCHOR_RUNS, "--warmup", 1, "--no-layers", "--no-check").run_us
-        taken.append(layers.time_slots(slots, runs, "--warmup", 1, *fed))
+        anchors += anchor.run("--runs", ANCHOR_RUNS, "--warmup", warm_up, "--no-layers", "--no-check").run_us
+        taken.append(layers.time_slots(slots, runs, "--warmup", warm_up, *fed))
     return np.concatenate(taken), np.array(anchors) / 1e6

@@ -62,7 +62,7 @@ def built_once() -> Iterator[None]:
         output.chmod(0o755)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("prunemap.on_device.place.executable", build)
+        patch.setattr("prunemap.on_device.files.executable", build)
         yield
 
 

@@ -106,16 +106,20 @@ INLINE floats8 pick8(floats8 a, floats8 b, ints8 from) {
 #ifndef LINEAR_SUMS
 #define LINEAR_SUMS 4 /* that a linear kernel keeps side by side at least */
 #endif
-/* The larger, the smaller of a vector and a bound; a NaN in y stays a NaN. */
-#ifndef V_AT_LEAST
-#define V_AT_LEAST(y, low) V_SELECT((low) > (y), low, y)
-#define V_AT_MOST(y, high) V_SELECT((high) < (y), high, y)
-#endif
+/* The larger, the smaller of a vector and a bound, and both; a NaN in y stays a NaN. */
+#ifdef V_AT_LEAST
+INLINE vfloat v_clamp(vfloat y, float low, float high) {
+  return V_AT_MOST(V_AT_LEAST(y, v_splat(low)), v_splat(high));
+}
+#else
+#define V_AT_LEAST(y, low) V_SELECT(low > y, low, y)
+#define V_AT_MOST(y, high) V_SELECT(high < y, high, y)
 INLINE vfloat v_clamp(vfloat y, float low, float high) {
   vfloat l = v_splat(low), h = v_splat(high);
-  y = V_AT_LEAST(y, l);
-  return V_AT_MOST(y, h);
+  y = v_select(l > y, l, y);
+  return v_select(h < y, h, y);
 }
+#endif
 INLINE float f_clamp(float y, float low, float high) {
   y = low > y ? low : y;
   return high < y ? high : y;

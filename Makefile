@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # What runs and models programs for other machines; Debian and its kin.
 setup-targets:
 	apt-get update && apt-get install --yes --no-install-recommends \
-	    qemu-user-static nodejs chromium cmake llvm openssh-server adb
+	    qemu-user-static nodejs chromium cmake llvm llvm-19 openssh-server adb
 
 demo: setup
 	$(BIN)/prunemap demo -o runs/demo

@@ -100,6 +100,8 @@ class Comparison(Facts):
     table: str
     rows: int
     surrogate_rank_correlation: float
+    surrogate_ceiling: float
+    """The largest accuracy of the table: no prediction is above it."""
     evaluations: int
     rules_reward: float
     rows_best_reward: float
@@ -235,6 +237,7 @@ def compare(setup: Setup) -> None:
             "table": Path(setup.options.table).name,
             "rows": len(rows),
             "surrogate_rank_correlation": surrogate.rank_correlation,
+            "surrogate_ceiling": surrogate.most,
             "evaluations": setup.options.evaluations,
             "rules_reward": surrogate(setup.space.first or ()),
             "rows_best_reward": max(objective.score(row).reward for row in rows),

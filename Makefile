@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := train,report,search,ray,bench,dev
 SOURCES := src tests benchmarks
+CHECKPOINTS := benchmarks/checkpoints
 
-.PHONY: setup setup-targets demo demo-quick test test-targets check bench clean
+.PHONY: setup setup-targets demo demo-quick demo-web test test-targets check bench clean
 
 setup: $(VENV)/.installed
 
@@ -24,6 +25,12 @@ demo: setup
 
 demo-quick: setup
 	$(BIN)/prunemap demo --quick -o runs/demo-quick
+
+# A page that classifies pictures in the browser, dense against pruned; then open http://localhost:8000.
+demo-web: setup
+	$(BIN)/prunemap page $(CHECKPOINTS)/resnet20-pruned-s0.safetensors $(CHECKPOINTS)/resnet20-dense-s0.safetensors \
+	    -o runs/demo-web
+	$(BIN)/python -m http.server --directory runs/demo-web
 
 test: setup
 	$(BIN)/python -m pytest -n auto --ignore tests/kernels/test_sanitizers.py

@@ -8,6 +8,7 @@ from prunemap.cli.device import device
 from prunemap.cli.export import export
 from prunemap.cli.inspect import inspect
 from prunemap.cli.map import map_
+from prunemap.cli.page import page
 from prunemap.cli.profile import profile
 from prunemap.cli.prune import prune
 from prunemap.cli.report import report
@@ -16,7 +17,10 @@ from prunemap.cli.sensitivity import sensitivity
 from prunemap.cli.train import train
 from prunemap.cli.verify import verify
 
-VERBS = (inspect, train, profile, sensitivity, map_, prune, compile_, verify, bench, export, run, device, report, demo)
+VERBS = (
+    *(inspect, train, profile, sensitivity, map_, prune, compile_, verify),
+    *(bench, export, page, run, device, report, demo),
+)
 for verb in VERBS:
     add_verb(verb)
 

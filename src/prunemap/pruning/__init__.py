@@ -11,7 +11,7 @@ from prunemap.pruning.checkpoint import (
 )
 from prunemap.pruning.device import choose_device, placed
 from prunemap.pruning.evaluate import evaluate
-from prunemap.pruning.export import export_onnx
+from prunemap.pruning.export import export_checkpoint, export_onnx
 from prunemap.pruning.layers import list_layers
 from prunemap.pruning.masks import Kept, Masks, kept
 from prunemap.pruning.one_shot import prune
@@ -42,6 +42,7 @@ __all__ = [
     "choose_device",
     "describe_model",
     "evaluate",
+    "export_checkpoint",
     "export_onnx",
     "kept",
     "list_layers",

@@ -26,6 +26,7 @@ from torch.export import ExportedProgram
 from prunemap.compiler.onnx_file import MAX_FILE_BYTES, MODULE_KEY
 from prunemap.core.files import existing_file, replacing
 from prunemap.errors import InternalError, UnsupportedError, UserError
+from prunemap.pruning.checkpoint import load_checkpoint
 from prunemap.pruning.layers import Examples, call_arguments, evaluation_mode, list_layers
 from prunemap.pruning.weights import prunable_weights
 
@@ -70,6 +71,17 @@ def export_onnx(module: nn.Module, example_input: Tensor, path: str | Path, *, s
         raise InternalError(f"export changed the weight of layer {changed[0]!r}")
     _check_complete(model, [layer.module for layer in list_layers(module, example_input) if layer.module in modules])
     _save(model, path)
+
+
+def export_checkpoint(checkpoint: str | Path, path: str | Path) -> Path:
+    """Write the network of a checkpoint as ONNX, for one image, and return the path.
+
+    Raises:
+        UserError: see :func:`prunemap.pruning.load_checkpoint` and :func:`export_onnx`.
+    """
+    module, info = load_checkpoint(checkpoint)
+    export_onnx(module, torch.zeros(1, *info.input_shape), path)
+    return Path(path)
 
 
 def convert_module(module: TorchModel, example_inputs: Examples | None, path: str | Path) -> None:

@@ -264,7 +264,7 @@ CASES = {
     "report of a file": ("report {f}/good.onnx -o {o}/r.html", "good.onnx is not a folder"),
     "report of an empty folder": (
         "report {f}/empty_run -o {o}/r.html",
-        "run: nothing of a run is in|latency.json, plan.json, bench.json|seed-N/ with dense.json",
+        "run: nothing of a run is in|latency.json, plan.json, sensitivity.json|seed-N/ with dense.json",
     ),
     "report of a damaged run": (
         "report {f}/damaged_run -o {o}/r.html",

@@ -76,6 +76,8 @@ def test_a_program_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
 
 _ENDLESS = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from prunemap.devices import opened, parse_device
 with opened(parse_device("local")) as session:
     print(session.folder, flush=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from prunemap.core.files import check_writable
+from prunemap.core.lock import locked
 from prunemap.core.table import look_up
 from prunemap.core.value import write_json
 from prunemap.errors import UserError
@@ -121,7 +122,7 @@ def search_plan(
 
     Raises:
         UserError: the budget is none of latency or impossible, the table lacks layers, the network of the evaluator is
-            another, the journal is of another search, or the workers cannot be had.
+            another, the journal is of another search or in use by one, or the workers cannot be had.
     """
     files = SearchFiles(Path(output))
     entry = look_up(SEARCHERS, config.searcher, "searcher")
@@ -130,7 +131,7 @@ def search_plan(
     check_writable(files.plan)
     header = JournalHeader(about=about(space, evaluator, measured=bool(runners)), config=config)
     searcher = entry.make(space.problem, config)
-    with workers.pool(evaluator) as pool:
+    with locked(files.journal, wait=False), workers.pool(evaluator) as pool:
         journal = Journal.begin(files.journal, header, resume=resume)
         search = Search(space, config, searcher, pool, journal, RunnerPool(runners).latencies_us if runners else None)
         curves = _Curves(files.events, search.objective)

@@ -16,6 +16,7 @@ from prunemap.cli import app
 from prunemap.compiler import read_layers
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
 from prunemap.core.layer import LayerSpec
+from prunemap.core.lock import locked
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import write_json
 from prunemap.datasets import Dataset, load_dataset
@@ -122,6 +123,8 @@ def test_a_search_its_files_and_its_resumption(search: str, folder: Path, monkey
     assert stopped.exit_code == 130 and "what was finished is kept" in stopped.output
     assert not (folder / "found" / "plan.json").exists()
     assert "go on with it by --resume" in fails(search)
+    with locked("found/search.jsonl"):
+        assert "search.jsonl is being written by another process" in fails(f"{search} --resume")
     record = json.loads(run(f"{search} --resume --json"))
     assert record == json.loads((folder / "found" / "search.json").read_text())
     assert len(record["evaluations"]) == 3

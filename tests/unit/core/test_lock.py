@@ -49,6 +49,19 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     assert path.read_text() == "400"
 
 
+def test_who_does_not_wait_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "search.jsonl"
+    with locked(path):
+        with (
+            pytest.raises(UserError, match=r"search\.jsonl is being written by another process"),
+            locked(path, wait=False),
+        ):
+            pass
+        assert (tmp_path / ".search.jsonl.lock").exists()
+    with locked(path, wait=False):
+        pass
+
+
 def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="output: cannot write"), locked(tmp_path / "file" / "table.json"):

@@ -30,7 +30,7 @@ class JournalHeader(Value):
 
 
 class Journal:
-    """The journal at a path; a lock against a second search is not held."""
+    """The journal at a path; who searches holds its lock."""
 
     def __init__(self, path: Path, header: JournalHeader, evaluations: list[Evaluation]) -> None:
         self.path, self.header, self.evaluations = path, header, evaluations

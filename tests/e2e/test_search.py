@@ -14,13 +14,9 @@ from typer.testing import CliRunner
 
 from prunemap.cli import app
 from prunemap.compiler import read_layers
-from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
-from prunemap.core.layer import LayerSpec
 from prunemap.core.lock import locked
-from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import write_json
 from prunemap.datasets import Dataset, load_dataset
-from prunemap.latency import make_probes
 from prunemap.mapping import Budget, map_model
 from prunemap.pruning import (
     TrainConfig,
@@ -31,6 +27,7 @@ from prunemap.pruning import (
     save_checkpoint,
     train,
 )
+from tests.made_up_table import made_up_table
 
 SEARCH = (
     "map dense.onnx --latency l.json --method search --checkpoint dense.safetensors --latency-ms {ms} --evaluations 3 "
@@ -59,28 +56,6 @@ def learn(module: nn.Module, data: Dataset) -> None:
         replace(split, indices=split.indices[::step]) for split, step in ((data.train, 6), (data.held_out, 10))
     )
     train(module, replace(data, train=few, held_out=fewer), TrainConfig(epochs=2, batch_size=50))
-
-
-def made_up_table(specs: list[LayerSpec]) -> LatencyTable:
-    """Latency = 1 µs + MACs · density / 50,000; measuring a real one takes a minute."""
-    points = []
-    for probe in make_probes(
-        (s.setting for s in specs if s.setting), [SchemeSpec("unstructured"), SchemeSpec("filter")]
-    ):
-        us = 1 + probe.setting.macs * probe.density / 5e4
-        points.append(
-            LatencyPoint(
-                setting=probe.setting,
-                scheme=probe.scheme,
-                density=probe.density,
-                median_us=us,
-                p10_us=us,
-                p90_us=us,
-                runs=9,
-            )
-        )
-    machine = Machine(cpu="made up", arch="none", cores=1, system="none")
-    return LatencyTable(machine=machine, threads=1, points=tuple(points))
 
 
 @pytest.fixture(autouse=True)

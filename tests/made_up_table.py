@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
-from prunemap.core.layer import LayerSpec
+from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import SchemeSpec
-from prunemap.latency import make_probes
+from prunemap.latency import DEFAULT_SCHEMES, make_probes
 
 
-def made_up_table(specs: Iterable[LayerSpec]) -> LatencyTable:
-    """Latency = 1 µs + MACs · density / 50,000, of two schemes; measuring a real one takes a minute."""
+def made_up_table(
+    settings: Iterable[LayerSetting | None],
+    factors: Mapping[str, float] = MappingProxyType({}),
+    schemes: Sequence[SchemeSpec] = DEFAULT_SCHEMES,
+) -> LatencyTable:
+    """Latency = 1 µs + MACs · density / 50,000 × the factor of the scheme, or of its name; 1 where none is given."""
     points = []
-    for probe in make_probes(
-        (s.setting for s in specs if s.setting), [SchemeSpec("unstructured"), SchemeSpec("filter")]
-    ):
-        us = 1 + probe.setting.macs * probe.density / 5e4
+    for probe in make_probes((setting for setting in settings if setting is not None), schemes):
+        factor = factors.get(str(probe.scheme), factors.get(probe.scheme.name, 1.0))
+        us = 1 + probe.setting.macs * probe.density * factor / 5e4
         points.append(
             LatencyPoint(
                 setting=probe.setting,

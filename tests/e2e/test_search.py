@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from prunemap.cli import app
 from prunemap.compiler import read_layers
 from prunemap.core.lock import locked
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import write_json
 from prunemap.datasets import Dataset, load_dataset
 from prunemap.mapping import Budget, map_model
@@ -29,6 +30,7 @@ from prunemap.pruning import (
 )
 from tests.made_up_table import made_up_table
 
+SCHEMES = [SchemeSpec("unstructured"), SchemeSpec("filter")]
 SEARCH = (
     "map dense.onnx --latency l.json --method search --checkpoint dense.safetensors --latency-ms {ms} --evaluations 3 "
     "--steps 3 --images 50 --threads 1 -o found/plan.json"
@@ -46,7 +48,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     learn(module, data)
     save_checkpoint(folder / "dense.safetensors", module, info)
     export_onnx(module, torch.zeros(1, *data.input_shape), folder / "dense.onnx")
-    write_json(folder / "l.json", made_up_table([layer.spec for layer in read_layers(folder / "dense.onnx")]))
+    write_json(
+        folder / "l.json",
+        made_up_table((layer.spec.setting for layer in read_layers(folder / "dense.onnx")), schemes=SCHEMES),
+    )
     return folder
 
 

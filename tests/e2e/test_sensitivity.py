@@ -10,11 +10,13 @@ from typer.testing import CliRunner
 
 from prunemap.cli import app
 from prunemap.compiler import read_specs
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import write_json
 from prunemap.datasets import load_dataset
 from prunemap.pruning import build_described, describe_model, export_onnx, save_checkpoint
 from tests.made_up_table import made_up_table
 
+SCHEMES = [SchemeSpec("unstructured"), SchemeSpec("filter")]
 MEASURE = "sensitivity dense.safetensors -o s.json --images 20 --schemes unstructured,filter --densities 0.2,0.5"
 
 
@@ -45,7 +47,9 @@ def test_sensitivity_and_the_plan_it_changes(folder: Path) -> None:
     found = json.loads(run(f"{MEASURE} --json"))
     assert (folder / "s.json").read_bytes() == before and json.loads(before) == found
     assert {row["layer"] for row in found["rows"]} >= {"conv1", "layer1.0.conv1", "fc"}
-    write_json(folder / "l.json", made_up_table(read_specs(folder / "dense.onnx")))
+    write_json(
+        folder / "l.json", made_up_table((spec.setting for spec in read_specs(folder / "dense.onnx")), schemes=SCHEMES)
+    )
     plan = json.loads(run("map dense.onnx --latency l.json --density 0.8 --sensitivity s.json -o plan.json --json"))
     pruned = [layer for layer in plan["layers"] if layer["scheme"] != "dense"]
     assert pruned and all("; sensitivity " in layer["reason"] for layer in pruned)

@@ -10,9 +10,9 @@ import pytest
 
 from prunemap.compiler import ModelLayer
 from prunemap.compiler.stored_weight import StoredWeight
-from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
+from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSetting, LayerSpec
-from prunemap.latency import make_probes
+from tests.made_up_table import made_up_table
 
 MakeTable = Callable[[list[ModelLayer], Mapping[str, float]], LatencyTable]
 
@@ -63,22 +63,6 @@ def make_table() -> MakeTable:
     """Build a table of a device; factors by scheme, or by scheme name, 1 where not given."""
 
     def make(layers: list[ModelLayer], factors: Mapping[str, float]) -> LatencyTable:
-        points = []
-        for probe in make_probes(m.spec.setting for m in layers if m.spec.setting is not None):
-            factor = factors.get(str(probe.scheme), factors.get(probe.scheme.name, 1.0))
-            latency_us = 1 + probe.setting.macs * probe.density * factor / 5e4
-            points.append(
-                LatencyPoint(
-                    setting=probe.setting,
-                    scheme=probe.scheme,
-                    density=probe.density,
-                    median_us=latency_us,
-                    p10_us=latency_us,
-                    p90_us=latency_us,
-                    runs=9,
-                )
-            )
-        machine = Machine(cpu="synthetic", arch="none", cores=1, system="none")
-        return LatencyTable(machine=machine, threads=1, points=tuple(points))
+        return made_up_table((each.spec.setting for each in layers), factors)
 
     return make

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
 from prunemap.core.plan import Plan
-from prunemap.latency import make_probes
 from prunemap.mapping import Budget, MapRequest
 from prunemap.mapping.rules import Rules
 from prunemap.mapping.search import (
@@ -25,6 +23,7 @@ from prunemap.mapping.search import (
     Space,
     make_space,
 )
+from tests.made_up_table import made_up_table
 from tests.unit.mapping.conftest import conv
 
 SLOWER = {"unstructured": 3.0, "punched": 1.1, "filter": 0.9}
@@ -34,22 +33,7 @@ def make_tiny_space(config: SearchConfig) -> Space:
     """Return a space of three decisions; latency = 1 µs + MACs · density / 50,000 × what the scheme costs."""
     names = ("stem", "a", "b", "c", "last")
     layers = [conv(name, 16 if i else 3, 16, 3, 14, seed=i) for i, name in enumerate(names)]
-    points = []
-    for probe in make_probes(layer.spec.setting for layer in layers if layer.spec.setting is not None):
-        us = 1 + probe.setting.macs * probe.density * SLOWER.get(probe.scheme.name, 1.0) / 5e4
-        points.append(
-            LatencyPoint(
-                setting=probe.setting,
-                scheme=probe.scheme,
-                density=probe.density,
-                median_us=us,
-                p10_us=us,
-                p90_us=us,
-                runs=9,
-            )
-        )
-    machine = Machine(cpu="made up", arch="none", cores=1, system="none")
-    table = LatencyTable(machine=machine, threads=1, points=tuple(points))
+    table = made_up_table((layer.spec.setting for layer in layers), SLOWER)
     request = MapRequest(layers, table, Budget(latency_ms=0.08))
     return make_space(request, Rules().map(request), config)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 
 from prunemap.compiler.build import find_compiler
 from prunemap.compiler.compile import build_graph
@@ -17,7 +19,7 @@ from prunemap.runtime import Program
 from prunemap.targets import TARGETS
 from tests.kernels.cases import all_cases, make_batch_graph, make_case_graph, make_chain_graph, spread_tiles
 from tests.kernels.general_cases import make_general_graph
-from tests.networks import OnnxBuilder
+from tests.networks import OnnxBuilder, save
 
 MAKERS = {
     "layers": lambda: make_case_graph(all_cases()),
@@ -104,3 +106,15 @@ def efficientnet_lite0(size: int = 224, scheme: str = "punched:8x4") -> onnx.Mod
     weights = b.rng.standard_normal((1000, 1280), np.float32) / np.float32(np.sqrt(1280))
     y = b.node("Gemm", x, b.constant(weights), b.constant(np.zeros(1000, np.float32)), transB=1)
     return b.model([1, 3, size, size], y)
+
+
+def whole_network(name: str, path: Path) -> Path:
+    """Write the ONNX file of a network of real size, ``resnet20`` or ``efficientnet-lite0``."""
+    if name == "efficientnet-lite0":
+        return save(efficientnet_lite0(), path)
+    torch = pytest.importorskip("torch")
+    from prunemap.models import build_model
+    from prunemap.pruning import export_onnx
+
+    export_onnx(build_model("resnet20", (3, 32, 32), 10), torch.zeros(1, 3, 32, 32), path)
+    return path

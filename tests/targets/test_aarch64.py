@@ -21,9 +21,9 @@ from tests.targets.programs import (
     FEW,
     FEW_FAMILIES,
     MAKERS,
-    efficientnet_lite0,
     kernel_families,
     make_subject,
+    whole_network,
 )
 
 QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
@@ -74,15 +74,7 @@ def test_a_network_checks_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ARM)
 @pytest.mark.parametrize("network", ["resnet20", "efficientnet-lite0"])
 def test_whole_networks(network: str, target: str, tmp_path: Path) -> None:
-    model = tmp_path / "net.onnx"
-    if network == "resnet20":
-        torch = pytest.importorskip("torch")
-        from prunemap.models import build_model
-        from prunemap.pruning import export_onnx
-
-        export_onnx(build_model("resnet20", (3, 32, 32), 10), torch.zeros(1, 3, 32, 32), model)
-    else:
-        save(efficientnet_lite0(), model)
+    model = whole_network(network, tmp_path / "net.onnx")
     result = export_compiled(model, tmp_path / "net", "exe", target=target)
     assert result.size_bytes <= result.weight_bytes + 300_000
     found = json.loads(run_exe(tmp_path / "net", "--json", "--runs", 0))

@@ -24,9 +24,9 @@ from tests.targets.programs import (
     FEW,
     FEW_FAMILIES,
     MAKERS,
-    efficientnet_lite0,
     kernel_families,
     make_subject,
+    whole_network,
 )
 
 NODE = shutil.which("node")
@@ -150,15 +150,7 @@ def test_other_outputs_than_the_reference_fail_the_check(web: Path) -> None:
 @WHOLE
 @pytest.mark.parametrize("network", ["resnet20", "efficientnet-lite0"])
 def test_whole_networks(network: str, tmp_path: Path) -> None:
-    model = tmp_path / "net.onnx"
-    if network == "resnet20":
-        torch = pytest.importorskip("torch")
-        from prunemap.models import build_model
-        from prunemap.pruning import export_onnx
-
-        export_onnx(build_model("resnet20", (3, 32, 32), 10), torch.zeros(1, 3, 32, 32), model)
-    else:
-        save(efficientnet_lite0(), model)
+    model = whole_network(network, tmp_path / "net.onnx")
     export_compiled(model, tmp_path / "net", "web")
     for variant in VARIANTS:
         text = "console.log(JSON.stringify(await (await web.load()).check()));"

@@ -26,14 +26,18 @@ Input = NDArray[Any] | Mapping[str, NDArray[Any]]
 """One batch: an array for a network with one input, else arrays by input name."""
 
 
-class Runs(Protocol):
-    """What is verified: an engine, or anything that runs like one."""
+class Described(Protocol):
+    """What says what it takes and returns: an engine, a manifest."""
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]: ...
 
     @property
     def outputs(self) -> tuple[TensorInfo, ...]: ...
+
+
+class Runs(Described, Protocol):
+    """What is verified: an engine, or anything that runs like one."""
 
     def run(self, x: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]: ...
 
@@ -143,7 +147,7 @@ def named_batch(inputs: Sequence[TensorInfo], batch: Input) -> Batch:
     return {inputs[0].name: batch}
 
 
-def load_reference(file: Path, program: Runs) -> tuple[str, Callable[[Batch], list[NDArray[Any]]]]:
+def load_reference(file: Path, program: Described) -> tuple[str, Callable[[Batch], list[NDArray[Any]]]]:
     """Return what the reference is called, and the function that runs it."""
     try:
         loaded = read_onnx(file, {info.name: info.shape for info in program.inputs})

@@ -58,17 +58,7 @@ def compile_layers(cases: Sequence[LayerCase], *, target: str = NATIVE, cc: str 
     which. Cases with equal settings read the same input, of ``setting.in_shape``; the inputs are called ``x0``, ``x1``,
     … in order of appearance.
     """
-    graph = optimise(_graph(cases))
-    by_case = {_name(i): case.tile for i, case in enumerate(cases)}
-    tiles = {node.name: tile for node in graph.nodes if (tile := by_case.get(onnx_name(node.name))) is not None}
-    return build_graph(
-        graph,
-        resolve_target(target),
-        find_compiler(cc),
-        schemes=_schemes(graph, cases),
-        tiles=tiles,
-        halos=_halos(cases),
-    )
+    return _build(_graph(cases), cases, target, cc)
 
 
 def compile_embedded(
@@ -84,7 +74,12 @@ def compile_embedded(
     layer), ``right0``, ``right1``, … (one per case, of its output's shape), and ``sweep``.
     """
     cases = [case for of_case in variants for case in of_case]
-    graph = optimise(_embedded_graph(variants))
+    return _build(_embedded_graph(variants), cases, target, cc)
+
+
+def _build(graph: Graph, cases: Sequence[LayerCase], target: str, cc: str | None) -> Program:
+    """Compile a graph whose layers are named after the cases, each with the tile of its case."""
+    graph = optimise(graph)
     by_case = {_name(i): case.tile for i, case in enumerate(cases)}
     tiles = {node.name: tile for node in graph.nodes if (tile := by_case.get(onnx_name(node.name))) is not None}
     return build_graph(

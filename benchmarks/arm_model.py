@@ -25,9 +25,9 @@ from rich.console import Console
 from prunemap.compiler.build import KERNELS, RUNTIME, find_compiler
 from prunemap.compiler.emit import emit_program
 from prunemap.compiler.formats import group_rows, masks_of
-from prunemap.compiler.ir import Conv, Graph, Linear, Node
-from prunemap.compiler.lower import lower
-from prunemap.compiler.shapes import make_graph
+from prunemap.compiler.graph.ir import Conv, Graph, Linear, Node
+from prunemap.compiler.graph.shapes import make_graph
+from prunemap.compiler.lowering.lower import lower
 from prunemap.core.files import write_text
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.target import Target

@@ -17,7 +17,7 @@ from prunemap.benchmarking import TOLERANCE, bench, open_subject, verify
 from prunemap.benchmarking.engines import LoadedOnnxRuntime, Subject
 from prunemap.benchmarking.verify import Input, named_batch
 from prunemap.compiler.layers import list_layers
-from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx.file import read_onnx
 from prunemap.devices import float_mode_kept
 from prunemap.report.text import milliseconds, new_table, percent, size
 from prunemap.runtime import start

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from real_models import BertLayer, Recurrence, WordPiece, efficientnet_lite0, sentence_encoder
 from torch import nn
 
-from prunemap.compiler.ir import Array
+from prunemap.compiler.graph.ir import Array
 
 PRUNED_BAR = 1 / 3
 """Ours pruned to 10 % / ONNX Runtime's dense, of the networks with random weights."""

@@ -15,8 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from PIL import Image
 
-from prunemap.compiler.ir import Array, Shape
-from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.graph.ir import Array, Shape
+from prunemap.compiler.onnx.file import read_onnx
 from prunemap.core.files import replacing, sha256_of
 
 DATA = (".onnx", ".pth", ".zip", ".json", ".safetensors", ".jpg")

@@ -13,10 +13,10 @@ from torch import nn
 
 from prunemap.compiler.cost import costs_of, read_costs
 from prunemap.compiler.fake_sparsity import parse_sparsity, with_fake_sparsity
-from prunemap.compiler.ir import Array
+from prunemap.compiler.graph.ir import Array
 from prunemap.compiler.layers import list_layers as onnx_layers
-from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_import import import_graph
+from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.importer import import_graph
 from prunemap.core.layer import LayerSetting
 from prunemap.models import MODELS, build_model
 from prunemap.pruning import export_onnx

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from prunemap.compiler.ir import Array
+from prunemap.compiler.graph.ir import Array
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.schemes import make_mask
 

@@ -11,10 +11,10 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from prunemap.compiler.interpret import interpret
-from prunemap.compiler.ir import AnyArray, Graph
-from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_import import import_graph
+from prunemap.compiler.graph.interpret import interpret
+from prunemap.compiler.graph.ir import AnyArray, Graph
+from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.importer import import_graph
 from prunemap.compiler.passes import optimise
 
 LATEST = 22

@@ -33,9 +33,9 @@ from prunemap.mapping.search import (
     make_space,
 )
 from prunemap.pruning.fast_evaluate import FastEvaluator
-from prunemap.pruning.run_state import start_sha256
 from prunemap.pruning.sensitivity import images_sha256
-from prunemap.pruning.tensorboard import append_scalars, begin_events
+from prunemap.pruning.training.run_state import start_sha256
+from prunemap.pruning.training.tensorboard import append_scalars, begin_events
 
 EVENTS_NAME = "events.out.tfevents.search"
 

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -100,6 +101,7 @@ def export_compiled(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     cc: str | None = None,
     tune: Tuning | None = None,
+    web_threads: bool = False,
 ) -> Exported:
     """Export a network to take it elsewhere: as C source, a static program, or for the web.
 
@@ -109,16 +111,19 @@ def export_compiled(
         form: a row of :data:`prunemap.exporting.FORMATS`.
         target: what to compile for; None = as the format says.
         plan, shapes, cc, tune: see :func:`prunemap.compiler.compile_model`; all but cc not for a ``.pmap``.
+        web_threads: see :func:`prunemap.exporting.export_program`.
 
     Raises:
         UserError: the network cannot be read, compiled or exported.
     """
     row, file, compiler = look_up(FORMATS, form, "--format"), existing_file(model, "model"), find_compiler(cc)
+    written = partial(
+        export_program, output=Path(output), form=form, compiler=compiler, name=file.stem, web_threads=web_threads
+    )
     if file.suffix != COMPILED:
         onnx = onnx_file(file)
         made_for = target or row.default_target
-        program = compile_model(onnx, target=made_for, plan=plan, shapes=shapes, cc=cc, tune=tune)
-        return export_program(program, Path(output), form, compiler, name=file.stem, model=onnx)
+        return written(compile_model(onnx, target=made_for, plan=plan, shapes=shapes, cc=cc, tune=tune), model=onnx)
     compiled = read_program(file)
     if not isinstance(compiled, Program):
         raise UserError(f"export: {file} has segments for ONNX Runtime, which cannot be exported")
@@ -127,7 +132,7 @@ def export_compiled(
         raise UserError(
             f"export: {file} was compiled for {made_for}; another target, plan or shape needs the ONNX file"
         )
-    return export_program(compiled, Path(output), form, compiler, name=file.stem)
+    return written(compiled)
 
 
 def inspect(

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from prunemap.cli import app
 from prunemap.models import build_model
-from prunemap.pruning.train import _Run
+from prunemap.pruning.training.train import _Run
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"

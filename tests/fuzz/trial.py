@@ -16,10 +16,10 @@ from prunemap.compiler.compile import build_graph
 from prunemap.compiler.emit import emit_program
 from prunemap.compiler.finite import check_finite, check_folded
 from prunemap.compiler.layers import inspect_model
-from prunemap.compiler.lower import lower
-from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_import import import_graph
-from prunemap.compiler.partition import partition
+from prunemap.compiler.lowering.lower import lower
+from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.importer import import_graph
+from prunemap.compiler.onnx.partition import partition
 from prunemap.compiler.passes import optimise
 from prunemap.errors import UnsupportedError, UserError
 from prunemap.runtime import Engine, random_inputs, read_program, start

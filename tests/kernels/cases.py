@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from prunemap.compiler.ir import (
+from prunemap.compiler.graph.ir import (
     ANY,
     Add,
     Affine,
@@ -26,9 +26,9 @@ from prunemap.compiler.ir import (
     Range,
     Shape,
 )
-from prunemap.compiler.lower import lower
-from prunemap.compiler.select import TileChoice
-from prunemap.compiler.shapes import make_graph
+from prunemap.compiler.graph.shapes import make_graph
+from prunemap.compiler.lowering.lower import lower
+from prunemap.compiler.lowering.select import TileChoice
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.target import Target
 from prunemap.schemes import make_mask, why_illegal

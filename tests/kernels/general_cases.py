@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from prunemap.compiler.ir import (
+from prunemap.compiler.graph.ir import (
     AnyArray,
     Clamp,
     Concat,
@@ -35,8 +35,8 @@ from prunemap.compiler.ir import (
     Shape,
     WindowPool,
 )
-from prunemap.compiler.row_functions import ROW_FUNCTIONS
-from prunemap.compiler.shapes import make_graph
+from prunemap.compiler.graph.row_functions import ROW_FUNCTIONS
+from prunemap.compiler.graph.shapes import make_graph
 
 INT32_MAX = np.iinfo(np.int32).max
 

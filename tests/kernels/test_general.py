@@ -9,7 +9,7 @@ import pytest
 
 from prunemap.compiler.build import find_compiler
 from prunemap.compiler.compile import build_graph
-from prunemap.compiler.interpret import interpret
+from prunemap.compiler.graph.interpret import interpret
 from prunemap.runtime import Engine
 from prunemap.targets import TARGETS, why_not_here
 from tests.kernels.general_cases import MAKERS, GraphBuilder

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from prunemap.compiler.build import KERNELS, RUNTIME, build_library, find_compiler
-from prunemap.compiler.expression import DTYPES, evaluate
-from prunemap.compiler.functions import FUNCTIONS, expression
-from prunemap.compiler.ir import AnyArray, Kind
+from prunemap.compiler.graph.expression import DTYPES, evaluate
+from prunemap.compiler.graph.functions import FUNCTIONS, expression
+from prunemap.compiler.graph.ir import AnyArray, Kind
 from prunemap.core.target import Target
 from prunemap.errors import UnsupportedError
 from prunemap.targets import TARGETS, why_not_here

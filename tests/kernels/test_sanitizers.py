@@ -12,9 +12,9 @@ import pytest
 
 from prunemap.compiler.build import KERNELS, RUNTIME
 from prunemap.compiler.emit import emit_program
-from prunemap.compiler.interpret import interpret
-from prunemap.compiler.ir import AnyArray, Graph
-from prunemap.compiler.lower import lower
+from prunemap.compiler.graph.interpret import interpret
+from prunemap.compiler.graph.ir import AnyArray, Graph
+from prunemap.compiler.lowering.lower import lower
 from prunemap.targets import TARGETS, why_not_here
 from tests.kernels.cases import all_cases, make_batch_graph, make_case_graph, make_chain_graph, spread_tiles
 from tests.kernels.general_cases import make_general_graph

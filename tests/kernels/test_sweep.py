@@ -7,8 +7,8 @@ import pytest
 
 from prunemap.compiler.build import find_compiler
 from prunemap.compiler.compile import build_graph
-from prunemap.compiler.interpret import interpret
-from prunemap.compiler.ir import Array, Conv, Linear, Node
+from prunemap.compiler.graph.interpret import interpret
+from prunemap.compiler.graph.ir import Array, Conv, Linear, Node
 from prunemap.runtime import Engine
 from prunemap.targets import TARGETS, why_not_here
 from tests.kernels.cases import Case, all_cases, make_batch_graph, make_case_graph, spread_tiles

@@ -29,10 +29,10 @@ import onnx
 from onnx import TensorProto, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
-from prunemap.compiler.ir import AnyArray, Graph
-from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_import import import_graph
-from prunemap.compiler.onnx_rules import ONNX_OPS
+from prunemap.compiler.graph.ir import AnyArray, Graph
+from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.importer import import_graph
+from prunemap.compiler.onnx.rules import ONNX_OPS
 from prunemap.errors import UnsupportedError, UserError
 
 FOLDED = ("Constant", "ConstantOfShape", "Range", "Shape", "Size")

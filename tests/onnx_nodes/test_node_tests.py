@@ -12,10 +12,10 @@ import pytest
 
 from prunemap.compiler.build import Compiler, find_compiler
 from prunemap.compiler.compile import build_graph
-from prunemap.compiler.interpret import interpret
-from prunemap.compiler.ir import AnyArray, Graph
+from prunemap.compiler.graph.interpret import interpret
+from prunemap.compiler.graph.ir import AnyArray, Graph
+from prunemap.compiler.graph.shapes import make_graph
 from prunemap.compiler.passes import optimise
-from prunemap.compiler.shapes import make_graph
 from prunemap.runtime import Engine
 from prunemap.targets import NATIVE, resolve_target
 from tests.onnx_nodes.cases import Case, Imported, batches, import_case, node_cases

@@ -20,13 +20,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from prunemap.devices import browser
+
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
-    "--headless=new",
+    *browser.FLAGS,
     "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
     "--hide-scrollbars",
     "--remote-debugging-port=0",
     "--use-fake-device-for-media-stream",

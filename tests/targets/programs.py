@@ -13,8 +13,8 @@ import pytest
 
 from prunemap.compiler.build import find_compiler
 from prunemap.compiler.compile import build_graph
-from prunemap.compiler.interpret import interpret
-from prunemap.compiler.ir import AnyArray, Graph
+from prunemap.compiler.graph.interpret import interpret
+from prunemap.compiler.graph.ir import AnyArray, Graph
 from prunemap.runtime import Program
 from prunemap.targets import TARGETS
 from tests.kernels.cases import all_cases, make_batch_graph, make_case_graph, make_chain_graph, spread_tiles

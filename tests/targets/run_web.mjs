@@ -1,10 +1,10 @@
-/* usage: node run_web.mjs FOLDER VARIANT INPUTS OUTPUTS: runs an exported model twice on raw inputs; prints what it is. */
+/* usage: node run_web.mjs FOLDER VARIANT INPUTS OUTPUTS [THREADS]: runs an exported model twice on raw inputs; prints what it is. */
 import { readFile, writeFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 
-const [folder, variant, inputs, outputs] = process.argv.slice(2);
+const [folder, variant, inputs, outputs, threads = 1] = process.argv.slice(2);
 const { load, info } = await import(pathToFileURL(`${folder}/model.js`));
-const model = await load({ variant });
+const model = await load({ variant, threads: Number(threads) });
 const data = (await readFile(inputs)).buffer;
 let at = 0;
 const given = {};
@@ -15,5 +15,5 @@ model.run(given); /* the second run meets what the first one left in the arena *
 const found = model.run(given);
 await writeFile(outputs, Buffer.concat(info.outputs.map(({ name }) => Buffer.from(found[name].buffer))));
 const layers = model.timeLayers(given, 2);
-console.log(JSON.stringify({ variant: model.variant, check: await model.check(), layers: layers.map(({ name }) => name) }));
+console.log(JSON.stringify({ variant: model.variant, threads: model.threads, check: await model.check(), layers: layers.map(({ name }) => name) }));
 model.close();

@@ -17,7 +17,16 @@ from typer.testing import CliRunner
 from prunemap.cli import app
 from prunemap.cli.app import EXIT_FAILED_CHECK
 from prunemap.compiler.compile import compile_model
-from prunemap.devices import DeviceError, DeviceLostError, opened, parse_device, read_facts
+from prunemap.devices import (
+    CHROMIUM,
+    NODE,
+    DeviceError,
+    DeviceLostError,
+    allowed_cpus,
+    opened,
+    parse_device,
+    read_facts,
+)
 from prunemap.on_device import DeviceBenchResult, DeviceCheck, choose_place
 from prunemap.runtime import read_program
 from tests.networks import residual_network, save
@@ -27,7 +36,13 @@ QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 NEEDS_SSHD = pytest.mark.skipif(not (SSHD and shutil.which("ssh")), reason="no openssh-server on this machine")
 NEEDS_QEMU = pytest.mark.skipif(QEMU is None, reason="no qemu-aarch64 on this machine: ARM64 programs are not run")
 
-NEEDS_NODE = pytest.mark.skipif(shutil.which("node") is None, reason="no Node on this machine: WebAssembly is not run")
+ENGINES = pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param(name, marks=[pytest.mark.skipif(shutil.which(name) is None, reason=f"no {name} here"), *marks])
+        for name, marks in ((NODE, []), (CHROMIUM, [pytest.mark.whole]))
+    ],
+)
 
 
 @pytest.fixture(scope="module")
@@ -198,21 +213,21 @@ def test_qemu_checks_without_times(model: Path) -> None:
     assert "all inside" in said and "median" not in said
 
 
-@NEEDS_NODE
-def test_webassembly_is_checked_and_timed_in_node(model: Path, tmp_path: Path) -> None:
+@ENGINES
+def test_webassembly_is_checked_and_timed(engine: str, model: Path, tmp_path: Path) -> None:
+    threads = min(2, len(allowed_cpus()))
     compile_model(model, target="wasm32-simd", tune=None).save(tmp_path / "web.pmap")
-    assert "all inside" in run("verify", tmp_path / "web.pmap", model, "--device", "node")
-    said = run("bench", model, "--device", "node", "--quick", "--vs", "", "--per-layer", "--json")
+    assert "all inside" in run("verify", tmp_path / "web.pmap", model, "--device", engine)
+    said = run("bench", model, "--device", engine, "--quick", "--vs", "", "--per-layer", "--json", "--threads", threads)
     result = DeviceBenchResult.model_validate_json(said)
     assert result.check.passed and result.target.startswith("wasm32-") and result.facts.arch == "wasm32"
     assert result.results[0].runs > 0 and len(result.layers) == len(read_program(tmp_path / "web.pmap").manifest.slots)
-    refused = run("bench", model, "--device", "node", "--threads", 2, code=2)
-    assert "WebAssembly runs with one thread" in " ".join(refused.split())
+    assert result.facts.cpu.lower().startswith(engine) and result.threads == threads
 
 
-@NEEDS_NODE
-def test_the_runner_for_node_refuses_what_it_cannot_do(model: Path) -> None:
-    place = choose_place(parse_device("node"))
+@ENGINES
+def test_the_runner_refuses_what_it_cannot_do(engine: str, model: Path) -> None:
+    place = choose_place(parse_device(engine))
     program = compile_model(model, target="wasm32-simd", tune=None)
     with opened(place.device) as session:
         placed = place.send(session, program, "model")

@@ -72,6 +72,21 @@ def test_kernels_agree_with_the_interpreter(maker: str, shift: int, tmp_path: Pa
         subject.check(read_raw(tmp_path / "out", ends.outputs), variant)
 
 
+@pytest.mark.parametrize("maker", [pytest.param(maker, marks=[] if maker in FEW else WHOLE) for maker in MAKERS])
+def test_threads_return_what_one_does(maker: str, tmp_path: Path) -> None:
+    subject = make_subject(maker, "wasm32-simd", 0)
+    ends = subject.program.manifest
+    unchecked = Reference("", tuple(OutputSample(1, (), 1.0) for _ in ends.outputs))
+    write_folder(
+        tmp_path / "web", web_files(subject.program, maker, unchecked, find_compiler(), threads=True), MARK_WEB
+    )
+    write_raw(tmp_path / "in", ends.inputs, subject.inputs)
+    for variant in VARIANTS:
+        said = node(RUN, tmp_path / "web", variant, tmp_path / "in", tmp_path / "out", 3, flags=FLAGS[variant])
+        assert json.loads(said)["threads"] == 3
+        subject.check(read_raw(tmp_path / "out", ends.outputs), variant)
+
+
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("web")
@@ -110,6 +125,8 @@ def test_a_network_checks_and_times_itself(web: Path, variant: str, tmp_path: Pa
             "(await web.load()).run({ x: new Int32Array(576) });",
             "got Int32Array of 576, allowed is Float32Array of 576",
         ),
+        ("await web.load({ threads: 0 });", "threads: got 0, allowed is a whole number from 1"),
+        ("await web.load({ threads: 2 });", "threads: got 2, allowed is 1: export with --web-threads for more"),
         ("(await web.load()).timeRuns(web.probeInputs(), 0);", "runs: got 0, allowed is a whole number from 1"),
         ("await web.load({ variant: 'mmx' });", "variant: got mmx, allowed are simd, relaxed-simd"),
         ("await web.load({ variant: 'relaxed-simd' });", "this engine has no WebAssembly relaxed-simd"),
@@ -129,6 +146,23 @@ def test_what_is_wrong_is_said(web: Path, text: str, message: str) -> None:
         "import { readFile } from 'node:fs/promises';\nconst fetch2 = async (u) => new Response(await readFile(u));\n"
     )
     assert message in script(web, helper + text, code=1)
+
+
+def test_threads_end_with_their_model_and_with_the_program(tmp_path: Path) -> None:
+    export_compiled(save(residual_network(), tmp_path / "net.onnx"), tmp_path / "net", "web", web_threads=True)
+    found = script(
+        tmp_path / "net",
+        """const [m, alone] = [await web.load({ threads: 2 }), await web.load()];
+        const x = web.probeInputs(), same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+        const results = [same(m.run(x), alone.run(x)), (await m.check()).passed, m.threads, alone.threads];
+        m.close();
+        const left = await web.load({ threads: 2 });  // waits for work when the program ends
+        globalThis.crossOriginIsolated = false;
+        results.push(await web.load({ threads: 2 }).catch((error) => error.message));
+        console.log(JSON.stringify(results));""",
+    )
+    assert found[:4] == [True, True, 2, 1]
+    assert "threads: this page is not isolated from others; its server must send the headers" in found[4]
 
 
 def test_other_outputs_than_the_reference_fail_the_check(web: Path) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from prunemap.benchmarking.engines import Batch, LoadedEngine, Subject
 from prunemap.compiler import read_segment_costs
 from prunemap.compiler.cost import NodeCost, read_costs
-from prunemap.compiler.node_names import onnx_name
+from prunemap.compiler.graph.node_names import onnx_name
 from prunemap.core.artifact import ONNX_RUNTIME, OURS, Manifest
 from prunemap.core.value import Value
 from prunemap.devices import Limits, measure_limits

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from prunemap.compiler import Tuning, compile_model
-from prunemap.compiler.onnx_prune import write_pruned
+from prunemap.compiler.onnx.prune import write_pruned
 from prunemap.core.plan import Plan
 from prunemap.devices import pinned
 from prunemap.runtime import Engine, random_inputs

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prunemap.benchmarking.verify import VerifyResult, verify
 from prunemap.compiler import compile_model
-from prunemap.compiler.onnx_prune import PrunedLayer, write_pruned
+from prunemap.compiler.onnx.prune import PrunedLayer, write_pruned
 from prunemap.core.plan import Plan
 from prunemap.core.value import Value
 from prunemap.runtime import Engine

@@ -22,10 +22,10 @@ from prunemap.benchmarking.compare import Effort, interleave
 from prunemap.benchmarking.engines import Batch, LoadedEngine
 from prunemap.compiler import Tuning, compile_model, read_specs
 from prunemap.compiler.cost import NodeCost, costs_of, read_costs
-from prunemap.compiler.node_names import onnx_name
-from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_import import import_graph
-from prunemap.compiler.onnx_prune import write_pruned
+from prunemap.compiler.graph.node_names import onnx_name
+from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.importer import import_graph
+from prunemap.compiler.onnx.prune import write_pruned
 from prunemap.core.latency_table import LatencyTable, Machine
 from prunemap.core.layer import GATES, LayerSetting, LayerSpec
 from prunemap.core.plan import Plan, PlanLayer
@@ -227,17 +227,25 @@ def _dense(_: Path, specs: Sequence[LayerSpec], __: LatencyTable, ___: float, __
 
 
 def _everywhere(*schemes: SchemeSpec) -> MakePlan:
-    """Return the plan of a first scheme that a layer can have, in every layer that is usually pruned."""
+    """Return the plan of a first scheme that a layer can have, in every layer that is usually pruned.
 
-    def make(_: Path, specs: Sequence[LayerSpec], __: LatencyTable, density: float, ___: Shapes) -> Plan:
-        return Plan(layers=tuple(_entry(spec, schemes, density, spec in _kept(specs)) for spec in specs))
+    A layer that was not measured with it has another block size of the same scheme: very large layers have few.
+    """
+
+    def make(_: Path, specs: Sequence[LayerSpec], table: LatencyTable, density: float, __: Shapes) -> Plan:
+        predictor, kept = Predictor(table, [spec.setting for spec in specs]), _kept(specs)
+
+        def entry(spec: LayerSpec) -> PlanLayer:
+            legal = [scheme for scheme in schemes if why_illegal(scheme, spec.weight_shape, density) is None]
+            if spec in kept or not legal:
+                return PlanLayer.of(spec, DENSE, 1.0)
+            measured = predictor.schemes(spec.setting) if spec.setting else ()
+            alike = [scheme for scheme in measured if scheme.name == legal[0].name]
+            return PlanLayer.of(spec, legal[0] if legal[0] in measured or not alike else alike[0], density)
+
+        return Plan(layers=tuple(map(entry, specs)))
 
     return make
-
-
-def _entry(spec: LayerSpec, schemes: Sequence[SchemeSpec], density: float, keep: bool) -> PlanLayer:
-    legal = [scheme for scheme in schemes if why_illegal(scheme, spec.weight_shape, density) is None]
-    return PlanLayer.of(spec, DENSE, 1.0) if keep or not legal else PlanLayer.of(spec, legal[0], density)
 
 
 def _kept(specs: Sequence[LayerSpec]) -> list[LayerSpec]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from prunemap.benchmarking.engines import Batch, LoadedOnnxRuntime
-from prunemap.compiler.onnx_file import graph_inputs, read_onnx
+from prunemap.compiler.onnx.file import graph_inputs, read_onnx
 from prunemap.core.artifact import TensorInfo
 from prunemap.core.files import existing_file
 from prunemap.core.value import Value

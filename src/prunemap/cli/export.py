@@ -32,6 +32,9 @@ def export(
     shape: Shapes = None,
     cc: Cc = None,
     no_tune: NoTune = False,
+    web_threads: Annotated[
+        bool, typer.Option("--web-threads", help="web: add modules that run with several threads.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Export a network to take it elsewhere.
@@ -53,6 +56,7 @@ def export(
         shapes=parse_shapes(shape),
         cc=cc,
         tune=None if no_tune else Tuning(),
+        web_threads=web_threads,
     )
     sizes = f"{size(result.size_bytes)}, of which weights {size(result.weight_bytes)}"
     text = f"{form} for {result.target} → {result.path}: {sizes}"

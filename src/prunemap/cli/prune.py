@@ -100,7 +100,7 @@ def prune(
 
 def _by_recipe(context: typer.Context, recipe: Path | None, changes: list[str], *, resume: bool, as_json: bool) -> None:
     if context.params["recipe_schema"]:
-        from prunemap.pruning.recipe_file import recipe_schema
+        from prunemap.pruning.recipes.file import recipe_schema
 
         print(recipe_schema(), end="")
         return

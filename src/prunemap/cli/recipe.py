@@ -13,7 +13,7 @@ from rich.console import Console
 from prunemap.errors import Problems, UserError
 
 if TYPE_CHECKING:
-    from prunemap.pruning.recipe_summary import RecipeSummary
+    from prunemap.pruning.recipes.summary import RecipeSummary
 
 RecipeFile = Annotated[
     Path | None,
@@ -77,9 +77,9 @@ def recipe_changes(context: typer.Context, changes: list[str]) -> list[str]:
 
 def run_recipe_file(recipe: Path, changes: list[str], *, resume: bool) -> RecipeSummary | None:
     """Run a recipe; return what it reached, None in all processes of ``torchrun`` but the first."""
-    from prunemap.pruning.distributed import is_first, processes_of_torchrun
-    from prunemap.pruning.recipe_file import read_recipe
-    from prunemap.pruning.recipe_run import run_recipe
+    from prunemap.pruning.recipes.file import read_recipe
+    from prunemap.pruning.recipes.run import run_recipe
+    from prunemap.pruning.training.distributed import is_first, processes_of_torchrun
 
     wanted = read_recipe(recipe, changes)
     with processes_of_torchrun(wanted.device):

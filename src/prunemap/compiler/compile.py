@@ -13,13 +13,13 @@ import onnx
 from prunemap.compiler.build import Compiler, build_library, find_compiler, kernel_sources
 from prunemap.compiler.emit import emit_program
 from prunemap.compiler.finite import check_finite, check_folded
-from prunemap.compiler.ir import Graph, Kind, Shape
+from prunemap.compiler.graph.ir import Graph, Kind, Shape
 from prunemap.compiler.layers import list_layers
-from prunemap.compiler.lower import lower
-from prunemap.compiler.onnx_file import int64_tensors, read_onnx
-from prunemap.compiler.onnx_import import import_graph
+from prunemap.compiler.lowering.lower import lower
+from prunemap.compiler.lowering.select import TileChoice
+from prunemap.compiler.onnx.file import int64_tensors, read_onnx
+from prunemap.compiler.onnx.importer import import_graph
 from prunemap.compiler.passes import optimise
-from prunemap.compiler.select import TileChoice
 from prunemap.compiler.tune import DEFAULT_TUNING, Tuning
 from prunemap.core.artifact import Manifest, TensorInfo
 from prunemap.core.files import sha256_of
@@ -128,6 +128,7 @@ def build_graph(
         source_path=str(source.resolve()) if source else "",
         source_sha256=sha256_of(source) if source else "",
         arena_bytes=lowered.arena_floats * 4,
+        thread_bytes=lowered.scratch_floats * 4,
         detect=detect,
         tuned=tiles is not None,
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from prunemap.compiler.ir import Conv, Graph, Linear, MatMul, Node, Op, Recurrent, Shape
-from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_import import import_graph
+from prunemap.compiler.graph.ir import Conv, Graph, Linear, MatMul, Node, Op, Recurrent, Shape
+from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.importer import import_graph
 from prunemap.compiler.passes import optimise
 
 

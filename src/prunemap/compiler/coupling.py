@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from prunemap.compiler.general_shapes import GENERAL_OPS
-from prunemap.compiler.ir import Add, Concat, Conv, Elementwise, Flatten, Graph, Linear, Node, Shape
-from prunemap.compiler.known_values import known_values
-from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_import import import_graph
-from prunemap.compiler.outlines import uniform
+from prunemap.compiler.graph.general_shapes import GENERAL_OPS
+from prunemap.compiler.graph.ir import Add, Concat, Conv, Elementwise, Flatten, Graph, Linear, Node, Shape
+from prunemap.compiler.graph.known_values import known_values
+from prunemap.compiler.graph.outlines import uniform
+from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.importer import import_graph
 
 
 def coupled_layers(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> list[frozenset[str]]:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from prunemap.compiler.ir import Array, Shape
+from prunemap.compiler.graph.ir import Array, Shape
 from prunemap.compiler.layers import ModelLayer, list_layers
-from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_weights import rewrite_weights
-from prunemap.compiler.stored_weight import StoredWeight
+from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.stored_weight import StoredWeight
+from prunemap.compiler.onnx.weights import rewrite_weights
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.value import Value
 from prunemap.errors import UserError

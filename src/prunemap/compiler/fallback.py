@@ -11,10 +11,10 @@ import onnx
 from prunemap.compiler.build import find_compiler
 from prunemap.compiler.compile import compile_loaded, pinned_schemes
 from prunemap.compiler.cost import NodeCost, costs_of
-from prunemap.compiler.ir import Shape
-from prunemap.compiler.onnx_file import graph_inputs, node_name, read_onnx
-from prunemap.compiler.onnx_import import import_graph
-from prunemap.compiler.partition import Cut, partition, tensor_info
+from prunemap.compiler.graph.ir import Shape
+from prunemap.compiler.onnx.file import graph_inputs, node_name, read_onnx
+from prunemap.compiler.onnx.importer import import_graph
+from prunemap.compiler.onnx.partition import Cut, partition, tensor_info
 from prunemap.compiler.passes import optimise
 from prunemap.compiler.tune import DEFAULT_TUNING, Tuning
 from prunemap.core.artifact import ONNX_RUNTIME, OURS, Manifest, Segment, TensorInfo
@@ -106,6 +106,7 @@ def _manifest(
         source_path=str(source.resolve()),
         source_sha256=sha256_of(source),
         arena_bytes=sum(each.arena_bytes for each in programs),
+        thread_bytes=sum(each.thread_bytes for each in programs),
         detect=detect,
         tuned=any(each.tuned for each in programs),
         segments=segments,

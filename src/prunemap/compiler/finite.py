@@ -9,8 +9,8 @@ from math import isfinite
 import numpy as np
 import onnx
 
-from prunemap.compiler.ir import Affine, AnyArray, Conv, Graph, Linear, Recurrent
-from prunemap.compiler.onnx_file import constants_of, node_name
+from prunemap.compiler.graph.ir import Affine, AnyArray, Conv, Graph, Linear, Recurrent
+from prunemap.compiler.onnx.file import constants_of, node_name
 from prunemap.core.inspection import NotFinite
 from prunemap.errors import Problems
 

@@ -11,18 +11,18 @@ from onnx import NodeProto, helper
 
 from prunemap.compiler.build import find_compiler
 from prunemap.compiler.compile import build_graph
-from prunemap.compiler.interpret import interpret
-from prunemap.compiler.ir import Array, Graph, Node, Recurrent, Shape
-from prunemap.compiler.lower import lower
-from prunemap.compiler.node_names import onnx_name
-from prunemap.compiler.onnx_import import take_node
-from prunemap.compiler.onnx_node import OnnxNode
-from prunemap.compiler.onnx_rules.recurrent import add_recurrence
+from prunemap.compiler.graph.interpret import interpret
+from prunemap.compiler.graph.ir import Array, Graph, Node, Recurrent, Shape
+from prunemap.compiler.graph.node_names import onnx_name
+from prunemap.compiler.graph.shapes import make_graph
+from prunemap.compiler.graph.verify import verify_graph
+from prunemap.compiler.lowering.lower import lower
+from prunemap.compiler.lowering.select import TileChoice
+from prunemap.compiler.onnx.importer import take_node
+from prunemap.compiler.onnx.node import OnnxNode
+from prunemap.compiler.onnx.rules.recurrent import add_recurrence
+from prunemap.compiler.onnx.stored_weight import StoredWeight
 from prunemap.compiler.passes import optimise
-from prunemap.compiler.select import TileChoice
-from prunemap.compiler.shapes import make_graph
-from prunemap.compiler.stored_weight import StoredWeight
-from prunemap.compiler.verify import verify_graph
 from prunemap.core.layer import LayerSetting, Pads
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.runtime import Program

@@ -13,9 +13,8 @@ import numpy as np
 import onnx
 
 from prunemap.compiler.finite import find_not_finite
-from prunemap.compiler.ir import Array, Conv, Linear, Recurrent, Shape
-from prunemap.compiler.layer_settings import node_setting, recurrent_settings
-from prunemap.compiler.onnx_file import (
+from prunemap.compiler.graph.ir import Array, Conv, Linear, Recurrent, Shape
+from prunemap.compiler.onnx.file import (
     attributes_of,
     constants_of,
     known_shapes,
@@ -23,10 +22,11 @@ from prunemap.compiler.onnx_file import (
     node_name,
     read_onnx,
 )
-from prunemap.compiler.onnx_import import find_unsupported, import_graph, known_tensors
-from prunemap.compiler.onnx_node import recurrent_names
+from prunemap.compiler.onnx.importer import find_unsupported, import_graph, known_tensors
+from prunemap.compiler.onnx.layer_settings import node_setting, recurrent_settings
+from prunemap.compiler.onnx.node import recurrent_names
+from prunemap.compiler.onnx.stored_weight import StoredWeight
 from prunemap.compiler.passes import fold_affine
-from prunemap.compiler.stored_weight import StoredWeight
 from prunemap.compiler.structure import structure_of
 from prunemap.core.inspection import InspectedLayer, Inspection
 from prunemap.core.layer import LayerKind, LayerSpec

@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.select import TileChoice
+from prunemap.compiler.lowering.select import TileChoice
 from prunemap.core.cache import cache_folder
 from prunemap.core.files import write_text
 from prunemap.runtime import Engine, Program, check_thread_count, random_inputs

@@ -12,10 +12,10 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.ir import Affine, Constant, Conv, Elementwise, Graph, Linear, Node
-from prunemap.compiler.known_values import channel_values, known_values, nothing_known
-from prunemap.compiler.node_names import onnx_name
-from prunemap.compiler.outlines import Outline, of_axis
+from prunemap.compiler.graph.ir import Affine, Constant, Conv, Elementwise, Graph, Linear, Node
+from prunemap.compiler.graph.known_values import channel_values, known_values, nothing_known
+from prunemap.compiler.graph.node_names import onnx_name
+from prunemap.compiler.graph.outlines import Outline, of_axis
 
 Kept = NDArray[np.bool_]
 """(channels,), False = must be zero"""

@@ -97,6 +97,9 @@ class Manifest:
     source_path: str
     source_sha256: str
     arena_bytes: int
+    """Of working memory that one engine takes."""
+    thread_bytes: int = 0
+    """Of what every one of its threads takes besides."""
     detect: bool = True
     """Whether structure was looked for in the zeros; False: every weight runs as dense."""
     tuned: bool = False

@@ -9,10 +9,12 @@ from prunemap.devices.kinds import DEVICES, DeviceList, list_devices, parse_devi
 from prunemap.devices.limits import Limits, measure_limits
 from prunemap.devices.machine import read_machine
 from prunemap.devices.program import PlacedProgram, ProgramReport, parse_report
-from prunemap.devices.session import Device, Session, opened
+from prunemap.devices.session import CHROMIUM, NODE, Device, Session, opened
 
 __all__ = [
+    "CHROMIUM",
     "DEVICES",
+    "NODE",
     "Device",
     "DeviceError",
     "DeviceList",

@@ -125,17 +125,19 @@ def read_facts(device: Device) -> Facts:
     facts = parse_facts(device.name, device.shell(f"{_FACTS}; {READING}").out)
     if not device.arch:
         return facts
-    runs = f"qemu-{device.arch}" if device.emulator else f"Node {_node_version(device)}"
+    runs = f"qemu-{device.arch}" if device.emulator else _engine_version(device)
     return facts.model_copy(
         update={"arch": device.arch, "cpu": f"{runs} on {facts.cpu}", "flags": (), "emulated": bool(device.emulator)}
     )
 
 
-def _node_version(device: Device) -> str:
-    done = device.shell("node --version")
-    if done.code:
-        raise device.failed("Node is not installed there", "apt install nodejs")
-    return done.out.strip().removeprefix("v")
+def _engine_version(device: Device) -> str:
+    """Return the name and the version, such as Node 20.1.0."""
+    done = device.shell(f"{device.engine} --version")
+    version = re.search(r"\d+(\.\d+)+", done.out)
+    if done.code or not version:
+        raise device.failed(f"{device.engine} does not run there", "see what it says with --version")
+    return f"{device.engine.capitalize()} {version[0]}"
 
 
 def parse_facts(device: str, text: str) -> Facts:

@@ -10,7 +10,7 @@ from prunemap.core.table import by_name
 from prunemap.core.value import Value
 from prunemap.devices.commands import TimeLimitError, run_command
 from prunemap.devices.connection import AdbConnection, Connection, LocalConnection, SshConnection
-from prunemap.devices.session import Device
+from prunemap.devices.session import CHROMIUM, NODE, Device
 from prunemap.errors import UserError
 
 QEMU = ("qemu-aarch64-static", "qemu-aarch64")
@@ -36,8 +36,8 @@ class Kind:
     install: str = LocalConnection.install
     emulator: bool = False
     """Whether programs of ARM64 run in an emulator."""
-    arch: str = ""
-    """Of its programs; "" = what the device says."""
+    engine: str = ""
+    """What runs its programs of WebAssembly; "" = they are native."""
     found: Callable[[], list[str]] = list
     """Lists those that can be seen from here."""
 
@@ -66,7 +66,7 @@ def _here() -> list[str]:
     return ["local"]
 
 
-_QEMU_STEP, _NODE_STEP = "apt install qemu-user-static", "apt install nodejs"
+_QEMU_STEP, _NODE_STEP, _CHROMIUM_STEP = "apt install qemu-user-static", "apt install nodejs", "apt install chromium"
 DEVICES: dict[str, Kind] = by_name(
     (
         Kind("local", "local", "this machine", _local, found=_here),
@@ -79,7 +79,16 @@ DEVICES: dict[str, Kind] = by_name(
             install=_QEMU_STEP,
             emulator=True,
         ),
-        Kind("node", "node", "WebAssembly in Node here", _local, tool="node", install=_NODE_STEP, arch="wasm32"),
+        Kind("node", "node", "WebAssembly in Node here", _local, tool=NODE, install=_NODE_STEP, engine=NODE),
+        Kind(
+            "chromium",
+            "chromium",
+            "WebAssembly in a headless Chromium here",
+            _local,
+            tool=CHROMIUM,
+            install=_CHROMIUM_STEP,
+            engine=CHROMIUM,
+        ),
         Kind(
             "ssh",
             "ssh:USER@HOST[:PORT]",
@@ -119,8 +128,10 @@ def parse_device(text: str) -> Device:
         forms = ", ".join(each.form for each in DEVICES.values())
         raise UserError(f"--device: got {text!r}, allowed are {forms}, and {EMULATED} behind an ssh device")
     if kind.emulator or emulated:
-        return Device(text, kind.connect(rest), emulator=_emulator(remote=emulated), arch="aarch64")
-    return Device(text, kind.connect(rest), arch=kind.arch)
+        return Device(text, kind.connect(rest), emulator=_emulator(remote=emulated))
+    if kind.engine and shutil.which(kind.engine) is None:
+        raise UserError(f"device {name}: {kind.tool} is not installed here; {kind.install}")
+    return Device(text, kind.connect(rest), engine=kind.engine)
 
 
 def _emulator(*, remote: bool) -> str:

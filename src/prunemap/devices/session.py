@@ -24,6 +24,7 @@ SHORT_S = 2 * REACH_S
 RUN_S = 600.0
 _EXIT = re.compile(r"\n?\[prunemap exit (\d+)\]\n?")
 _PID = "running.pid"
+NODE, CHROMIUM = "node", "chromium"
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,14 @@ class Device:
     """As the user wrote it."""
     connection: Connection
     emulator: str = ""
-    """What runs programs of ``arch`` there, for its shell; such times are no latencies. "" = the device itself does."""
-    arch: str = ""
-    """Of its programs, wasm32 under Node; "" = what the device says."""
+    """What runs programs of ARM64 there, for its shell; such times are no latencies. "" = the device itself does."""
+    engine: str = ""
+    """What runs programs of WebAssembly there: NODE or CHROMIUM; "" = programs are native."""
+
+    @property
+    def arch(self) -> str:
+        """Of its programs; "" = what the device says."""
+        return "wasm32" if self.engine else "aarch64" if self.emulator else ""
 
     def failed(self, what: str, step: str, *, lost: bool = False) -> DeviceError:
         """Return an error that names the device and the next step."""

@@ -46,6 +46,8 @@ class Request(NamedTuple):
     """The ONNX file that it was compiled from just now; None = from a ``.pmap``."""
     output: Path
     compiler: Compiler
+    web_threads: bool = False
+    """Whether a web export runs with several threads too."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,14 @@ class Format:
 
 
 def export_program(
-    program: Program, output: Path, form: str, compiler: Compiler, *, name: str, model: Path | None = None
+    program: Program,
+    output: Path,
+    form: str,
+    compiler: Compiler,
+    *,
+    name: str,
+    model: Path | None = None,
+    web_threads: bool = False,
 ) -> Exported:
     """Write a program in a format, whole or not at all.
 
@@ -70,6 +79,7 @@ def export_program(
         form: a row of FORMATS.
         name: what the model is called there.
         model: its ONNX file, for the reference; see :func:`prunemap.exporting.reference.make_reference`.
+        web_threads: of a web export, add modules that run with several threads.
 
     Raises:
         UserError: the program cannot be exported so, or ``output`` cannot be written.
@@ -79,7 +89,9 @@ def export_program(
     is_web = target.arch == "wasm32"
     if (target.arch not in row.arches) if row.arches else is_web:
         raise UserError(f"export: --format {form} cannot be made for {target.name}")
-    made_by = row.write(Request(program, name, model, output, compiler))
+    if web_threads and not is_web:
+        raise UserError(f"--web-threads: got --format {form}, allowed is web; other formats have threads as they are")
+    made_by = row.write(Request(program, name, model, output, compiler, web_threads))
     files = [output] if output.is_file() else [file for file in output.rglob("*") if file.is_file()]
     return Exported(
         format=form,
@@ -111,7 +123,7 @@ def _write_exe(request: Request) -> str:
 
 def _write_web(request: Request) -> str:
     reference = make_reference(request.program, request.model)
-    files = web_files(request.program, request.name, reference, request.compiler)
+    files = web_files(request.program, request.name, reference, request.compiler, threads=request.web_threads)
     write_folder(request.output, files, MARK_WEB)
     return reference.made_by
 

@@ -1,26 +1,41 @@
-"""A folder for web pages and Node: two WebAssembly modules, the weights, one ES module with its types."""
+"""A folder for web pages and Node: WebAssembly modules, the weights, one ES module with its types."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
 from prunemap.compiler.build import Compiler, build_library
-from prunemap.core.artifact import TensorInfo
+from prunemap.core.artifact import Manifest, TensorInfo
+from prunemap.core.target import Target
 from prunemap.exporting.reference import Reference
 from prunemap.runtime import Program
 from prunemap.targets import TARGETS
 
 WEB_FILES = Path(__file__).parent / "web"
-VARIANTS = {"model.simd.wasm": "wasm32-simd", "model.relaxed.wasm": "wasm32-relaxed-simd"}
+VARIANTS = {"model.simd": "wasm32-simd", "model.relaxed": "wasm32-relaxed-simd"}
+STACK_BYTES = 1 << 18
+"""Of a thread that a page starts."""
+_INITIAL_PAGES, _PAGE_BYTES, _MOST_PAGES = 256, 1 << 16, (1 << 16) - 1
+"""Of memory that threads share: what holds all that is not allocated; the most that there can be."""
 
 
-def web_files(program: Program, name: str, reference: Reference, compiler: Compiler) -> dict[str, bytes]:
-    """Return the files by name. Both modules are of one C text, so one set of weights serves both."""
+def web_files(
+    program: Program, name: str, reference: Reference, compiler: Compiler, *, threads: bool = False
+) -> dict[str, bytes]:
+    """Return the files by name. All modules are of one C text, so one set of weights serves them.
+
+    Args:
+        threads: add modules for several threads.
+    """
     text = program.source.decode()
-    files = {file: build_library(text, TARGETS[target], compiler) for file, target in VARIANTS.items()}
+    targets = {f"{file}.wasm": TARGETS[target] for file, target in VARIANTS.items()}
+    if threads:
+        targets |= {f"{file}.threads.wasm": with_threads(TARGETS[target]) for file, target in VARIANTS.items()}
+    files = {file: build_library(text, target, compiler) for file, target in targets.items()}
     files["weights.bin"] = program.weight_blob()
     manifest = program.manifest
     info = {
@@ -29,6 +44,7 @@ def web_files(program: Program, name: str, reference: Reference, compiler: Compi
         "outputs": [_tensor(each) for each in manifest.outputs],
         "layers": manifest.slots,
         "weightBytes": program.weights_size,
+        "threads": _shared_memory(manifest, program.weights_size) if threads else None,
     }
     values = {
         "@NAME@": "".join(c if c.isprintable() else " " for c in name).replace("*/", "* /"),
@@ -37,7 +53,7 @@ def web_files(program: Program, name: str, reference: Reference, compiler: Compi
         "@INPUTS@": _union(manifest.inputs),
         "@OUTPUTS@": _union(manifest.outputs),
     }
-    for file in ("model.js", "model.d.ts"):
+    for file in ("model.js", "model.d.ts", *(("worker.js",) if threads else ())):
         source = (WEB_FILES / file).read_text(encoding="utf-8")
         for key, value in values.items():
             source = source.replace(key, value)
@@ -45,6 +61,24 @@ def web_files(program: Program, name: str, reference: Reference, compiler: Compi
     files["reference.json"] = json.dumps(_reference(reference)).encode()
     files["package.json"] = json.dumps({"type": "module", "exports": "./model.js", "types": "./model.d.ts"}).encode()
     return files
+
+
+def with_threads(target: Target) -> Target:
+    """Return a target of WebAssembly with memory that threads share, which the page makes."""
+    memory = f"--initial-memory={_INITIAL_PAGES * _PAGE_BYTES},--max-memory={_MOST_PAGES * _PAGE_BYTES}"
+    shared = f"-Wl,--shared-memory,--import-memory,{memory},--export=__stack_pointer"
+    return replace(target, march=f"{target.march}+atomics+bulk_memory", link_flags=(*target.link_flags, shared))
+
+
+def _shared_memory(manifest: Manifest, weight_bytes: int) -> dict[str, int]:
+    """Return what sizes the memory: it can grow, but not beyond what it was made for."""
+    tensors = sum(4 * prod(each.shape) for each in (*manifest.inputs, *manifest.outputs))
+    return {
+        "initialPages": _INITIAL_PAGES,
+        "stackBytes": STACK_BYTES,
+        "bytes": weight_bytes + manifest.arena_bytes + tensors,
+        "bytesPerThread": manifest.thread_bytes,
+    }
 
 
 def _tensor(info: TensorInfo) -> dict[str, object]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from prunemap.compiler import read_specs
-from prunemap.compiler.node_names import onnx_name
+from prunemap.compiler.graph.node_names import onnx_name
 from prunemap.core.latency_table import LatencyTable, LayerTime, NetworkTimes, SlotTime
 from prunemap.core.layer import LayerSpec
 from prunemap.errors import UserError

@@ -246,7 +246,7 @@ def _run_rounds(
     """
     runs = max(1, ceil(effort.seconds / (effort.rounds * len(placed) * max(once_s, 1e-7))))
     order = [*placed, *reversed([*placed])]
-    warm_up = WEB_WARM_UP_RUNS if session.device.arch == "wasm32" else WARM_UP_RUNS
+    warm_up = WEB_WARM_UP_RUNS if session.device.engine else WARM_UP_RUNS
     timed = ("--runs", runs, "--warmup", warm_up, "--no-check", "--no-layers")
     body = "; ".join(f"{{ {session.one(placed[name].command(*timed))}; }} || exit $?" for name in order)
     script = f"i=0; while [ $i -lt {ceil(effort.rounds / 2)} ]; do {body}; i=$((i+1)); done"

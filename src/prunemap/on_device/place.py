@@ -61,10 +61,16 @@ class Place:
         Raises:
             UserError: it cannot be made or sent.
         """
-        return self.send_files(session, program_files(program, name, reference, cc), name)
+        return self.send_files(session, self.files(program, name, reference, cc), name)
+
+    def files(
+        self, program: Program, name: str, reference: Reference | None = None, cc: str | None = None
+    ) -> dict[str, bytes]:
+        """Return what a program is there; see :func:`program_files`."""
+        return program_files(program, name, reference, cc, engine=self.device.engine, threads=self.threads)
 
     def send_files(self, session: Session, files: Mapping[str, bytes], name: str) -> PlacedProgram:
-        """Send the files of :func:`program_files`."""
+        """Send what :meth:`files` has returned."""
         return PlacedProgram.place(session, files, name, cpus=self.cpus, threads=self.threads)
 
 
@@ -85,8 +91,5 @@ def choose_place(device: Device, threads: int = 1, target: str = NATIVE, *, tune
     if why:
         suits = target_for(facts, cpus).name
         raise UserError(f"device {device.name}: --target {chosen.name} cannot run there: {why}; allowed is {suits}")
-    is_web = chosen.arch == "wasm32"
-    if is_web and threads > 1:
-        raise UserError(f"threads: got {threads}, allowed is 1: WebAssembly runs with one thread on {device.name}")
-    held = cpus if facts.can_pin and not facts.emulated and not is_web else ()  # engines compile on other CPUs
+    held = cpus if facts.can_pin and not facts.emulated and not device.engine else ()  # engines compile on other CPUs
     return Place(device, facts, chosen, threads, held, tunes)

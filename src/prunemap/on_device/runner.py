@@ -12,7 +12,7 @@ import numpy as np
 
 from prunemap.benchmarking.local_runner import LEAST_RUNS, MEASURED_SECONDS, WARM_UP_RUNS
 from prunemap.compiler import compile_model
-from prunemap.compiler.onnx_prune import write_pruned
+from prunemap.compiler.onnx.prune import write_pruned
 from prunemap.core.plan import Plan
 from prunemap.devices import opened
 from prunemap.on_device.bench import check_not_emulated

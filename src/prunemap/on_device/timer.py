@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +21,6 @@ from prunemap.latency import NetworkSeconds, Probe, ProbeTimes, compile_anchor
 from prunemap.latency.local_timer import MAX_NETWORK_RUNS, MIN_NETWORK_RUNS, NETWORK_SECONDS
 from prunemap.latency.time_cases import ANCHOR_RUNS, MAX_RUNS, MIN_RUNS, TIMED_SECONDS, TURNS, prepare_cases
 from prunemap.on_device.bench import WEB_WARM_UP_RUNS, check_not_emulated
-from prunemap.on_device.files import program_files
 from prunemap.on_device.place import Place
 from prunemap.runtime import Program
 
@@ -56,7 +55,7 @@ class DeviceTimer:
         """Compile every probe with all of its tiles; it is timed with the fastest on the device."""
         cases = [LayerCase(probe.setting, probe.weight(self.seed)) for probe in probes]
         prepared = prepare_cases(cases, target=self.place.target.name, cc=self.cc, seed=self.seed)
-        files = program_files(prepared.program, "layers", cc=self.cc)
+        files = self.place.files(prepared.program, "layers", cc=self.cc)
         ends = prepared.program.manifest
 
         def timed() -> ProbeTimes:
@@ -82,7 +81,7 @@ class DeviceTimer:
         """Compile a network and time it there slot by slot in turns with the anchor."""
         target = self.place.target.name
         program = compile_model(model, target=target, shapes=shapes, cc=self.cc, tune=self.place.tuning)
-        files = program_files(program, "layers", cc=self.cc)
+        files = self.place.files(program, "layers", cc=self.cc)
         with opened(self.place.device) as session:
             layers, anchor = self._sent(session, files)
             runs = MIN_NETWORK_RUNS, MAX_NETWORK_RUNS
@@ -91,14 +90,12 @@ class DeviceTimer:
 
     def _sent(self, session: Session, files: Mapping[str, bytes]) -> tuple[PlacedProgram, PlacedProgram]:
         """Send a program and the anchor."""
-        anchor = _anchor_files(self.place.target.name, self.cc)
-        return self.place.send_files(session, files, "layers"), self.place.send_files(session, anchor, "anchor")
+        return self.place.send_files(session, files, "layers"), self.place.send_files(session, self._anchor, "anchor")
 
-
-@cache
-def _anchor_files(target: str, cc: str | None) -> Mapping[str, bytes]:
-    """Return the program of the anchor, which is the same for every measurement."""
-    return program_files(compile_anchor(target, cc), "anchor", cc=cc)
+    @cached_property
+    def _anchor(self) -> Mapping[str, bytes]:
+        """The program of the anchor, which is the same for every measurement."""
+        return self.place.files(compile_anchor(self.place.target.name, self.cc), "anchor", cc=self.cc)
 
 
 def _in_turns(
@@ -122,7 +119,7 @@ def _in_turns(
     slots = len(program.manifest.slots)
     once = float(layers.time_slots(slots, 2, *fed).sum(axis=1).min())
     runs = -(-int(np.clip(seconds / max(once, 1e-9), *allowed)) // TURNS)
-    warm_up = WEB_WARM_UP_RUNS if layers.session.device.arch == "wasm32" else 1
+    warm_up = WEB_WARM_UP_RUNS if layers.session.device.engine else 1
     taken, anchors = [], list[float]()
     for _ in range(TURNS):
         anchors += anchor.run("--runs", ANCHOR_RUNS, "--warmup", warm_up, "--no-layers", "--no-check").run_us

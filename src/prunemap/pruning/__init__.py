@@ -1,16 +1,5 @@
 """Pruning of torch modules: masks by plan, one-shot pruning, (masked) training, checkpoints, ONNX export."""
 
-from prunemap.pruning.batchnorm import reestimate_batchnorm
-from prunemap.pruning.checkpoint import (
-    ModelInfo,
-    build_described,
-    describe_model,
-    load_checkpoint,
-    save_checkpoint,
-    save_compact_checkpoint,
-)
-from prunemap.pruning.device import choose_device, placed
-from prunemap.pruning.evaluate import evaluate
 from prunemap.pruning.export import export_checkpoint, export_onnx
 from prunemap.pruning.layers import list_layers
 from prunemap.pruning.masks import Kept, Masks, kept
@@ -18,11 +7,22 @@ from prunemap.pruning.one_shot import prune
 from prunemap.pruning.prune_config import PruneConfig
 from prunemap.pruning.pruner import Pruner
 from prunemap.pruning.rates import LayerRate, PrunedRates
+from prunemap.pruning.recipes.stage_files import PrunePhase, StageFiles, TrainReport
+from prunemap.pruning.recipes.stages import prune_to_files, train_to_files, use_threads
 from prunemap.pruning.sensitivity import sensitivity
-from prunemap.pruning.stage_files import PrunePhase, StageFiles, TrainReport
-from prunemap.pruning.stages import prune_to_files, train_to_files, use_threads
-from prunemap.pruning.train import train
-from prunemap.pruning.train_config import EpochRecord, History, TrainConfig
+from prunemap.pruning.training.batchnorm import reestimate_batchnorm
+from prunemap.pruning.training.checkpoint import (
+    ModelInfo,
+    build_described,
+    describe_model,
+    load_checkpoint,
+    save_checkpoint,
+    save_compact_checkpoint,
+)
+from prunemap.pruning.training.device import choose_device, placed
+from prunemap.pruning.training.evaluate import evaluate
+from prunemap.pruning.training.train import train
+from prunemap.pruning.training.train_config import EpochRecord, History, TrainConfig
 
 __all__ = [
     "EpochRecord",

@@ -19,11 +19,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunemap.compiler.coupling import shared_filters
-from prunemap.compiler.ir import Graph
+from prunemap.compiler.graph.ir import Graph
+from prunemap.compiler.graph.node_names import onnx_name
 from prunemap.compiler.layers import list_layers
-from prunemap.compiler.node_names import onnx_name
-from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_import import import_graph
+from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.importer import import_graph
 from prunemap.compiler.zero_filters import kept_with_filters
 from prunemap.core.plan import PlanLayer
 from prunemap.errors import UserError

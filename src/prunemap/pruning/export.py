@@ -23,11 +23,11 @@ from onnxscript import ir, optimizer
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from prunemap.compiler.onnx_file import MAX_FILE_BYTES, MODULE_KEY
+from prunemap.compiler.onnx.file import MAX_FILE_BYTES, MODULE_KEY
 from prunemap.core.files import existing_file, replacing
 from prunemap.errors import InternalError, UnsupportedError, UserError
-from prunemap.pruning.checkpoint import load_checkpoint
 from prunemap.pruning.layers import Examples, call_arguments, evaluation_mode, list_layers
+from prunemap.pruning.training.checkpoint import load_checkpoint
 from prunemap.pruning.weights import prunable_weights
 
 OPSET = 20

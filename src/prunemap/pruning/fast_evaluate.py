@@ -21,15 +21,15 @@ from prunemap.core.value import Value
 from prunemap.datasets import Dataset, Split
 from prunemap.errors import Problems, UserError
 from prunemap.mapping.search import FastAccuracy, Rung
-from prunemap.pruning.batches import TensorBatch, training_batches
-from prunemap.pruning.batchnorm import reestimate_batchnorm, reestimation_images
 from prunemap.pruning.dead_filters import FilterGraph, filter_graph
-from prunemap.pruning.device import channels_last, choose_device, device_of, placed, uses_bfloat16
-from prunemap.pruning.evaluate import check_fits, evaluate
 from prunemap.pruning.layers import list_layers, resolve_plan
 from prunemap.pruning.masks import Masks, held_parameters, hold_zeros
 from prunemap.pruning.one_shot import prune
 from prunemap.pruning.sensitivity import some_of
+from prunemap.pruning.training.batches import TensorBatch, training_batches
+from prunemap.pruning.training.batchnorm import reestimate_batchnorm, reestimation_images
+from prunemap.pruning.training.device import channels_last, choose_device, device_of, placed, uses_bfloat16
+from prunemap.pruning.training.evaluate import check_fits, evaluate
 
 MIN_OVER_CHANCE = 1.5
 """Below so many times the accuracy of guessing a network counts as untrained."""

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.core.plan import Plan, PlanLayer, resolve_layers
 from prunemap.errors import UserError
-from prunemap.pruning.device import device_of
+from prunemap.pruning.training.device import device_of
 from prunemap.pruning.weights import CELLS, RECURRENT, PrunableWeight, prunable_weights
 
 Examples = Tensor | Sequence[Any] | Mapping[str, Any]

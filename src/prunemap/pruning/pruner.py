@@ -16,7 +16,6 @@ from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import Plan
 from prunemap.errors import UserError
 from prunemap.pruning.admm import Admm
-from prunemap.pruning.distributed import agree, unwrapped
 from prunemap.pruning.export import convert_module
 from prunemap.pruning.layers import Examples, list_layers, resolve_plan
 from prunemap.pruning.masks import Masks, check_zeros, held_parameters, hold_zeros
@@ -26,6 +25,7 @@ from prunemap.pruning.pruner_state import PrunerProgress, PrunerState, check_sta
 from prunemap.pruning.rates import PrunedRates, rates_of
 from prunemap.pruning.selection import Selection, select
 from prunemap.pruning.threshold import Densities, budget_of
+from prunemap.pruning.training.distributed import agree, unwrapped
 
 Latency = Callable[[Densities], float]
 """From the density of every layer, by name, to the predicted latency in ms."""

@@ -27,13 +27,13 @@ from prunemap.core.sensitivity import Sensitivity, SensitivityConditions, Sensit
 from prunemap.core.value import read_json, write_json
 from prunemap.datasets import Dataset, Split
 from prunemap.errors import Problems, UserError
-from prunemap.pruning.batchnorm import reestimate_batchnorm, reestimation_images
 from prunemap.pruning.dead_filters import FilterGraph, filter_graph
-from prunemap.pruning.device import choose_device, placed
-from prunemap.pruning.evaluate import BATCH_SIZE, Quality, check_fits, measure
 from prunemap.pruning.layers import list_layers
 from prunemap.pruning.one_shot import prune
-from prunemap.pruning.run_state import start_sha256
+from prunemap.pruning.training.batchnorm import reestimate_batchnorm, reestimation_images
+from prunemap.pruning.training.device import choose_device, placed
+from prunemap.pruning.training.evaluate import BATCH_SIZE, Quality, check_fits, measure
+from prunemap.pruning.training.run_state import start_sha256
 from prunemap.pruning.weights import prunable_weights
 from prunemap.schemes import SCHEMES, legal_schemes, make_mask
 

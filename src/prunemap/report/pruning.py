@@ -12,7 +12,7 @@ from prunemap.report.text import count, new_table, percent, shape
 
 if TYPE_CHECKING:  # importing pruning imports torch, which inspecting and compiling must not need
     from prunemap.pruning import PrunedRates, TrainReport
-    from prunemap.pruning.recipe_summary import RecipeSummary, Spread
+    from prunemap.pruning.recipes.summary import RecipeSummary, Spread
 
 
 def training_tables(report: TrainReport) -> list[Table]:

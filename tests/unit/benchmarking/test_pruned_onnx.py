@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 from prunemap.benchmarking import verify
 from prunemap.cli.app import app
 from prunemap.compiler import compile_model
-from prunemap.compiler.ir import Conv
+from prunemap.compiler.graph.ir import Conv
 from prunemap.compiler.layers import identity_of, list_layers
-from prunemap.compiler.onnx_file import constants_of, read_onnx
-from prunemap.compiler.onnx_import import import_graph
-from prunemap.compiler.onnx_prune import write_pruned
+from prunemap.compiler.onnx.file import constants_of, read_onnx
+from prunemap.compiler.onnx.importer import import_graph
+from prunemap.compiler.onnx.prune import write_pruned
 from prunemap.compiler.passes import optimise
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import SchemeSpec

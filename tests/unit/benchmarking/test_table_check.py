@@ -10,7 +10,7 @@ import pytest
 from prunemap.benchmarking import PLANS, Effort, NetworkCheck, check_table
 from prunemap.benchmarking.table_check import predict_network, shares_run
 from prunemap.compiler import read_specs
-from prunemap.compiler.onnx_prune import write_pruned
+from prunemap.compiler.onnx.prune import write_pruned
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, LayerTime, NetworkTimes, SlotTime
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
@@ -54,6 +54,20 @@ def table(model: Path) -> LatencyTable:
         runs=3,
     )
     return LatencyTable(machine=timer.machine(), threads=1, points=tuple(points), networks=(network,))
+
+
+def test_a_block_size_that_a_layer_was_not_measured_with_gives_way_to_one_that_was(
+    model: Path, table: LatencyTable
+) -> None:
+    specs, wanted, other = read_specs(model), SchemeSpec.parse("punched:8x4"), SchemeSpec.parse("punched:4x1")
+    pruned = [entry for entry in PLANS["punched"].make(model, specs, table, 0.2, None).layers if entry.scheme != DENSE]
+    assert pruned and {entry.scheme for entry in pruned} == {wanted}
+    first = next(spec.setting for spec in specs if spec.name == pruned[0].name)
+    less = table.model_copy(
+        update={"points": tuple(p for p in table.points if (p.setting, p.scheme) != (first, wanted))}
+    )
+    found = {entry.name: entry.scheme for entry in PLANS["punched"].make(model, specs, less, 0.2, None).layers}
+    assert found[pruned[0].name] == other
 
 
 def test_a_network_is_its_layers_and_the_glue(model: Path, table: LatencyTable) -> None:

@@ -10,12 +10,12 @@ from onnx.reference import ReferenceEvaluator
 
 from prunemap.compiler import LayerCase, compile_layers, compile_model, identity_of, read_layers, tile_variants
 from prunemap.compiler.build import find_compiler
-from prunemap.compiler.ir import Conv, Node
-from prunemap.compiler.lower import lower
-from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_import import import_graph
+from prunemap.compiler.graph.ir import Conv, Node
+from prunemap.compiler.graph.shapes import make_graph
+from prunemap.compiler.lowering.lower import lower
+from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.importer import import_graph
 from prunemap.compiler.passes import optimise
-from prunemap.compiler.shapes import make_graph
 from prunemap.core.layer import LayerSetting
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec

@@ -6,9 +6,9 @@ import numpy as np
 
 from prunemap.compiler import compile_model
 from prunemap.compiler.cost import costs_of, read_costs
-from prunemap.compiler.ir import Add, Conv, Linear, MatMul, MaxPool, Node, Recurrent, Reshape, RowOp
+from prunemap.compiler.graph.ir import Add, Conv, Linear, MatMul, MaxPool, Node, Recurrent, Reshape, RowOp
+from prunemap.compiler.graph.shapes import make_graph
 from prunemap.compiler.passes import optimise
-from prunemap.compiler.shapes import make_graph
 from tests.networks import residual_network, save
 
 

@@ -8,10 +8,11 @@ import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from prunemap.compiler import onnx_weights, structure_of
+from prunemap.compiler import structure_of
 from prunemap.compiler.fake_sparsity import parse_sparsity, with_fake_sparsity
 from prunemap.compiler.layers import list_layers
-from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx import weights as onnx_weights
+from prunemap.compiler.onnx.file import read_onnx
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.errors import UserError
 from tests.networks import OnnxBuilder, residual_network, save, weight

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from prunemap.compiler import compile_model, compile_with_fallback, inspect_model
 from prunemap.compiler.finite import check_finite
-from prunemap.compiler.onnx_file import read_onnx
+from prunemap.compiler.onnx.file import read_onnx
 from prunemap.core.inspection import NotFinite
 from prunemap.errors import UserError
 from prunemap.report import inspection_tables

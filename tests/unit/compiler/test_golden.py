@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from prunemap.compiler.emit import emit_program
-from prunemap.compiler.lower import lower
-from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_import import import_graph
+from prunemap.compiler.lowering.lower import lower
+from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.importer import import_graph
 from prunemap.compiler.passes import optimise
 from prunemap.targets import TARGETS
 from tests.networks import residual_network, save

@@ -21,7 +21,7 @@ from prunemap.compiler import (
     read_specs,
     tile_variants,
 )
-from prunemap.compiler.node_names import onnx_name
+from prunemap.compiler.graph.node_names import onnx_name
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.latency import Probe

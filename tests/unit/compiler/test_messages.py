@@ -13,9 +13,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from prunemap.compiler import fallback
-from prunemap.compiler.onnx_check import MAX_ELEMENTS
-from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_import import import_graph
+from prunemap.compiler.onnx.check import MAX_ELEMENTS
+from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.importer import import_graph
 from prunemap.errors import UserError
 from tests.networks import OnnxBuilder, save
 

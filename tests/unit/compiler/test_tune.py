@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prunemap.compiler.select import TileChoice
+from prunemap.compiler.lowering.select import TileChoice
 from prunemap.compiler.tune import MARGIN, choose_tiles
 
 TILES = (TileChoice(8, 3), TileChoice(4, 6), TileChoice(2, 8))

@@ -13,7 +13,8 @@ from tests.unit.devices.fakes import ADB, MakeFake
 
 
 def test_every_kind_is_parsed(fake: MakeFake) -> None:
-    fake("qemu-aarch64-static", "")
+    for tool in ("qemu-aarch64-static", "node", "chromium"):
+        fake(tool, "")
     examples = {"ssh": "ssh:pi@192.168.1.20:2222", "adb": "adb:192.168.1.5:5555"}
     for name in DEVICES:
         device = parse_device(examples.get(name, name))
@@ -57,8 +58,9 @@ def test_a_missing_tool_says_how_it_is_installed(monkeypatch: pytest.MonkeyPatch
     for text, step in (("ssh:board", "apt install openssh-client"), ("adb", "apt install adb")):
         with pytest.raises(DeviceError, match=f"is not installed here; {step}"), opened(parse_device(text)):
             pass
-    with pytest.raises(UserError, match="apt install qemu-user-static"):
-        parse_device("qemu")
+    for text, step in (("qemu", "qemu-user-static"), ("node", "nodejs"), ("chromium", "chromium")):
+        with pytest.raises(UserError, match=f"is not installed here; apt install {step}"):
+            parse_device(text)
     assert not any(each.installed for each in list_devices().kinds)
 
 

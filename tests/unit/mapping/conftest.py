@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from prunemap.compiler import ModelLayer
-from prunemap.compiler.stored_weight import StoredWeight
+from prunemap.compiler.onnx.stored_weight import StoredWeight
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSetting, LayerSpec
 from tests.made_up_table import made_up_table

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from prunemap.compiler.interpret import interpret
-from prunemap.compiler.ir import Conv, Linear
-from prunemap.compiler.onnx_file import read_onnx
-from prunemap.compiler.onnx_import import import_graph
+from prunemap.compiler.graph.interpret import interpret
+from prunemap.compiler.graph.ir import Conv, Linear
+from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.importer import import_graph
 from prunemap.compiler.passes import optimise
 from prunemap.core.plan import Plan
 from prunemap.datasets import Dataset

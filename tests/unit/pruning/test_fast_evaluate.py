@@ -15,8 +15,8 @@ from prunemap.core.plan import Plan
 from prunemap.datasets import Dataset
 from prunemap.errors import UserError
 from prunemap.pruning import TrainConfig, list_layers, train
-from prunemap.pruning.evaluate import evaluate
 from prunemap.pruning.fast_evaluate import FastConfig, FastEvaluator, make_fast_evaluator, rungs_to
+from prunemap.pruning.training.evaluate import evaluate
 from tests.unit.pruning.conftest import SmallNet
 
 CONFIG = FastConfig(rungs=(0, 4, 12), batch_size=24, images=1000, lr=0.02)

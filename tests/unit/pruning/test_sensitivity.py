@@ -16,8 +16,8 @@ from prunemap.core.value import read_json
 from prunemap.datasets import Dataset
 from prunemap.errors import UserError
 from prunemap.pruning import TrainConfig, list_layers, prune, sensitivity, train
-from prunemap.pruning.evaluate import measure
 from prunemap.pruning.sensitivity import DEFAULT_SCHEMES, SensitivityCase, make_cases
+from prunemap.pruning.training.evaluate import measure
 
 HOME = importlib.import_module("prunemap.pruning.sensitivity")
 FEW = {"schemes": [SchemeSpec("filter"), SchemeSpec("unstructured")], "densities": (0.25, 0.5), "images": 12}

@@ -13,10 +13,10 @@ from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.sensitivity import Sensitivity, SensitivityConditions, SensitivityRow
 from prunemap.core.value import write_json
 from prunemap.pruning import EpochRecord, History, LayerRate, ModelInfo, PrunedRates, TrainConfig, TrainReport
-from prunemap.pruning.epoch_log import EpochLog, LogRow
-from prunemap.pruning.recipe import LayerRule, Recipe, RecipeModel
-from prunemap.pruning.recipe_summary import SeedResult, summarise
-from prunemap.pruning.train_config import Schedule
+from prunemap.pruning.recipes.recipe import LayerRule, Recipe, RecipeModel
+from prunemap.pruning.recipes.summary import SeedResult, summarise
+from prunemap.pruning.training.epoch_log import EpochLog, LogRow
+from prunemap.pruning.training.train_config import Schedule
 from tests.networks import residual_network, save
 from tests.unit.report.search_records import search_record
 from tests.unit.report.test_tables import MACHINE, benched, verified

@@ -17,8 +17,8 @@ from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.latency import Predictor
-from prunemap.pruning import recipe_run
-from prunemap.pruning.epoch_log import CSV_NAME
+from prunemap.pruning.recipes import run as recipe_run
+from prunemap.pruning.training.epoch_log import CSV_NAME
 from prunemap.report.html import Run, read_run, run_folder, write_report
 from prunemap.report.html.energy_charts import energy_figures
 from prunemap.report.html.latency_charts import latency_figures

@@ -16,7 +16,7 @@ from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.value import Value
 from prunemap.mapping import MapResult
 from prunemap.mapping.search import record  # noqa: F401 (defines a result)
-from prunemap.pruning import recipe_summary  # noqa: F401 (defines results)
+from prunemap.pruning.recipes import summary  # noqa: F401 (defines results)
 from prunemap.report.notebook import TABLES, html_table
 from tests.unit.report.run_folders import HOSTILE, rates
 from tests.unit.report.test_tables import MACHINE, benched, verified

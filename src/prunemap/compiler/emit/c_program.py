@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from math import isinf
 from typing import Any
 
-from prunemap.compiler.program import LoweredProgram, Placed, Step, Symbol, Tensor, Tile, TimedStep
+from prunemap.compiler.lowering.program import LoweredProgram, Placed, Step, Symbol, Tensor, Tile, TimedStep
 from prunemap.core.target import Target
 
 _ALWAYS = ("conv.h", "depthwise.h", "linear.h", "maps.h")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from prunemap.compiler.formats.mask_runs import masks_of, rows_of_masks
 from prunemap.compiler.formats.row_groups import Grouping, Index, starts_of
-from prunemap.compiler.ir import Array
+from prunemap.compiler.graph.ir import Array
 
 MOST_ROWS = 16
 QUAD = 4

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunemap.compiler.formats.row_groups import Grouping, Index, starts_of
-from prunemap.compiler.ir import Array
+from prunemap.compiler.graph.ir import Array
 from prunemap.errors import InternalError
 
 MOST_COLUMNS = np.iinfo(np.uint16).max

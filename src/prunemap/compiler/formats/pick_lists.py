@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunemap.compiler.formats.row_groups import Grouping, Index, starts_of
-from prunemap.compiler.ir import Array
+from prunemap.compiler.graph.ir import Array
 
 MOST_PICKED = 1 << 19
 """Columns of a matrix: the window of a step is counted in 16 bits, of 8 columns at least."""

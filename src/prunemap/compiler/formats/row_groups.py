@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.ir import Array
+from prunemap.compiler.graph.ir import Array
 
 Index = NDArray[np.int32]
 

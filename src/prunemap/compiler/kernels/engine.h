@@ -1,27 +1,21 @@
-/* The C ABI of a compiled program and its thread pool; included last. The generated file defines before it:
- * `steps`, `loops`, `ends`, LOOPS, SLOTS, ARENA_FLOATS, SCRATCH_FLOATS, WEIGHT_BYTES. An engine is independent of every other one; one engine
- * serves one caller at a time (the Python side holds a lock). */
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdlib.h>
+/* The C ABI of a compiled program; included last. The generated file defines before it: `steps`, `loops`, `ends`, LOOPS,
+ * SLOTS, ARENA_FLOATS, SCRATCH_FLOATS, WEIGHT_BYTES. An engine is independent of every other one; one engine serves one
+ * caller at a time (the Python side holds a lock). */
 #include <time.h>
 
-#include "pmap.h"
+#include "threads.h"
 
 #ifndef ARENA_FILL
 #define ARENA_FILL 0 /* tests fill it with NaN, to see what reads before it is written */
 #endif
-#define SPIN_NS 50000 /* a waiting thread spins this long, then parks */
+#define SPIN_NS 50000 /* a waiting thread spins this long, then sleeps */
 
 struct pmap_engine {
   context context;
   int threads;
-  pthread_t *workers;
-  int started; /* workers that run */
   double *slot_seconds;
-  pthread_mutex_t lock;
-  pthread_cond_t changed;
-  atomic_int parked, arrived, stop;
+  thread_pool pool;
+  atomic_int arrived, stop;
   atomic_uint job, phase; /* counters: a new run; a step done by all */
 };
 
@@ -32,28 +26,20 @@ static double seconds_now(void) {
 }
 
 /* Wait until *counter differs from `old`. */
-static void wait_for_change(pmap_engine *e, atomic_uint *counter, unsigned old) {
+static void wait_for_change(pmap_engine *e, atomic_uint *counter, unsigned old, int sleeps) {
   double until = 0;
   for (int i = 1; atomic_load(counter) == old; i++) {
     cpu_relax();
-    if (i % 64) continue;
+    if (i % 64 || !sleeps) continue;
     double now = seconds_now();
     if (until == 0) until = now + 1e-9 * SPIN_NS;
-    if (now < until) continue;
-    pthread_mutex_lock(&e->lock);
-    atomic_fetch_add(&e->parked, 1);
-    while (atomic_load(counter) == old) pthread_cond_wait(&e->changed, &e->lock);
-    atomic_fetch_sub(&e->parked, 1);
-    pthread_mutex_unlock(&e->lock);
+    if (now >= until) pool_sleep(&e->pool, counter, old);
   }
 }
 
 static void advance(pmap_engine *e, atomic_uint *counter) {
   atomic_fetch_add(counter, 1);
-  if (atomic_load(&e->parked) == 0) return;
-  pthread_mutex_lock(&e->lock);
-  pthread_cond_broadcast(&e->changed);
-  pthread_mutex_unlock(&e->lock);
+  pool_wake(&e->pool, counter);
 }
 
 /* Wait until all threads are here. */
@@ -65,7 +51,7 @@ static void barrier(void *engine) {
     atomic_store(&e->arrived, 0);
     advance(e, &e->phase);
   } else {
-    wait_for_change(e, &e->phase, phase);
+    wait_for_change(e, &e->phase, phase, SLEEPS_IN_RUNS);
   }
 }
 
@@ -96,20 +82,21 @@ static void run_program(pmap_engine *e, int thread) {
   fp_restore(mode);
 }
 
-typedef struct {
-  pmap_engine *engine;
-  int thread;
-} worker_start;
-
-static void *work(void *arg) {
-  worker_start start = *(worker_start *)arg;
-  free(arg);
+/* What a thread other than the caller's does until the engine ends. */
+static void work(pmap_engine *e, int thread) {
   for (unsigned job = 0;; job++) {
-    wait_for_change(start.engine, &start.engine->job, job);
-    if (atomic_load(&start.engine->stop)) return 0;
-    run_program(start.engine, start.thread);
+    wait_for_change(e, &e->job, job, 1);
+    if (atomic_load(&e->stop)) return;
+    run_program(e, thread);
   }
 }
+
+#ifdef __wasm_atomics__
+__attribute__((export_name("pmap_work"))) void pmap_work(pmap_engine *e, int32_t thread) {
+  work(e, thread);
+  atomic_fetch_add(&e->pool.ended, 1);
+}
+#endif
 
 int32_t pmap_abi(void) { return PMAP_ABI; }
 int64_t pmap_arena_bytes(void) { return (int64_t)ARENA_FLOATS * 4; }
@@ -124,22 +111,10 @@ void pmap_destroy(pmap_engine *e) {
   if (!e) return;
   atomic_store(&e->stop, 1);
   advance(e, &e->job);
-  for (int i = 0; i < e->started; i++) pthread_join(e->workers[i], 0);
-  pthread_cond_destroy(&e->changed);
-  pthread_mutex_destroy(&e->lock);
-  free(e->workers);
+  pool_end(&e->pool);
   free(e->context.arena);
   free(e->context.scratch);
   free(e);
-}
-
-static int start_worker(pmap_engine *e, int index) {
-  worker_start *start = malloc(sizeof *start);
-  if (!start) return 0;
-  *start = (worker_start){e, index + 1};
-  if (pthread_create(&e->workers[index], 0, work, start) == 0) return 1;
-  free(start);
-  return 0;
 }
 
 pmap_engine *pmap_create(const void *weights, int32_t threads) {
@@ -150,19 +125,13 @@ pmap_engine *pmap_create(const void *weights, int32_t threads) {
   e->context.blob = weights;
   e->context.wait = barrier;
   e->context.engine = e;
-  pthread_mutex_init(&e->lock, 0);
-  pthread_cond_init(&e->changed, 0);
   size_t bytes = ((size_t)ARENA_FLOATS * 4 + 63) / 64 * 64;
   e->context.arena = aligned_alloc(64, bytes);
   e->context.scratch_floats = SCRATCH_FLOATS;
   e->context.scratch = calloc((size_t)SCRATCH_FLOATS * (size_t)threads + 1, sizeof(float));
-  e->workers = calloc((size_t)threads, sizeof *e->workers);
-  int have_memory = e->context.arena && e->context.scratch && e->workers;
-  if (have_memory) {
-    memset(e->context.arena, ARENA_FILL, bytes);
-    while (e->started < threads - 1 && start_worker(e, e->started)) e->started++;
-  }
-  if (!have_memory || e->started < threads - 1) {
+  int have_memory = e->context.arena && e->context.scratch;
+  if (have_memory) memset(e->context.arena, ARENA_FILL, bytes);
+  if (!pool_start(&e->pool, e, have_memory ? threads - 1 : 0) || !have_memory) {
     pmap_destroy(e);
     return 0;
   }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from prunemap.compiler.ir import Graph
+from prunemap.compiler.graph.ir import Graph
+from prunemap.compiler.graph.verify import verify_graph
 from prunemap.compiler.passes import (
     drop_dead_channels,
     drop_identity,
@@ -21,7 +22,6 @@ from prunemap.compiler.passes import (
     vectors_to_linear,
 )
 from prunemap.compiler.passes.types import Pass
-from prunemap.compiler.verify import verify_graph
 from prunemap.core.table import by_name
 
 PIPELINE: tuple[Pass, ...] = (

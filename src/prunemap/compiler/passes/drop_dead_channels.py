@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.ir import (
+from prunemap.compiler.graph.ir import (
     Add,
     Affine,
     Array,
@@ -35,9 +35,9 @@ from prunemap.compiler.ir import (
     Reshape,
     Shape,
 )
-from prunemap.compiler.known_values import channel_values, known_values, nothing_known
-from prunemap.compiler.outlines import Outline, fitted, moved_back, of_axis, reshaped, uniform
-from prunemap.compiler.shapes import with_nodes
+from prunemap.compiler.graph.known_values import channel_values, known_values, nothing_known
+from prunemap.compiler.graph.outlines import Outline, fitted, moved_back, of_axis, reshaped, uniform
+from prunemap.compiler.graph.shapes import with_nodes
 
 ELEMENT_BY_ELEMENT = (Add, Affine, Clamp, Elementwise, Identity)
 BY_CHANNEL = (MaxPool, AveragePool, GlobalAveragePool)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from prunemap.compiler.ir import Graph, Identity, Node, Reshape
-from prunemap.compiler.shapes import with_nodes
+from prunemap.compiler.graph.ir import Graph, Identity, Node, Reshape
+from prunemap.compiler.graph.shapes import with_nodes
 
 
 def run(graph: Graph) -> Graph:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from prunemap.compiler.ir import Graph
-from prunemap.compiler.shapes import with_nodes
+from prunemap.compiler.graph.ir import Graph
+from prunemap.compiler.graph.shapes import with_nodes
 
 
 def run(graph: Graph) -> Graph:

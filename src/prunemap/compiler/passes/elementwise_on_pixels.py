@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from prunemap.compiler.ir import Elementwise, Graph, Node, Remap, Reshape
-from prunemap.compiler.shapes import with_nodes
+from prunemap.compiler.graph.ir import Elementwise, Graph, Node, Remap, Reshape
+from prunemap.compiler.graph.shapes import with_nodes
 
 _SWAPPED = (0, 3, 2, 1)
 

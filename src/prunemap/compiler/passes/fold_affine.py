@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prunemap.compiler.ir import Affine, Conv, Graph, Linear, Node
+from prunemap.compiler.graph.ir import Affine, Conv, Graph, Linear, Node
+from prunemap.compiler.graph.shapes import with_nodes
 from prunemap.compiler.passes.types import is_open_layer
-from prunemap.compiler.shapes import with_nodes
 
 
 def run(graph: Graph) -> Graph:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.ir import Conv, Graph, Node, Remap, Shape
-from prunemap.compiler.shapes import with_nodes
+from prunemap.compiler.graph.ir import Conv, Graph, Node, Remap, Shape
+from prunemap.compiler.graph.shapes import with_nodes
 from prunemap.core.layer import Pads
 
 

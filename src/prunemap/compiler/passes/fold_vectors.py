@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from prunemap.compiler.ir import Array, Constant, Elementwise, Graph, Linear, Node, Reshape
+from prunemap.compiler.graph.ir import Array, Constant, Elementwise, Graph, Linear, Node, Reshape
+from prunemap.compiler.graph.shapes import with_nodes
 from prunemap.compiler.passes.types import is_open_layer
-from prunemap.compiler.shapes import with_nodes
 
 _FOLDS: Mapping[str, Callable[[Linear, Array], dict[str, Any]]] = {
     "add": lambda op, vector: {"bias": op.bias + vector},

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from prunemap.compiler.ir import ANY, Add, Graph, Node
+from prunemap.compiler.graph.ir import ANY, Add, Graph, Node
+from prunemap.compiler.graph.shapes import with_nodes
 from prunemap.compiler.passes.types import is_open_layer
-from prunemap.compiler.shapes import with_nodes
 
 
 def run(graph: Graph) -> Graph:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prunemap.compiler.ir import ANY, Add, Clamp, Conv, Graph, Linear, Node
-from prunemap.compiler.shapes import with_nodes
+from prunemap.compiler.graph.ir import ANY, Add, Clamp, Conv, Graph, Linear, Node
+from prunemap.compiler.graph.shapes import with_nodes
 
 
 def run(graph: Graph) -> Graph:

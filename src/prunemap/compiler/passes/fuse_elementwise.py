@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from prunemap.compiler.expression import substituted
-from prunemap.compiler.ir import Elementwise, Expression, Graph, Node
-from prunemap.compiler.program_general import OPERANDS
-from prunemap.compiler.shapes import with_nodes
+from prunemap.compiler.graph.expression import substituted
+from prunemap.compiler.graph.ir import Elementwise, Expression, Graph, Node
+from prunemap.compiler.graph.shapes import with_nodes
+from prunemap.compiler.lowering.program_general import OPERANDS
 
 MOST_FUNCTIONS = 48
 """Of one fused expression: what is read twice doubles with every further step."""

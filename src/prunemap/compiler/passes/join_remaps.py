@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from prunemap.compiler.ir import Graph, Node, Remap
-from prunemap.compiler.shapes import with_nodes
+from prunemap.compiler.graph.ir import Graph, Node, Remap
+from prunemap.compiler.graph.shapes import with_nodes
 
 
 def run(graph: Graph) -> Graph:

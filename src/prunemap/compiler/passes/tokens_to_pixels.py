@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from prunemap.compiler.ir import Conv, Graph, Linear, Node, Op, Remap, Reshape
-from prunemap.compiler.shapes import with_nodes
+from prunemap.compiler.graph.ir import Conv, Graph, Linear, Node, Op, Remap, Reshape
+from prunemap.compiler.graph.shapes import with_nodes
 
 LEAST_ITEMS = 16
 MOST_DENSITY = 0.6

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prunemap.compiler.ir import ANY, Conv, Graph, Linear, Node
+from prunemap.compiler.graph.ir import ANY, Conv, Graph, Linear, Node
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,13 @@ export interface LoadOptions {
   base?: string | URL;
   /** Default: the best that the engine has. */
   variant?: Variant;
-  /** Instead of the global fetch. */
+  /**
+   * Threads that run one network together, in workers; default 1. More need an export with --web-threads, and a page that is
+   * isolated from others: its server sends Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy:
+   * require-corp. At most navigator.hardwareConcurrency pay.
+   */
+  threads?: number;
+  /** Instead of the global fetch; workers load worker.js by themselves. */
   fetch?: (url: URL, init?: RequestInit) => Promise<Response>;
   /** Called while the weights come in, with bytes. */
   onProgress?: (loaded: number, total: number) => void;
@@ -41,6 +47,7 @@ export interface Model {
   /** What timeLayers times: layers, inputs, outputs. */
   readonly layers: readonly string[];
   readonly variant: Variant;
+  readonly threads: number;
   /** Run once; blocks its thread. A single input may come without its name. */
   run(inputs: Tensor | Record<InputName, Tensor>): Record<OutputName, Tensor>;
   /** Seconds of each run. */
@@ -58,6 +65,13 @@ export const info: {
   readonly outputs: readonly TensorInfo<OutputName>[];
   readonly layers: readonly string[];
   readonly weightBytes: number;
+  /** What several threads need; null: this export runs with one. */
+  readonly threads: {
+    readonly initialPages: number;
+    readonly stackBytes: number;
+    readonly bytes: number;
+    readonly bytesPerThread: number;
+  } | null;
 };
 export function isSupported(variant: Variant): boolean;
 export function load(options?: LoadOptions): Promise<Model>;

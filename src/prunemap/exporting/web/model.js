@@ -2,9 +2,10 @@
 
 export const info = @INFO@;
 
-const MODULES = { "relaxed-simd": "model.relaxed.wasm", simd: "model.simd.wasm" };
-const WEIGHTS = "weights.bin", REFERENCE = "reference.json";
-const WEIGHT_ALIGNMENT = 64;
+const MODULES = { "relaxed-simd": "model.relaxed", simd: "model.simd" }; /* .wasm, with threads .threads.wasm */
+const WEIGHTS = "weights.bin", REFERENCE = "reference.json", WORKER = "worker.js";
+const WEIGHT_ALIGNMENT = 64, STACK_ALIGNMENT = 16;
+const PAGE_BYTES = 65536, MOST_PAGES = 65535, SLACK = 1.25, SLACK_BYTES = 1 << 24; /* of memory that threads share: its end is fixed */
 const NOT_SUPPORTED = 52; /* ENOSYS of WASI */
 
 /* A module of one function that uses an instruction of the feature: i8x16.popcnt, i8x16.relaxed_swizzle. */
@@ -20,7 +21,9 @@ export function isSupported(variant) {
 }
 
 export async function load(options = {}) {
-  const { base = import.meta.url, fetch: get = readFile, onProgress, signal } = options;
+  const { base = import.meta.url, fetch: get = readFile, onProgress, signal, threads = 1 } = options;
+  const why = whyNotThreads(threads);
+  if (why) throw new Error(`threads: ${why}`);
   const variant = options.variant ?? Object.keys(MODULES).find(isSupported);
   if (variant === undefined) throw new Error("this engine has no WebAssembly SIMD");
   if (!isSupported(variant)) throw new Error(`variant: this engine has no WebAssembly ${variant}`);
@@ -29,18 +32,58 @@ export async function load(options = {}) {
     if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
     return response;
   };
-  const instance = await instantiate(await open(MODULES[variant]));
-  const { memory, malloc, pmap_create, pmap_weight_bytes, _initialize } = instance.exports;
+  const file = `${MODULES[variant]}${threads > 1 ? ".threads" : ""}.wasm`;
+  const { module, wasm } = await instantiate(await open(file), threads > 1 ? sharedMemory(threads) : undefined);
+  const { memory, malloc, pmap_create, pmap_weight_bytes, _initialize } = wasm;
   _initialize?.();
   const size = Number(pmap_weight_bytes());
-  if (size !== info.weightBytes) throw new Error(`${MODULES[variant]} is not the module of this model.js`);
+  if (size !== info.weightBytes) throw new Error(`${file} is not the module of this model.js`);
   const start = malloc(size + WEIGHT_ALIGNMENT);
   if (!start) throw new Error(`no memory for ${size} bytes of weights`);
   const weights = Math.ceil(start / WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT;
   await stream(await open(WEIGHTS), new Uint8Array(memory.buffer, weights, size), onProgress);
-  const engine = pmap_create(weights, 1);
+  const engine = pmap_create(weights, threads);
   if (!engine) throw new Error("no memory for the activations");
-  return new Model(instance.exports, engine, variant, async () => (await open(REFERENCE)).json());
+  const started = Array.from({ length: threads - 1 }, (_, k) => startWorker(new URL(WORKER, base), module, wasm, engine, k + 1));
+  const workers = await Promise.all(started);
+  return new Model(wasm, engine, variant, workers, async () => (await open(REFERENCE)).json());
+}
+
+/* "" if so many can be. */
+function whyNotThreads(threads) {
+  if (!Number.isInteger(threads) || threads < 1) return `got ${threads}, allowed is a whole number from 1`;
+  if (threads === 1) return "";
+  if (!info.threads) return `got ${threads}, allowed is 1: export with --web-threads for more`;
+  if (globalThis.crossOriginIsolated !== false) return ""; /* true, or no page */
+  return (
+    "this page is not isolated from others; its server must send the headers " +
+    "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp"
+  );
+}
+
+function sharedMemory(threads) {
+  const { initialPages, stackBytes, bytes, bytesPerThread } = info.threads;
+  const wanted = (bytes + threads * (bytesPerThread + stackBytes)) * SLACK + SLACK_BYTES;
+  const maximum = Math.min(MOST_PAGES, initialPages + Math.ceil(wanted / PAGE_BYTES));
+  return new WebAssembly.Memory({ initial: initialPages, maximum, shared: true });
+}
+
+/* Returns the worker once it is about to wait for work. */
+async function startWorker(url, module, wasm, engine, thread) {
+  const names = ["node:worker_threads"]; /* a name that bundlers for browsers do not follow */
+  const Start = globalThis.Worker ?? (await import(/* webpackIgnore: true */ /* @vite-ignore */ names[0])).Worker;
+  const bottom = wasm.malloc(info.threads.stackBytes);
+  if (!bottom) throw new Error("no memory for the stack of a thread");
+  const top = Math.floor((bottom + info.threads.stackBytes) / STACK_ALIGNMENT) * STACK_ALIGNMENT;
+  const worker = new Start(url, { type: "module" });
+  const on = (name, act) => (worker.once ? worker.once(name, act) : worker.addEventListener(name, act, { once: true }));
+  await new Promise((resolve, reject) => {
+    on("message", resolve);
+    on("error", (event) => reject(new Error(`${WORKER}: ${event?.message ?? "cannot be started"}`)));
+    worker.postMessage({ module, memory: wasm.memory, engine, thread, stack: top });
+  });
+  worker.unref?.(); /* Node may end while it waits */
+  return worker;
 }
 
 /* Of a URL, or of a file where there is no server (Node). */
@@ -53,24 +96,30 @@ async function readFile(url, init) {
   return new Response(Readable.toWeb((await open(url)).createReadStream()), { headers: { "content-type": type } });
 }
 
-async function instantiate(response) {
-  let memory;
+/* What a module imports; `memoryOf` tells its memory when it is there. */
+export function importsOf(memoryOf, shared) {
   const wasi = {
     clock_time_get(clock, precision, at) {
-      new DataView(memory.buffer).setBigUint64(at, BigInt(Math.round(performance.now() * 1e6)), true);
+      new DataView(memoryOf().buffer).setBigUint64(at, BigInt(Math.round(performance.now() * 1e6)), true);
       return 0;
     },
     proc_exit(code) {
       throw new Error(`the program ended with code ${code}`);
     },
   };
-  const imports = { wasi_snapshot_preview1: new Proxy(wasi, { get: (own, name) => own[name] ?? (() => NOT_SUPPORTED) }) };
+  const others = new Proxy(wasi, { get: (own, name) => own[name] ?? (() => NOT_SUPPORTED) });
+  return { wasi_snapshot_preview1: others, ...(shared && { env: { memory: shared } }) };
+}
+
+async function instantiate(response, shared) {
+  let memory = shared;
+  const imports = importsOf(() => memory, shared);
   const isWasm = response.headers.get("content-type")?.startsWith("application/wasm");
-  const { instance } = isWasm
+  const { module, instance } = isWasm
     ? await WebAssembly.instantiateStreaming(response, imports)
     : await WebAssembly.instantiate(await response.arrayBuffer(), imports);
-  memory = instance.exports.memory;
-  return instance;
+  memory ??= instance.exports.memory;
+  return { module, wasm: { ...instance.exports, memory } };
 }
 
 /* Straight into the program's memory, as it comes. */
@@ -91,13 +140,16 @@ class Model {
   #wasm;
   #engine;
   #places; /* of the inputs and of the outputs, then of the pointers to them */
+  #workers;
   #reference;
 
-  constructor(wasm, engine, variant, reference) {
+  constructor(wasm, engine, variant, workers, reference) {
     this.inputs = info.inputs;
     this.outputs = info.outputs;
     this.layers = info.layers;
     this.variant = variant;
+    this.threads = 1 + workers.length;
+    this.#workers = workers;
     this.#wasm = wasm;
     this.#engine = engine;
     this.#reference = reference;
@@ -138,6 +190,7 @@ class Model {
 
   close() {
     if (this.#engine) this.#wasm.pmap_destroy(this.#engine);
+    this.#workers.forEach((worker) => worker.terminate());
     this.#engine = 0;
   }
 

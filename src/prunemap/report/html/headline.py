@@ -15,7 +15,7 @@ from prunemap.report.html.run_folder import Run
 from prunemap.report.text import milliseconds, percent, size, times
 
 if TYPE_CHECKING:  # importing pruning imports torch
-    from prunemap.pruning.recipe_summary import RecipeSummary, Spread
+    from prunemap.pruning.recipes.summary import RecipeSummary, Spread
 
 OURS = "prunemap"
 ENGINE_NAMES = {"dense": "dense, compiled by prunemap", "onnxruntime": "dense in ONNX Runtime"}

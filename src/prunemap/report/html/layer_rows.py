@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prunemap.compiler.node_names import onnx_name
+from prunemap.compiler.graph.node_names import onnx_name
 from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.core.plan import PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec

@@ -21,9 +21,9 @@ from prunemap.mapping.search import SearchRecord
 
 if TYPE_CHECKING:  # importing pruning imports torch: only folders with trainings need it
     from prunemap.pruning import TrainReport
-    from prunemap.pruning.epoch_log import LogRow
-    from prunemap.pruning.recipe import Recipe
-    from prunemap.pruning.recipe_summary import RecipeSummary
+    from prunemap.pruning.recipes.recipe import Recipe
+    from prunemap.pruning.recipes.summary import RecipeSummary
+    from prunemap.pruning.training.epoch_log import LogRow
 
 LATENCY, PLAN, BENCHED, VERIFIED = "latency.json", "plan.json", "bench.json", "verify.json"
 SENSITIVITY, SEARCH = "sensitivity.json", "search.json"
@@ -141,8 +141,8 @@ def _read_recipe(folder: Path) -> tuple[Recipe | None, RecipeSummary | None]:
     if not any((folder / name).exists() for name in (RECIPE, SUMMARY)):
         return None, None
     _need_torch()
-    from prunemap.pruning.recipe import Recipe  # noqa: PLC0415 (imports torch)
-    from prunemap.pruning.recipe_summary import RecipeSummary  # noqa: PLC0415 (imports torch)
+    from prunemap.pruning.recipes.recipe import Recipe  # noqa: PLC0415 (imports torch)
+    from prunemap.pruning.recipes.summary import RecipeSummary  # noqa: PLC0415 (imports torch)
 
     return _read(folder / RECIPE, Recipe, "recipe"), _read(folder / SUMMARY, RecipeSummary, "summary")
 
@@ -152,7 +152,7 @@ def _read_trainings(seed: int | None, folder: Path) -> Trainings | None:
         return None
     _need_torch()
     from prunemap.pruning import TrainReport  # noqa: PLC0415 (imports torch)
-    from prunemap.pruning.epoch_log import EpochLog  # noqa: PLC0415 (imports torch)
+    from prunemap.pruning.training.epoch_log import EpochLog  # noqa: PLC0415 (imports torch)
 
     found = {stage: _read(folder / f"{stage}.json", TrainReport, "report") for stage in STAGES}
     reports = {stage: report for stage, report in found.items() if report is not None}

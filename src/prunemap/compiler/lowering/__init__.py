@@ -1,0 +1,1 @@
+"""Graph → lowered program: layouts, formats, tiles, the arena, and the steps that the generated C code runs."""

@@ -12,13 +12,16 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
+from prunemap.benchmarking.local_runner import LocalRunner
 from prunemap.cli import app
 from prunemap.compiler import read_layers
 from prunemap.core.lock import locked
-from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.plan import Plan
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.value import write_json
 from prunemap.datasets import Dataset, load_dataset
 from prunemap.mapping import Budget, map_model
+from prunemap.on_device import DeviceRunner
 from prunemap.pruning import (
     TrainConfig,
     build_described,
@@ -128,12 +131,27 @@ def test_a_search_its_files_and_its_resumption(search: str, folder: Path, monkey
         (("--images 50", "--images 0"), "--images: got 0"),
         (("--threads 1", "--searcher grid"), "--searcher: got 'grid', allowed are reinforce, random, tpe, nsga2"),
         (("--threads 1", "--workers 0"), "--workers: got 0"),
+        (("--threads 1", "--measure local --measure local"), "--measure: got local twice; a device has one job at a"),
+        (("--threads 1", "--measure usb"), "--measure: got 'usb', allowed are local"),
+        (("--threads 1", "--measure ssh:nobody@127.0.0.1:1"), "device ssh:nobody@127.0.0.1:1:"),
         (("--method search", "--method guess"), "--method"),
     ],
 )
 def test_bad_options_are_said(search: str, change: tuple[str, str], said: str, folder: Path) -> None:
     assert said in fails(search.replace(*change).replace("found/", "bad/"))
     assert not (folder / "bad" / "plan.json").exists()
+
+
+def test_candidates_are_measured_on_devices(search: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def latency_us(self: object, plan: Plan) -> float:
+        return 3 + len([entry for entry in plan.layers if entry.scheme != DENSE])
+
+    for runner in (LocalRunner, DeviceRunner):
+        monkeypatch.setattr(runner, "latency_us", latency_us)
+    measured = search.replace("found/", "measured/").replace("--evaluations 3", "--evaluations 1")
+    record = json.loads(run(f"{measured} --measure local --json"))
+    assert record["measured"] and record["evaluations"][0]["latency_us"] > 3
+    assert "is of another search" in fails(search.replace("found/", "measured/") + " --resume")
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (extra ray)")

@@ -15,6 +15,7 @@ from prunemap.compiler.onnx.prune import write_pruned
 from prunemap.core.plan import Plan
 from prunemap.devices import pinned
 from prunemap.runtime import Engine, random_inputs
+from prunemap.targets import NATIVE
 
 WARM_UP_RUNS, MEASURED_SECONDS, LEAST_RUNS = 10, 0.5, 30
 
@@ -28,6 +29,7 @@ class LocalRunner:
 
     model: Path
     threads: int = 1
+    target: str = NATIVE
     shapes: Mapping[str, tuple[int, ...]] | None = None
     name: str = "local"
 
@@ -40,7 +42,7 @@ class LocalRunner:
         with TemporaryDirectory() as folder:
             pruned = Path(folder) / "candidate.onnx"
             write_pruned(self.model, plan, pruned, self.shapes)
-            program = compile_model(pruned, shapes=self.shapes, tune=Tuning(self.threads))
+            program = compile_model(pruned, target=self.target, shapes=self.shapes, tune=Tuning(self.threads))
         with pinned(self.threads), Engine(program, self.threads) as engine:
             inputs = random_inputs(engine.inputs)
             once = float(np.median(engine.time_runs(inputs, WARM_UP_RUNS)))

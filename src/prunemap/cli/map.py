@@ -85,7 +85,7 @@ def map_(
     )
     _say_notes(request)
     if mapper is None:
-        search_by_options(file, request, output, search, json)
+        search_by_options(file, request, output, search, json, parse_shapes(shape))
         return
     result = mapper.map(request)
     write_json(output, result.plan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -26,10 +26,12 @@ from prunemap.cli.training import (
 )
 from prunemap.devices import allowed_cpus
 from prunemap.errors import UserError
+from prunemap.targets import NATIVE
 
 if TYPE_CHECKING:
+    from prunemap.core.latency_table import LatencyTable
     from prunemap.mapping import MapRequest
-    from prunemap.mapping.search import SearchConfig
+    from prunemap.mapping.search import Runner, SearchConfig
     from prunemap.pruning.fast_evaluate import FastConfig, FastEvaluator
 
 Checkpoint = Annotated[
@@ -52,8 +54,14 @@ Ray = Annotated[
         "--ray", help="search: address of a Ray cluster: HOST:PORT, ray://HOST:PORT or auto.", show_default=False
     ),
 ]
-Measure = Annotated[
-    bool, typer.Option("--measure", help="search: measure every candidate here instead of by the table.")
+Measured = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--measure",
+        metavar="DEVICE",
+        help="search: measure candidates on a device, not by the table: local, ssh:…, adb, …; several share them.",
+        show_default=False,
+    ),
 ]
 ResumeSearch = Annotated[bool, typer.Option("--resume", help="search: go on with an interrupted one.")]
 
@@ -76,7 +84,7 @@ class SearchOptions:
     unseeded: Unseeded = False
     workers: Workers = 1
     ray: Ray = ""
-    measure: Measure = False
+    measure: Measured = None
     resume: ResumeSearch = False
     seed: Seed = 0
     threads: TrainingThreads = 0
@@ -109,13 +117,19 @@ def with_search_options(verb: Callable[..., None]) -> Callable[..., None]:
     return taking
 
 
-def search_by_options(model: Path, request: MapRequest, output: Path, options: SearchOptions, as_json: bool) -> None:
+def search_by_options(
+    model: Path,
+    request: MapRequest,
+    output: Path,
+    options: SearchOptions,
+    as_json: bool,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> None:
     """Search for a plan, show how it goes, and what it found.
 
     Args:
         model: the ONNX file.
     """
-    from prunemap.benchmarking.local_runner import LocalRunner
     from prunemap.cli.search_progress import show_search
     from prunemap.plan_search import Workers, search_plan
     from prunemap.report import plan_tables, search_tables
@@ -123,6 +137,7 @@ def search_by_options(model: Path, request: MapRequest, output: Path, options: S
     config, fast = _configs(options)
     if request.budget.latency_ms is None:
         raise UserError("--latency-ms: got none; a search has a budget of latency")
+    runners = _runners(model, request.table, options.measure or (), shapes)
     evaluator = _evaluator(options, fast)
     with show_search(config.evaluations, request.budget.latency_ms * 1e3) as say:
         found = search_plan(
@@ -132,11 +147,35 @@ def search_by_options(model: Path, request: MapRequest, output: Path, options: S
             config=config,
             workers=Workers(options.workers, options.ray),
             resume=options.resume,
-            runners=(LocalRunner(model, request.table.threads),) if options.measure else (),
+            runners=runners,
             command=shlex.join(["prunemap", *sys.argv[1:]]),
             say=say,
         )
     show(found.record, *plan_tables(found.result), *search_tables(found.record), as_json=as_json)
+
+
+def _runners(
+    model: Path, table: LatencyTable, devices: Sequence[str], shapes: Mapping[str, tuple[int, ...]] | None
+) -> tuple[Runner, ...]:
+    """Return what measures candidates, as the table was measured: with its target and threads.
+
+    Raises:
+        UserError: a device is named twice, or cannot be used.
+    """
+    from prunemap.benchmarking.local_runner import LocalRunner
+    from prunemap.devices import parse_device
+    from prunemap.on_device import DeviceRunner, choose_place
+
+    twice = sorted({device for device in devices if devices.count(device) > 1})
+    if twice:
+        raise UserError(f"--measure: got {', '.join(twice)} twice; a device has one job at a time")
+    target, threads = table.machine.target or NATIVE, table.threads
+    return tuple(
+        LocalRunner(model, threads, target, shapes)
+        if device == "local"
+        else DeviceRunner(model, choose_place(parse_device(device, "--measure"), threads, target), shapes)
+        for device in devices
+    )
 
 
 def _configs(options: SearchOptions) -> tuple[SearchConfig, FastConfig]:

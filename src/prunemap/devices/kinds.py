@@ -112,8 +112,8 @@ DEVICES: dict[str, Kind] = by_name(
 )
 
 
-def parse_device(text: str) -> Device:
-    """Return the device of ``--device``.
+def parse_device(text: str, option: str = "--device") -> Device:
+    """Return the device that an option names.
 
     ``+qemu`` behind an ssh device: programs of ARM64 run there in an emulator, to try the way without a board.
 
@@ -126,7 +126,7 @@ def parse_device(text: str) -> Device:
     wrong = kind is None or (kind.rest == "none" and ":" in text) or (kind.rest == "some" and not rest)
     if kind is None or wrong or (emulated and name != "ssh") or text.endswith(":"):
         forms = ", ".join(each.form for each in DEVICES.values())
-        raise UserError(f"--device: got {text!r}, allowed are {forms}, and {EMULATED} behind an ssh device")
+        raise UserError(f"{option}: got {text!r}, allowed are {forms}, and {EMULATED} behind an ssh device")
     if kind.emulator or emulated:
         return Device(text, kind.connect(rest), emulator=_emulator(remote=emulated))
     if kind.engine and shutil.which(kind.engine) is None:

@@ -52,7 +52,7 @@ def reference(weight: np.ndarray, scheme: SchemeSpec) -> float:
     return total / len(families)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(cases())
 def test_the_penalty_is_its_equation(case: Case) -> None:
     pruner = Pruner(case.module, case.plan, case.example, lam=0.5)
@@ -62,7 +62,7 @@ def test_the_penalty_is_its_equation(case: Case) -> None:
     assert float(pruner.penalty().detach()) == pytest.approx(0.5 * expected, rel=1e-4)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(cases(), st.integers(0, 99))
 def test_its_gradient_is_that_of_finite_differences(case: Case, seed: int) -> None:
     """And 2·λ·a·W, with a frozen."""
@@ -82,7 +82,7 @@ def test_its_gradient_is_that_of_finite_differences(case: Case, seed: int) -> No
     assert slope == pytest.approx(along, rel=1e-2, abs=1e-4 * float(weight.grad.norm() * direction.norm()) + 1e-6)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(cases(), st.sampled_from([1e-3, 30.0]))
 def test_strengths_do_not_depend_on_the_scale(case: Case, scale: float) -> None:
     weight = case.module[0].weight.detach()

@@ -66,7 +66,7 @@ def is_legal(case: Case, seen: np.ndarray) -> bool:
     return np.isin(grouped.sum((-2, -1)) - real.sum((-2, -1)) * (grouped.sum((-2, -1)) > 0), 0).all()
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(cases(), st.booleans())
 @pytest.mark.filterwarnings("ignore:at such a density")
 def test_masks_are_unions_of_whole_groups(case: Case, by_threshold: bool) -> None:
@@ -77,7 +77,7 @@ def test_masks_are_unions_of_whole_groups(case: Case, by_threshold: bool) -> Non
         assert is_legal(case, selection.weights[name].seen(mask).numpy())
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(cases())
 @pytest.mark.filterwarnings("ignore:at such a density")
 def test_one_threshold_meets_the_density_to_one_group(case: Case) -> None:
@@ -94,7 +94,7 @@ def test_one_threshold_meets_the_density_to_one_group(case: Case) -> None:
     assert kept >= min(allowed, sum(macs.values()) * SCHEMES[case.scheme.name].max_density) - 2 * floor - 1e-6
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(cases([name for name in SCHEMES if name not in ("dense", "block")]))
 @pytest.mark.filterwarnings("ignore:at such a density")
 def test_pruning_again_changes_nothing(case: Case) -> None:
@@ -106,7 +106,7 @@ def test_pruning_again_changes_nothing(case: Case) -> None:
         assert torch.equal(value * again[name], value)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(cases(), st.floats(0, 1))
 @pytest.mark.filterwarnings("ignore:at such a density")
 def test_what_is_left_for_later_is_kept(case: Case, left: float) -> None:

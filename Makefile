@@ -43,7 +43,7 @@ check: setup
 
 # Every kernel and shape for ARM64 (qemu) and WebAssembly (Node); minutes. What is missing is skipped with a reason.
 test-targets: setup
-	$(BIN)/python -m pytest -n auto -rs --whole tests/targets
+	$(BIN)/python -m pytest -n auto -rs --whole tests/targets tests/unit/exporting
 
 bench: setup
 	$(BIN)/python benchmarks/demo.py

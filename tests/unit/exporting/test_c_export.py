@@ -24,6 +24,7 @@ from prunemap.runtime import Engine, Program
 from prunemap.sources import export_compiled
 from prunemap.targets import resolve_target
 from tests.networks import residual_network, save
+from tests.targets.programs import whole_network
 
 GCC = shutil.which("gcc")
 STRICT = ("-Wall", "-Wextra", "-Werror")
@@ -49,6 +50,7 @@ def folder(program: Program, model: Path) -> Path:
 def built(folder: Path, tmp_path: Path, command: list[str]) -> Path:
     """The example, built from a copy of the folder alone."""
     copy = tmp_path / "copy"
+    tmp_path.mkdir(exist_ok=True)
     shutil.copytree(folder, copy)
     subprocess.run([*command, *SOURCES, "-o", "main", "-lpthread"], check=True, cwd=copy)
     return copy / "main"
@@ -86,6 +88,16 @@ def test_the_same_compiler_makes_the_same_numbers(folder: Path, program: Program
     main = built(folder, tmp_path, [*compiler.command, *flags, *STRICT])
     for got, want in zip(outputs_of(main, program, tmp_path), expected_of(program), strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.whole
+def test_a_network_of_real_size(tmp_path: Path) -> None:
+    model = whole_network("resnet20", tmp_path / "net.onnx")
+    program, folder = compile_model(model, tune=None), tmp_path / "c"
+    export_program(program, folder, "c", find_compiler(), name="net")
+    test_the_same_compiler_makes_the_same_numbers(folder, program, tmp_path / "zig")
+    for name, sanitizers in (("gcc", ""), ("sanitized", "address,undefined")) if GCC else ():
+        test_gcc_builds_it_without_warnings(folder, program, sanitizers, tmp_path / name)
 
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="no cmake on this machine: CMakeLists.txt is not tried")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from prunemap.core.files import existing_file, write_text
+from prunemap.core.shown import Shown
 from prunemap.errors import Problems
 
 
-class Value(BaseModel):
+class Value(BaseModel, Shown):
     """A frozen, validated value with nothing unknown in it and a JSON round trip."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
@@ -20,12 +20,6 @@ class Value(BaseModel):
     def to_json(self) -> str:
         """Return the value as indented JSON."""
         return self.model_dump_json(indent=1)
-
-    def _repr_html_(self) -> str | None:
-        """Return the tables of a result, for notebooks; None, which shows the plain text, where it is none."""
-        # By name: values know nothing of reports, which are imported when a notebook shows one and not before.
-        html: str | None = import_module("prunemap.report.notebook").html_of(self)
-        return html
 
 
 AnyValue = TypeVar("AnyValue", bound=Value)

@@ -68,11 +68,11 @@ def onnx_pruning_table(result: OnnxPruning, output: str | Path) -> Table:
     return table
 
 
-def compiled_tables(manifest: Manifest, output: str | Path) -> list[Table]:
+def compiled_tables(manifest: Manifest, output: str | Path | None = None) -> list[Table]:
     """Return what runs every layer, why where there is something to say, and what the file is.
 
     Args:
-        output: the ``.pmap`` that was written.
+        output: the ``.pmap`` that was written; None = none was.
     """
     layers = new_table("kernels", "layer", "kernel", "structure", "density", "stored", left=3)
     for layer in manifest.layers:
@@ -82,10 +82,11 @@ def compiled_tables(manifest: Manifest, output: str | Path) -> list[Table]:
     for layer in manifest.layers:
         if layer.reason:
             reasons.add_row(layer.node, layer.reason)
-    file = new_table(str(output), "", "", left=2)
-    source = Path(manifest.source_path)
-    beside = f" (the ONNX file: {size(source.stat().st_size)})" if source.is_file() else ""
-    file.add_row("size", f"{size(Path(output).stat().st_size)}{beside}")
+    file = new_table("program" if output is None else str(output), "", "", left=2)
+    if output is not None:
+        source = Path(manifest.source_path)
+        beside = f" (the ONNX file: {size(source.stat().st_size)})" if source.is_file() else ""
+        file.add_row("size", f"{size(Path(output).stat().st_size)}{beside}")
     file.add_row("working memory", size(manifest.arena_bytes))
     file.add_row("target", manifest.target)
     file.add_row("compiler", manifest.compiler)

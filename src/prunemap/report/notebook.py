@@ -9,9 +9,9 @@ from typing import Any
 from rich.table import Column, Table
 from rich.text import Text
 
-from prunemap.core.value import Value
+from prunemap.core.shown import Shown
 from prunemap.report.demo import demo_tables
-from prunemap.report.networks import inspection_tables, onnx_pruning_table, plan_table, plan_tables
+from prunemap.report.networks import compiled_tables, inspection_tables, onnx_pruning_table, plan_table, plan_tables
 from prunemap.report.pruning import rates_table, recipe_tables, training_tables
 from prunemap.report.search import search_tables
 from prunemap.report.sensitivity import sensitivity_tables
@@ -19,6 +19,8 @@ from prunemap.report.timings import bench_tables, latency_table, verify_table
 
 TABLES: Mapping[str, Callable[[Any], Table | Iterable[Table]]] = {
     "BenchResult": bench_tables,
+    "Pipeline": lambda pipeline: compiled_tables(pipeline.manifest),
+    "Program": lambda program: compiled_tables(program.manifest),
     "DemoSummary": demo_tables,
     "Inspection": inspection_tables,
     "LatencyTable": latency_table,
@@ -39,7 +41,7 @@ LONG = 40
 """A cell of more characters is broken into lines."""
 
 
-def html_of(value: Value) -> str | None:
+def html_of(value: Shown) -> str | None:
     """Return a result as HTML; None for values that are no results."""
     tables = next((TABLES[kind.__name__] for kind in type(value).__mro__ if kind.__name__ in TABLES), None)
     if tables is None:

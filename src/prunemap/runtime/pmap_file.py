@@ -17,6 +17,7 @@ from pathlib import Path
 from prunemap.core.artifact import OURS, Manifest, Part
 from prunemap.core.cache import cache_folder
 from prunemap.core.files import existing_file, replacing
+from prunemap.core.shown import Shown
 from prunemap.errors import UserError
 
 MANIFEST, LIBRARY, WEIGHTS, SOURCE, ONNX = "manifest.json", "program.so", "weights.bin", "program.c", "model.onnx"
@@ -29,7 +30,7 @@ _EXTRA_ID = 0x5050
 
 
 @dataclass(frozen=True)
-class Program:
+class Program(Shown):
     """A compiled program in memory."""
 
     manifest: Manifest
@@ -70,7 +71,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class Pipeline(Shown):
     """A network whose segments are compiled or left to ONNX Runtime, in memory."""
 
     manifest: Manifest

@@ -5,24 +5,28 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from rich.table import Table
 
+from prunemap.compiler import compile_model
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSetting
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.core.shown import Shown
 from prunemap.core.value import Value
 from prunemap.mapping import MapResult
 from prunemap.mapping.search import record  # noqa: F401 (defines a result)
 from prunemap.pruning.recipes import summary  # noqa: F401 (defines results)
 from prunemap.report.notebook import TABLES, html_table
+from tests.networks import residual_network, save
 from tests.unit.report.run_folders import HOSTILE, rates
 from tests.unit.report.test_tables import MACHINE, benched, verified
 
 
-def kinds(kind: type[Value] = Value) -> Iterator[type[Value]]:
+def kinds(kind: type[Shown] = Shown) -> Iterator[type[Shown]]:
     for each in kind.__subclasses__():
         yield each
         yield from kinds(each)
@@ -68,6 +72,12 @@ def test_a_result_shows_its_tables(value: Value, parts: tuple[str, ...]) -> None
         assert part in html
     assert "[/]" not in html and "<script" not in html
     assert type(value).model_validate_json(value.to_json()) == value
+
+
+def test_a_compiled_program_shows_its_kernels(tmp_path: Path) -> None:
+    program = compile_model(save(residual_network(), tmp_path / "net.onnx"), tune=None)
+    html = program._repr_html_()
+    assert html is not None and "block.a" in html and "working memory" in html and ">size<" not in html
 
 
 def test_what_is_no_result_has_no_html() -> None:

@@ -1,6 +1,6 @@
 """WebAssembly, one thread, in Node and Chromium: our modules, dense and pruned, beside onnxruntime-web, dense.
 
-Random weights, pruned by magnitude. The three take turns, one run each. onnxruntime-web (wasm backend, SIMD) comes from
+Node 20 or later, for relaxed SIMD. Random weights, pruned by magnitude. The three take turns, one run each. onnxruntime-web (wasm backend, SIMD) comes from
 `npm install --prefix runs/web onnxruntime-web`. Rows that the result file has are not measured again.
 
     .venv/bin/python benchmarks/web.py [--quick] [--only REGEX]

@@ -1,7 +1,8 @@
 """WebAssembly, one thread, in Node and Chromium: our modules, dense and pruned, beside onnxruntime-web, dense.
 
-Node 20 or later, for relaxed SIMD. Random weights, pruned by magnitude. The three take turns, one run each. onnxruntime-web (wasm backend, SIMD) comes from
-`npm install --prefix runs/web onnxruntime-web`. Rows that the result file has are not measured again.
+Random weights, pruned by magnitude. The three take turns, one run each. Needs Node 20 or later (relaxed SIMD), chromium,
+and onnxruntime-web (wasm backend, SIMD): `npm install --prefix runs/web onnxruntime-web`. Rows that the result file has
+are not measured again.
 
     .venv/bin/python benchmarks/web.py [--quick] [--only REGEX]
 """

@@ -1,6 +1,6 @@
 """WebAssembly, one thread, in Node and Chromium: our modules, dense and pruned, beside onnxruntime-web, dense.
 
-Random weights, pruned by magnitude. The three take turns, one run each. Needs Node 20 or later (relaxed SIMD), chromium,
+Random weights, pruned by magnitude. The three take turns, one run each. Needs Node 20 or later (relaxed SIMD), Chromium
 and onnxruntime-web (wasm backend, SIMD): `npm install --prefix runs/web onnxruntime-web`. Rows that the result file has
 are not measured again.
 

@@ -123,11 +123,11 @@ def _served(call: Call) -> Iterator[str]:
 
 
 @contextmanager
-def opened_browser(address: str, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
+def _opened_browser(address: str) -> Iterator[subprocess.Popen[bytes]]:
     """Open a page in a browser with a profile of its own, which ends with it."""
     sandbox = ("--no-sandbox",) if os.geteuid() == 0 else ()  # it refuses to start for root otherwise
     with TemporaryDirectory(prefix="prunemap-browser-", ignore_cleanup_errors=True) as profile:
-        command = [BROWSER, *FLAGS, *sandbox, *flags, f"--user-data-dir={profile}", address]
+        command = [BROWSER, *FLAGS, *sandbox, f"--user-data-dir={profile}", address]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             yield process
@@ -146,7 +146,7 @@ def run_page(folder: Path, words: Sequence[str], limit_s: float = LIMIT_S) -> tu
         The exit code, and the text for stdout and for stderr.
     """
     call = Call(folder, words)
-    with _served(call) as address, opened_browser(address) as browser:
+    with _served(call) as address, _opened_browser(address) as browser:
         waited = 0.0
         while not call.done.wait(0.2):
             waited += 0.2

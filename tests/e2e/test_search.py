@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.value import write_json
 from prunemap.datasets import Dataset, load_dataset
+from prunemap.devices import Device
 from prunemap.mapping import Budget, map_model
 from prunemap.on_device import DeviceRunner
 from prunemap.pruning import (
@@ -146,9 +148,17 @@ def test_candidates_are_measured_on_devices(search: str, monkeypatch: pytest.Mon
     def latency_us(self: object, plan: Plan) -> float:
         return 3 + len([entry for entry in plan.layers if entry.scheme != DENSE])
 
+    def board(device: Device, threads: int, target: str) -> SimpleNamespace:
+        asked.append((device.name, threads, target))
+        return SimpleNamespace(device=device, facts=SimpleNamespace(emulated=False))
+
+    asked: list[tuple[str, int, str]] = []
+    monkeypatch.setattr("prunemap.on_device.choose_place", board)
     for runner in (LocalRunner, DeviceRunner):
         monkeypatch.setattr(runner, "latency_us", latency_us)
     measured = search.replace("found/", "measured/").replace("--evaluations 3", "--evaluations 1")
+    run(f"{measured.replace('measured/', 'board/')} --measure ssh:pi@board")
+    assert asked == [("ssh:pi@board", 1, "native")], "as the table was measured"
     record = json.loads(run(f"{measured} --measure local --json"))
     assert record["measured"] and record["evaluations"][0]["latency_us"] > 3
     assert "is of another search" in fails(search.replace("found/", "measured/") + " --resume")

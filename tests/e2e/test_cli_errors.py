@@ -260,6 +260,18 @@ CASES = {
     "checkpoint that is none": ("prune {f}/strings.npy --plan {f}/other_plan.json -o {o}/a.safetensors", "checkpoint"),
     "ONNX to a checkpoint": ("prune {f}/good.onnx --plan {f}/other_plan.json -o {o}/a.safetensors", "ends in .onnx"),
     "ONNX and another plan": ("prune {f}/good.onnx --plan {f}/other_plan.json -o {o}/a.onnx", "'elsewhere'"),
+    "ONNX and what needs training": (
+        "prune {f}/good.onnx --plan {f}/other_plan.json -o {o}/a.onnx --density 0.2 --epochs 3",
+        "an ONNX file is pruned in one shot to the densities of the plan|--density|--epochs",
+    ),
+    "latency budget without a table": (
+        "prune {f}/resnet8.safetensors --plan {f}/plan.json -o {o}/a.safetensors --latency-ms 1",
+        "--latency and --latency-ms: got one of them",
+    ),
+    "two budgets of pruning": (
+        "prune {f}/resnet8.safetensors --plan {f}/plan.json -o {o}/a.safetensors --latency-ms 1 --density 0.1",
+        "density and latency_ms: got both",
+    ),
     "report of no folder": ("report {f}/no -o {o}/r.html", "run: no such folder"),
     "report of a file": ("report {f}/good.onnx -o {o}/r.html", "good.onnx is not a folder"),
     "report of an empty folder": (

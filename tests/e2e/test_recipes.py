@@ -18,8 +18,12 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from prunemap.cli import app
+from prunemap.compiler import read_specs
+from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.value import write_json
 from prunemap.models import build_model
 from prunemap.pruning.training.train import _Run
+from tests.made_up_table import made_up_table
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
@@ -129,6 +133,27 @@ def test_own_network_seeds_and_control(own: Path) -> None:
     assert not weights["3.weight"][~masks["3"]].any()
     code, again = invoke("--recipe", own, "-o", out, changes={"seeds": "[3, 5]", "control": "true"})
     assert code == 2 and "holds a run already; go on with --resume" in again
+
+
+def test_a_latency_is_asked_for(own: Path) -> None:
+    """By a table of the exported network; another table prunes anew."""
+    out, table = own.parent / "out", own.parent / "latency.json"
+    assert invoke("--recipe", own, "-o", own.parent / "first")[0] == 0
+    specs = read_specs(own.parent / "first" / "seed-0" / "dense.onnx")
+    dense_ms = sum(1 + spec.macs / 5e4 for spec in specs) / 1e3
+    budget = {"prune.latency": table, "prune.latency_ms": 0.95 * dense_ms}
+    write_json(table, made_up_table(spec.setting for spec in specs))
+    code, output = invoke("--recipe", own, "-o", out, changes=budget)
+    assert code == 2 and "was not measured as punched:4x2" in output
+    schemes = [SchemeSpec.parse("punched:4x2")]
+    write_json(table, made_up_table((spec.setting for spec in specs), schemes=schemes))
+    code, output = invoke("--recipe", own, "-o", out, changes=budget)
+    assert code == 0 and "predicted latency" in output
+    rates = json.loads((out / "summary.json").read_text())["rates"]
+    assert 0.9 * dense_ms < rates["latency_ms"] <= 0.95 * dense_ms
+    write_json(table, made_up_table((spec.setting for spec in specs), {"punched": 1.5}, schemes))
+    code, output = invoke("--recipe", own, "-o", out, "--resume", changes=budget)
+    assert code == 0 and "dense network: reused" in output and "pruned network: reused" not in output
 
 
 PHASES = (("dense", 1), ("control-prune", 2), ("control", 2), ("prune", 2), ("retrain", 2))

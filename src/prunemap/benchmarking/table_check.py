@@ -27,14 +27,14 @@ from prunemap.compiler.onnx.file import read_onnx
 from prunemap.compiler.onnx.importer import import_graph
 from prunemap.compiler.onnx.prune import write_pruned
 from prunemap.core.latency_table import LatencyTable, Machine
-from prunemap.core.layer import GATES, LayerSetting, LayerSpec
+from prunemap.core.layer import GATES, LayerSpec
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.table import by_name, look_up
 from prunemap.core.value import Value, read_json
 from prunemap.devices import float_mode_kept, pinned
 from prunemap.errors import UserError
-from prunemap.latency import LocalTimer, Predictor, compile_anchor
+from prunemap.latency import LocalTimer, PlanLatency, Predictor, compile_anchor
 from prunemap.latency.check import PointCheck, check_densities, check_settings
 from prunemap.mapping import Budget, map_model
 from prunemap.runtime import Engine, Program, random_inputs
@@ -45,7 +45,7 @@ Shapes = Mapping[str, tuple[int, ...]] | None
 DENSITY = 0.2
 HELD_OUT = 40
 """Points that are measured."""
-PUNCHED, PATTERN, UNSTRUCTURED, FILTER = map(SchemeSpec.parse, ("punched:8x4", "pattern", "unstructured", "filter"))
+PUNCHED, PATTERN, UNSTRUCTURED = map(SchemeSpec.parse, ("punched:8x4", "pattern", "unstructured"))
 SUBJECT, SLOTS, ANCHOR_ENGINE = "network", "slots", "anchor"
 
 
@@ -156,7 +156,7 @@ def check_network(
     with TemporaryDirectory(prefix="prunemap-") as folder:
         pruned = Path(folder) / "pruned.onnx"
         write_pruned(model, chosen, pruned, shapes)
-        predicted_us = predict_network(table, specs, chosen, shares_run(pruned, shapes))
+        predicted_us = 1e3 * PlanLatency(table, specs, chosen)(shares=shares_run(pruned, shapes))
         tuning = Tuning(timer.threads) if tune else None
         program = compile_model(pruned, target=timer.target, shapes=shapes, cc=timer.cc, tune=tuning)
     network, slots, anchor, rounds = _time_beside_anchor(program, timer, effort or Effort(), seed)
@@ -170,35 +170,6 @@ def check_network(
         anchor_us=anchor * 1e6,
         rounds=rounds,
     )
-
-
-def predict_network(
-    table: LatencyTable, specs: Sequence[LayerSpec], plan: Plan, shares: Mapping[str, float] | None = None
-) -> float:
-    """Return the latency of a network by a plan in microseconds: its layers, and what lies between them.
-
-    Args:
-        shares: see :func:`shares_run`; of such a layer as much counts as kept.
-
-    Raises:
-        UserError: the table lacks layers of it.
-    """
-    predictor = Predictor(table, [spec.setting for spec in specs])
-    predictor.require(spec.setting for spec in specs if spec.setting is not None)
-    total = predictor.glue_us
-    for spec, entry in zip(specs, plan.resolve(specs), strict=True):
-        if spec.setting is not None:
-            scheme, density = (DENSE, 1.0) if entry is None else (entry.scheme, entry.density)
-            total += _layer_us(predictor, spec.setting, scheme, density, (shares or {}).get(spec.name, 1.0))
-    return total
-
-
-def _layer_us(predictor: Predictor, setting: LayerSetting, scheme: SchemeSpec, density: float, share: float) -> float:
-    if scheme == DENSE and share < 1 and FILTER in predictor.schemes(setting):
-        return predictor.latency_us(setting, FILTER, share)
-    if scheme == DENSE:
-        return share * predictor.latency_us(setting, DENSE, 1.0)
-    return predictor.latency_us(setting, scheme, density * share)
 
 
 def shares_run(model: str | Path, shapes: Shapes = None) -> dict[str, float]:

@@ -108,6 +108,18 @@ def read_plan(path: Path | None) -> Plan | None:
     return read_json(path, Plan, "--plan") if path else None
 
 
+def typed_options(context: typer.Context) -> dict[str, str]:
+    """Return the parameters that were given on the command line, by name, as what was typed: an option, an argument."""
+    typed = {}
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            is_option = any(each.startswith("-") for each in parameter.opts)
+            typed[name] = max(parameter.opts, key=len) if is_option else str(context.params[name])
+    return typed
+
+
 class Result(Protocol):
     """A result."""
 

@@ -10,6 +10,8 @@ from prunemap.cli.options import Json, Seed, show
 from prunemap.cli.pruning import (
     Distillation,
     KeptMacs,
+    Latency,
+    LatencyMs,
     Method,
     PlanFile,
     PruneEpochs,
@@ -17,6 +19,7 @@ from prunemap.cli.pruning import (
     ReestimateBatchNorm,
     Source,
     Strength,
+    check_onnx_options,
     prune_config,
     prune_phase,
 )
@@ -55,6 +58,8 @@ def prune(
     prune_epochs: PruneEpochs = 5,
     lam: Strength = None,
     density: KeptMacs = None,
+    latency_ms: LatencyMs = None,
+    latency: Latency = None,
     distillation: Distillation = 0.0,
     reestimate_batchnorm: ReestimateBatchNorm = False,
     epochs: Epochs = 10,
@@ -80,6 +85,7 @@ def prune(
     check_given({"DENSE.safetensors or MODEL.onnx": checkpoint, "--plan": plan, "-o/--output": output})
     assert checkpoint is not None and plan is not None and output is not None, "checked"
     if checkpoint.suffix == ".onnx":
+        check_onnx_options(context)
         _prune_onnx(checkpoint, read_json(plan, Plan, "--plan"), output, as_json=json)
         return
     from prunemap.datasets import load_dataset
@@ -87,9 +93,9 @@ def prune(
     from prunemap.report import training_tables
 
     shared = {"batch_size": batch_size, "lr": lr, "seed": seed, "device": device, "distillation": distillation}
-    settings, config = train_config(epochs=epochs or 1, **shared), prune_config(method, lam, density)
+    settings, config = train_config(epochs=epochs or 1, **shared), prune_config(method, lam, density, latency_ms)
     training = None if config.method == "one_shot" else train_config(epochs=prune_epochs, **shared)
-    phase = prune_phase(config, training, reestimate_batchnorm=reestimate_batchnorm)
+    phase = prune_phase(config, training, latency, reestimate_batchnorm=reestimate_batchnorm)
     use_threads(threads)
     wanted = read_json(plan, Plan, "--plan")
     dataset = load_dataset(data, data_folder, download=download, image_size=image_size)

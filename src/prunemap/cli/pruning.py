@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
+from prunemap.cli.options import typed_options
 from prunemap.cli.training import raise_option_errors
+from prunemap.errors import Problems, UserError
 
 if TYPE_CHECKING:
     from prunemap.pruning import PruneConfig, PrunePhase, TrainConfig
@@ -44,6 +46,18 @@ KeptMacs = Annotated[
         show_default=False,
     ),
 ]
+LatencyMs = Annotated[
+    float | None,
+    typer.Option(
+        "--latency-ms",
+        help="Predicted milliseconds, met by one threshold for all layers that the plan prunes; needs --latency.",
+        show_default=False,
+    ),
+]
+Latency = Annotated[
+    Path | None,
+    typer.Option("--latency", help="latency.json of `prunemap profile`, for --latency-ms.", show_default=False),
+]
 Distillation = Annotated[
     float, typer.Option("--distillation", help="Weight of the dense network's outputs in the loss, 0 to 1.")
 ]
@@ -52,9 +66,24 @@ ReestimateBatchNorm = Annotated[
 ]
 OPTION_NAMES = {"lam": "--lambda"}
 """Of fields whose option has another name."""
+WITH_ONNX = ("checkpoint", "plan", "output", "json")
+"""What goes with an ONNX file."""
 
 
-def prune_config(method: str, lam: float | None, density: float | None) -> PruneConfig:
+def check_onnx_options(context: typer.Context) -> None:
+    """Check that nothing was asked for that pruning an ONNX file does not do.
+
+    Raises:
+        UserError: it was; all such options are listed.
+    """
+    problems = Problems("an ONNX file is pruned in one shot to the densities of the plan, without data; not allowed is")
+    for name, typed in typed_options(context).items():
+        if name not in WITH_ONNX:
+            problems.add(typed)
+    problems.raise_if_any(limit=20)
+
+
+def prune_config(method: str, lam: float | None, density: float | None, latency_ms: float | None) -> PruneConfig:
     """Return the config.
 
     Raises:
@@ -63,14 +92,23 @@ def prune_config(method: str, lam: float | None, density: float | None) -> Prune
     from prunemap.pruning import PruneConfig
 
     try:
-        return PruneConfig.model_validate({"method": method.replace("-", "_"), "lam": lam, "density": density})
+        settings = {"lam": lam, "density": density, "latency_ms": latency_ms}
+        return PruneConfig.model_validate({"method": method.replace("-", "_"), **settings})
     except ValidationError as error:
         raise_option_errors(error, "pruning options", OPTION_NAMES)
         raise
 
 
-def prune_phase(config: PruneConfig, training: TrainConfig | None, *, reestimate_batchnorm: bool) -> PrunePhase:
-    """Return how the weights to prune are found."""
+def prune_phase(
+    config: PruneConfig, training: TrainConfig | None, latency: Path | None, *, reestimate_batchnorm: bool
+) -> PrunePhase:
+    """Return how the weights to prune are found.
+
+    Raises:
+        UserError: a latency without the table that predicts it, or the other way round.
+    """
     from prunemap.pruning import PrunePhase
 
-    return PrunePhase(config=config, training=training, reestimate_batchnorm=reestimate_batchnorm)
+    if (latency is None) != (config.latency_ms is None):
+        raise UserError("--latency and --latency-ms: got one of them; a budget needs the table that predicts it")
+    return PrunePhase(config=config, training=training, latency=latency, reestimate_batchnorm=reestimate_batchnorm)

@@ -10,6 +10,7 @@ import typer
 from pydantic_core import to_json
 from rich.console import Console
 
+from prunemap.cli.options import typed_options
 from prunemap.errors import Problems, UserError
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ INSTEAD = {
     "prune_epochs": "prune.training.epochs=…",
     "lam": "prune.lambda=…",
     "density": "prune.density=…",
+    "latency_ms": "prune.latency_ms=…",
+    "latency": "prune.latency=FILE",
     "distillation": "retrain.distillation=…",
     "reestimate_batchnorm": "prune.reestimate_batchnorm=true",
     "epochs": "retrain.epochs=…",
@@ -60,16 +63,13 @@ def recipe_changes(context: typer.Context, changes: list[str]) -> list[str]:
         UserError: an option was given that does not go with a recipe; all such are listed.
     """
     problems, all_changes = Problems("--recipe: options that it does not go with"), list(changes)
-    for parameter in context.command.params:
-        name = str(parameter.name)
-        source = context.get_parameter_source(name)
-        if source is None or source.name != "COMMANDLINE" or name in ALONGSIDE:
+    for name, typed in typed_options(context).items():
+        if name in ALONGSIDE:
             continue
         if name in OVERRIDES:
             value = context.params[name]
             all_changes.append(f"{OVERRIDES[name]}={to_json(value).decode()}")
         else:
-            typed = max(parameter.opts, key=len) if name != "checkpoint" else str(context.params[name])
             problems.add(f"{typed}: write --set {INSTEAD[name]}")
     problems.raise_if_any(limit=len(INSTEAD))
     return all_changes

@@ -6,6 +6,7 @@ from prunemap.latency.grid import GRID
 from prunemap.latency.local_timer import LocalTimer
 from prunemap.latency.measure import NetworkSeconds, ProbeTimer, ProbeTimes, measure
 from prunemap.latency.network import measure_networks, network_times
+from prunemap.latency.plan_latency import PlanLatency
 from prunemap.latency.predict import Predictor
 from prunemap.latency.probe import DEFAULT_DENSITIES, DEFAULT_SCHEMES, Probe, make_probes, probe_settings
 from prunemap.latency.profile import profile_models
@@ -18,6 +19,7 @@ __all__ = [
     "Estimate",
     "LocalTimer",
     "NetworkSeconds",
+    "PlanLatency",
     "Predictor",
     "Probe",
     "ProbeTimer",

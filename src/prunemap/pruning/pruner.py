@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import Plan
 from prunemap.errors import UserError
 from prunemap.pruning.admm import Admm
 from prunemap.pruning.export import convert_module
+from prunemap.pruning.latency import Latency, predicted_latency
 from prunemap.pruning.layers import Examples, list_layers, resolve_plan
 from prunemap.pruning.masks import Masks, check_zeros, held_parameters, hold_zeros
 from prunemap.pruning.penalty import Reweighted, check_step, suggested_lambda
@@ -24,11 +26,8 @@ from prunemap.pruning.prune_config import PruneConfig
 from prunemap.pruning.pruner_state import PrunerProgress, PrunerState, check_state
 from prunemap.pruning.rates import PrunedRates, rates_of
 from prunemap.pruning.selection import Selection, select
-from prunemap.pruning.threshold import Densities, budget_of
+from prunemap.pruning.threshold import budget_of
 from prunemap.pruning.training.distributed import agree, unwrapped
-
-Latency = Callable[[Densities], float]
-"""From the density of every layer, by name, to the predicted latency in ms."""
 
 
 class Penalty(Protocol):
@@ -65,7 +64,7 @@ class Pruner:
         example_inputs: Examples,
         *,
         optimizer: Optimizer | None = None,
-        latency: Latency | None = None,
+        latency: LatencyTable | str | Path | Latency | None = None,
         **settings: Any,
     ) -> None:
         """Check everything that can be known now; ``one_shot`` prunes now, the other methods while training.
@@ -74,12 +73,14 @@ class Pruner:
             example_inputs: what the model is called with: one tensor, its arguments in order or by name.
             optimizer: has what it remembers of pruned weights (momentum, …) set to zero with them; the λ of the
                 reweighted penalty follows from its learning rate and ``steps`` where it is not given.
-            latency: predicts ms from the densities by layer; needed with ``latency_ms``.
+            latency: what predicts ms, needed with ``latency_ms``: a table of `prunemap profile` or its file, or a
+                function of the densities by layer.
             settings: the fields of :class:`PruneConfig`, such as ``method="gradual"``, ``steps=5000``, ``density=0.2``.
 
         Raises:
             UserError: the plan does not fit the model, a layer cannot have its scheme, a setting is not allowed, the
-                budget cannot be met, or the penalty is too strong for the learning rate.
+                table lacks layers or schemes, the budget cannot be met, or the penalty is too strong for the learning
+                rate.
         """
         self.config = PruneConfig.of(settings)
         self.masks: dict[str, Tensor] = {}
@@ -167,7 +168,11 @@ class Pruner:
 
     def rates(self) -> PrunedRates:
         """Return what every layer keeps by the masks of now."""
-        return rates_of(self.masks, self._selection.choices, self._layers)
+        rates = rates_of(self.masks, self._selection.choices, self._layers)
+        if self.config.latency_ms is None or self._selection.budget is None:
+            return rates
+        predicted_ms = self._selection.budget.cost({layer.name: layer.density for layer in rates.layers})
+        return rates.model_copy(update={"latency_ms": predicted_ms})
 
     def export(self, path: str | Path) -> None:
         """Write the pruned model as ONNX, at the sizes of ``example_inputs``, layers named as their modules.
@@ -211,11 +216,13 @@ class Pruner:
             mine.penalty[name].copy_(value)
         self.hold()
 
-    def _select(self, plan: Plan, latency: Latency | None) -> Selection:
+    def _select(self, plan: Plan, latency: LatencyTable | str | Path | Latency | None) -> Selection:
         choices = resolve_plan(plan, self._layers)
         selection = select(self._model, self._examples, choices)
         if not selection.weights:
             raise UserError("plan: it prunes nothing, every layer is dense")
+        if isinstance(latency, LatencyTable | str | Path):
+            latency = predicted_latency(self._model, self._examples, choices, latency)
         budget = budget_of(self.config, self._layers, set(selection.weights), latency)
         if budget is None:
             return selection

@@ -38,12 +38,15 @@ class PrunedRates(Value):
     macs_kept: float
     """The same of all layers."""
     weights_kept: float
+    latency_ms: float | None = None
+    """Predicted, where a latency was asked for."""
 
     def __str__(self) -> str:
         width = max((len(layer.name) for layer in self.layers), default=0)
         rows = [f"{layer.name:{width}}  {layer.scheme!s:14} {layer.density:6.1%}" for layer in self.layers]
         total = f"density {self.density:.1%} of the MACs to prune; of all: MACs {self.macs_kept:.1%}"
-        return "\n".join([*rows, f"{total}, weights {self.weights_kept:.1%}"])
+        latency = "" if self.latency_ms is None else f"; predicted latency {self.latency_ms:.4g} ms"
+        return "\n".join([*rows, f"{total}, weights {self.weights_kept:.1%}{latency}"])
 
 
 def rates_of(masks: Masks, choices: Mapping[str, PlanLayer], layers: Sequence[LayerSpec]) -> PrunedRates:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from prunemap.report.networks import training_table
-from prunemap.report.text import count, new_table, percent, shape
+from prunemap.report.text import count, milliseconds, new_table, percent, shape
 
 if TYPE_CHECKING:  # importing pruning imports torch, which inspecting and compiling must not need
     from prunemap.pruning import PrunedRates, TrainReport
@@ -26,6 +26,8 @@ def rates_table(rates: PrunedRates) -> Table:
         f"of these layers {percent(rates.density)} of the MACs are kept; of all layers {percent(rates.macs_kept)} of "
         f"the MACs,\n{percent(rates.weights_kept)} of the weights; energy: Σ w² of the dense network's weights"
     )
+    if rates.latency_ms is not None:
+        caption += f"\npredicted latency {milliseconds(rates.latency_ms)} ms"
     headers = ("layer", "shape", "scheme", "density", "energy", "MACs kept")
     table = new_table("pruned layers", *headers, caption=caption, left=3)
     for layer in rates.layers:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prunemap.benchmarking import PLANS, Effort, NetworkCheck, check_table
-from prunemap.benchmarking.table_check import predict_network, shares_run
+from prunemap.benchmarking.table_check import shares_run
 from prunemap.compiler import read_specs
 from prunemap.compiler.onnx.prune import write_pruned
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, LayerTime, NetworkTimes, SlotTime
@@ -68,18 +68,6 @@ def test_a_block_size_that_a_layer_was_not_measured_with_gives_way_to_one_that_w
     )
     found = {entry.name: entry.scheme for entry in PLANS["punched"].make(model, specs, less, 0.2, None).layers}
     assert found[pruned[0].name] == other
-
-
-def test_a_network_is_its_layers_and_the_glue(model: Path, table: LatencyTable) -> None:
-    specs = read_specs(model)
-    dense = sum(spec.macs for spec in specs) / 1e3
-    assert predict_network(table, specs, Plan(layers=())) == pytest.approx(dense + 7)
-    pruned = specs[1]
-    plan = Plan(layers=(PlanLayer.of(pruned, FILTER, 0.5),))
-    assert predict_network(table, specs, plan) == pytest.approx(dense + 7 - pruned.macs / 2e3)
-    shares = {pruned.name: 0.5, specs[0].name: 0.25}
-    left = dense + 7 - 0.75 * pruned.macs / 1e3 - 0.75 * specs[0].macs / 1e3
-    assert predict_network(table, specs, plan, shares) == pytest.approx(left)
 
 
 def test_what_the_compiler_drops_is_known_from_the_zeros(model: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,15 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from prunemap.compiler import read_specs
 from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.value import write_json
 from prunemap.errors import UserError
 from prunemap.models import build_model
-from prunemap.pruning import Pruner, list_layers
+from prunemap.pruning import Pruner, export_onnx, list_layers
 from prunemap.pruning.selection import Selection, select
 from prunemap.pruning.threshold import Budget, Threshold
 from prunemap.schemes import SCHEMES
 from prunemap.schemes.pattern import pattern_table
+from tests.made_up_table import made_up_table
 from tests.unit.pruning.scheme_cases import Case, cases
 
 MakePlan = Callable[..., Plan]
@@ -152,6 +156,31 @@ def test_latency_is_met_and_what_is_impossible_is_refused(net: nn.Module, make_p
         Pruner(net, plan, EXAMPLE, latency_ms=0.5)
     with pytest.raises(UserError, match=r"density: got 1e-05, the least possible is 0\.0"):
         Pruner(net, plan, EXAMPLE, density=1e-5)
+
+
+def test_latency_is_predicted_from_a_table(net: nn.Module, make_plan: MakePlan, tmp_path: Path) -> None:
+    plan = make_plan(list_layers(net, EXAMPLE), "unstructured", 0.5, dense=("conv1", "fc"))
+    export_onnx(net, EXAMPLE, tmp_path / "net.onnx")
+    specs = read_specs(tmp_path / "net.onnx")
+    table = made_up_table([spec.setting for spec in specs])
+    write_json(tmp_path / "latency.json", table)
+    macs = {spec.module: spec.macs for spec in specs}
+
+    def predicted_ms(densities: dict[str, float]) -> float:
+        return sum(1 + macs[name] * densities.get(name, 1.0) / 5e4 for name in macs) / 1e3
+
+    asked = 0.5 * (predicted_ms({}) + predicted_ms({"conv2": 0.0, "depthwise": 0.0}))
+    for source in (table, tmp_path / "latency.json", str(tmp_path / "latency.json")):
+        pruner = Pruner(net, plan, EXAMPLE, latency=source, latency_ms=asked, method="one_shot")
+        rates = pruner.rates()
+        assert rates.latency_ms == pytest.approx(predicted_ms({each.name: each.density for each in rates.layers}))
+        assert 0.99 * asked < rates.latency_ms <= asked * (1 + 1e-9)
+    assert f"predicted latency {rates.latency_ms:.4g} ms" in str(rates)
+    with pytest.raises(UserError, match="latency table: no such file"):
+        Pruner(net, plan, EXAMPLE, latency=tmp_path / "none.json", latency_ms=asked)
+    less = made_up_table([specs[0].setting])
+    with pytest.raises(UserError, match="latency table: it lacks layers of this model"):
+        Pruner(net, plan, EXAMPLE, latency=less, latency_ms=asked)
 
 
 def test_layers_that_would_lose_everything_keep_a_group(net: nn.Module, make_plan: MakePlan) -> None:

@@ -77,7 +77,7 @@ def _located(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _path_keys(values: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     yield values, "plan"
-    for section, keys in (("model", ("name", "start")), ("data", ("folder",))):
+    for section, keys in (("model", ("name", "start")), ("data", ("folder",)), ("prune", ("latency",))):
         if isinstance(values.get(section), dict):
             yield from ((values[section], key) for key in keys)
 

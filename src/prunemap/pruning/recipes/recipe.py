@@ -77,16 +77,27 @@ class RecipePruning(Section):
     """How often the penalty or the masks are computed anew."""
     density: float | None = Field(default=None, gt=0, le=1)
     """MACs to keep of the layers to prune: one threshold for all of them instead of their own densities."""
+    latency_ms: float | None = Field(default=None, gt=0)
+    """The same by predicted latency, in milliseconds; needs latency."""
+    latency: Path | None = None
+    """latency.json of `prunemap profile`, which predicts."""
     training: Schedule | None = None
     """The training meanwhile; for all methods but one_shot."""
     reestimate_batchnorm: bool = False
     """Measure the statistics of batch norm again when the weights are pruned."""
 
     @model_validator(mode="after")
-    def _trained(self) -> Self:
+    def _consistent(self) -> Self:
+        problems = []
         if (self.method == "one_shot") != (self.training is None):
             wanted = "allowed is none" if self.training else "it is missing"
-            raise ValueError(f"training: {wanted} with method {self.method}")
+            problems.append(f"training: {wanted} with method {self.method}")
+        if (self.latency is None) != (self.latency_ms is None):
+            problems.append("latency and latency_ms: got one of them; a budget needs the table that predicts it")
+        if self.density is not None and self.latency_ms is not None:
+            problems.append("density and latency_ms: got both, allowed is one of them")
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
 
 
@@ -142,7 +153,14 @@ class Recipe(Section):
         """Return how the weights to prune are found."""
         prune = self.prune
         return PrunePhase(
-            config=PruneConfig(method=prune.method, lam=prune.lam, updates=prune.updates, density=prune.density),
+            config=PruneConfig(
+                method=prune.method,
+                lam=prune.lam,
+                updates=prune.updates,
+                density=prune.density,
+                latency_ms=prune.latency_ms,
+            ),
+            latency=prune.latency,
             training=None if prune.training is None else self.config(prune.training, seed),
             reestimate_batchnorm=prune.reestimate_batchnorm,
         )

@@ -146,7 +146,8 @@ def _check(recipe: Recipe, module: nn.Module, plan: Plan, dataset: Dataset) -> N
     settings = phase.config.model_dump() | {"steps": steps}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        Pruner(module, plan, torch.zeros(1, *dataset.input_shape), optimizer=optimizer, **settings)
+        example = torch.zeros(1, *dataset.input_shape)
+        Pruner(module, plan, example, optimizer=optimizer, latency=phase.latency, **settings)
 
 
 def _run_seed(work: _Work, seed: int) -> tuple[SeedResult, TrainReport]:
@@ -171,7 +172,8 @@ def _run_seed(work: _Work, seed: int) -> tuple[SeedResult, TrainReport]:
 
     def run_pruning(name: str, result: StageFiles, plan: Plan | None) -> TrainReport:
         run = partial(_prune, work, files, seed, log, plan, result)
-        return run_stage(name, result, (files.dense.checkpoint,), run, recipe.phase(seed), retrain, plan)
+        table = () if plan is None or recipe.prune.latency is None else (recipe.prune.latency,)
+        return run_stage(name, result, (files.dense.checkpoint, *table), run, recipe.phase(seed), retrain, plan)
 
     control = run_pruning("control", files.control, None).test_accuracy if recipe.control else None
     pruned = run_pruning("pruned network", files.pruned, work.plan)

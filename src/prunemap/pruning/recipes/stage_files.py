@@ -31,6 +31,8 @@ class PrunePhase(Value):
     """Its ``steps`` follow from the training."""
     training: TrainConfig | None = None
     """Of the network while it is pruned; None for one-shot pruning, which needs none."""
+    latency: Path | None = None
+    """latency.json, which predicts; needed with the ``latency_ms`` of the config."""
     reestimate_batchnorm: bool = False
     """Measure the statistics of batch norm again when the weights are pruned."""
 

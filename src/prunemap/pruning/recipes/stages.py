@@ -192,7 +192,8 @@ def _prune(stage: _Stage, plan: Plan, phase: PrunePhase, log: EpochLog | None) -
     if all(entry.scheme == DENSE for entry in resolve_plan(plan, stage.layers).values()):
         return _Pruned()
     steps = stage.dataset.train.training_steps(training.batch_size) * training.epochs if training else 1
-    pruner = Pruner(module, plan, stage.example, **phase.config.model_dump() | {"steps": steps})
+    settings = phase.config.model_dump() | {"steps": steps}
+    pruner = Pruner(module, plan, stage.example, latency=phase.latency, **settings)
     if training is not None:
         part = _part(log, "prune", lambda: pruner.rates().macs_kept)
         history = stage.train(training, stage.files.pruning_run, pruner=pruner, log=part)

@@ -62,6 +62,8 @@ def test_values_are_changed_and_paths_are_relative_to_the_recipe(tmp_path: Path)
     assert recipe.model.start == Path("w.pth"), "typed by the user, so where the user is"
     assert recipe.data.folder == tmp_path / "images"
     assert recipe.output == Path("runs/x")
+    budget = read_recipe(written(tmp_path, SMALL + "prune: {latency: t.json, latency_ms: 0.5}\n"))
+    assert (budget.phase(0).latency, budget.phase(0).config.latency_ms) == (tmp_path / "t.json", 0.5)
     own = read_recipe(written(tmp_path, SMALL.replace("resnet8", "net.py:make")))
     assert own.model.name == str(tmp_path / "net.py:make")
 
@@ -82,6 +84,8 @@ def test_values_are_changed_and_paths_are_relative_to_the_recipe(tmp_path: Path)
         ("dense=null", r"model\.start and dense: one is needed"),
         ("seeds=[1, 1]", r"seeds: got \[1, 1\], allowed are different numbers"),
         ("prune.method=gradual", r"prune: training: it is missing with method gradual"),
+        ("prune.latency_ms=1", r"prune: latency and latency_ms: got one of them; a budget needs the table"),
+        ("prune={latency: t.json, latency_ms: 1, density: 0.1}", r"prune: density and latency_ms: got both"),
         ("prune.training={epochs: 1}", r"prune: training: allowed is none with method one_shot"),
         ("retrain.warmup_epochs=2", r"retrain: warmup_epochs: got 2, allowed is less than epochs \(2\)"),
         ("layers.7.density=1", r"--set: layers\.7\.density: got 7, allowed are 0 to 1"),

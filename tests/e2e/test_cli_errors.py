@@ -203,7 +203,7 @@ CASES = {
     ),
     "two budgets": (
         "map {f}/good.onnx --latency {f}/even.json --density 0.2 --latency-ms 1 -o {o}/p.json",
-        "budget: give exactly one of density, latency_ms and keep_energy",
+        "budget: got density, latency_ms, allowed is exactly one of density, latency_ms and keep_energy",
     ),
     "an unknown method": (
         "map {f}/good.onnx --latency {f}/even.json --density 0.2 -o {o}/p.json --method dice",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from prunemap.cli.options import Json, Shapes, parse_shapes, show
+from prunemap.errors import UserError
 
 
 def inspect(
@@ -27,6 +28,8 @@ def inspect(
     from prunemap.sources import inspect as inspect_source
 
     if model.suffix == ".pmap":
+        if shape:
+            raise UserError(f"--shape: got {shape[0]}, but the sizes of a compiled network are fixed")
         manifest = read_program(model).manifest
         show(manifest, *compiled_tables(manifest, model), as_json=json)
         return

@@ -42,6 +42,14 @@ Estimate = Annotated[
     bool, typer.Option("--estimate", help="Estimate layers that the table lacks from others of their kind.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Use a table whose layers were compiled by another compiler.")]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        help="Layers that stay dense: a name, a glob, re:REGEX, or a kind such as linear. Repeatable.",
+        show_default=False,
+    ),
+]
 
 
 @with_search_options
@@ -53,6 +61,7 @@ def map_(
     latency_ms: LatencyMs = None,
     keep_energy: KeepEnergy = None,
     sensitivity: SensitivityFile = None,
+    ignore: Ignore = None,
     beta: Beta = 0.2,
     method: Method = "rules",
     search: SearchOptions = DEFAULTS,
@@ -82,6 +91,7 @@ def map_(
         cc=cc,
         force=force,
         estimate=estimate,
+        ignore=ignore or (),
     )
     _say_notes(request)
     if mapper is None:

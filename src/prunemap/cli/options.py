@@ -49,7 +49,7 @@ DeviceName = Annotated[
     str | None,
     typer.Option(
         "--device",
-        help="Where to run: local, qemu, node, ssh:USER@HOST[:PORT], adb[:SERIAL]; default: in this process.",
+        help="Where to run: local, qemu, node, chromium, ssh:USER@HOST[:PORT], adb[:SERIAL]; default: in this process.",
         show_default=False,
     ),
 ]

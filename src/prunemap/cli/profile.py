@@ -34,10 +34,16 @@ def profile(
         list[Path] | None, typer.Argument(help="ONNX files, or .pt2.", metavar="MODEL.onnx|.pt2…", show_default=False)
     ] = None,
     schemes: Annotated[
-        str, typer.Option("--schemes", help="With commas, such as unstructured,punched:8x4.", show_default=False)
+        str,
+        typer.Option(
+            "--schemes", help="With commas; default: unstructured,pattern,punched:4x1 and others.", show_default=False
+        ),
     ] = "",
     densities: Annotated[
-        str, typer.Option("--densities", help="Densities to measure, with commas.", show_default=False)
+        str,
+        typer.Option(
+            "--densities", help="Densities to measure, with commas; default: 0.05,0.2,0.5.", show_default=False
+        ),
     ] = "",
     grid: Annotated[
         bool, typer.Option("--grid", help="Measure usual layers too, for networks that are not there yet.")

@@ -23,7 +23,7 @@ DataFolder = Annotated[
 ]
 Download = Annotated[bool, typer.Option("--download", help="Download what is missing (checked by its hash).")]
 ImageSize = Annotated[int, typer.Option("--image-size", help="Pixels per side of photographs (image-folder).")]
-Epochs = Annotated[int, typer.Option("--epochs", help="Epochs.")]
+Epochs = Annotated[int, typer.Option("--epochs", help="Epochs of training, after pruning of retraining.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", help="Images per step.")]
 LearningRate = Annotated[float, typer.Option("--lr", help="Largest learning rate.")]
 TrainingThreads = Annotated[int, typer.Option("--threads", help="Threads; 0 = all cores.")]

@@ -3,9 +3,10 @@
 from prunemap.core.table import by_name
 from prunemap.mapping.choices import LayerChoices, Option
 from prunemap.mapping.decision import Decision, RatedScheme, Yardstick
+from prunemap.mapping.fixed import why_fixed
 from prunemap.mapping.map_model import map_model
 from prunemap.mapping.mapper import Budget, Mapper, MapRequest, MapResult
-from prunemap.mapping.rules import Rules, why_fixed
+from prunemap.mapping.rules import Rules
 
 __all__ = [
     "MAPPERS",

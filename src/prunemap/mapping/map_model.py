@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prunemap.compiler import coupled_layers, identity_of, read_layers
@@ -29,6 +29,7 @@ def map_model(
     cc: str | None = None,
     force: bool = False,
     estimate: bool = False,
+    ignore: Sequence[str] = (),
 ) -> MapResult:
     """Choose scheme, block size and density of every layer.
 
@@ -40,10 +41,11 @@ def map_model(
         cc: the C compiler that the network is to be compiled with; None = ``zig cc``.
         force: whether a table whose layers were compiled by another one will do; it is warned of.
         estimate: whether layers that the table lacks are estimated from measured ones of their kind.
+        ignore: layers that stay dense: names, globs, ``re:`` and a regular expression, or kinds such as ``linear``.
 
     Raises:
         UserError: the model cannot be read, the table lacks its layers or is of another compiler, the sensitivity is
-            of another network, or the budget cannot be met.
+            of another network, a pattern to ignore matches no layer, or the budget cannot be met.
     """
     request = make_request(
         model,
@@ -55,6 +57,7 @@ def map_model(
         cc=cc,
         force=force,
         estimate=estimate,
+        ignore=ignore,
     )
     return (mapper or Rules()).map(request)
 
@@ -70,6 +73,7 @@ def make_request(
     cc: str | None = None,
     force: bool = False,
     estimate: bool = False,
+    ignore: Sequence[str] = (),
 ) -> MapRequest:
     """Return what a mapper is asked; see :func:`map_model`."""
     if not isinstance(table, LatencyTable):
@@ -92,4 +96,5 @@ def make_request(
         coupled=coupled_layers(model, shapes),
         model=identity_of(model, [layer.spec for layer in layers]),
         estimate=estimate,
+        ignore=ignore,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from prunemap.compiler import ModelLayer
@@ -13,6 +14,7 @@ from prunemap.core.value import Value
 from prunemap.errors import UserError
 from prunemap.latency import Predictor, probe_settings
 from prunemap.mapping.decision import Decision
+from prunemap.mapping.fixed import why_fixed
 from prunemap.mapping.importance import EQUAL, Importance
 
 DEFAULT_BETA = 0.2
@@ -36,7 +38,8 @@ class Budget:
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}
         if len(given) != 1:
-            raise UserError("budget: give exactly one of density, latency_ms and keep_energy")
+            got = ", ".join(given) or "none"
+            raise UserError(f"budget: got {got}, allowed is exactly one of density, latency_ms and keep_energy")
         ((name, value),) = given.items()
         if name == "latency_ms" and not value > 0:
             raise UserError(f"latency_ms: got {value:g}, allowed are values above 0")
@@ -66,10 +69,21 @@ class MapRequest:
     model: ModelIdentity = field(default_factory=ModelIdentity)
     estimate: bool = False
     """Whether layers that the table lacks are estimated from others of their kind."""
+    ignore: Sequence[str] = ()
+    """Patterns of layers that stay dense."""
 
     def __post_init__(self) -> None:
         if not self.beta >= 0:
             raise UserError(f"beta: got {self.beta:g}, allowed are values from 0")
+
+    @cached_property
+    def fixed(self) -> Mapping[str, str]:
+        """Why layers stay dense whatever the device, by name.
+
+        Raises:
+            UserError: a pattern to ignore matches no layer.
+        """
+        return why_fixed(self.layers, self.ignore)
 
     def predictor(self) -> Predictor:
         """Return what predicts latencies inside this network.

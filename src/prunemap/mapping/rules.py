@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from prunemap.compiler import ModelLayer
-from prunemap.core.layer import GATES
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.errors import UserError
 from prunemap.latency import Predictor
@@ -41,7 +39,7 @@ class Rules:
             UserError: the table lacks layers of the network, or the budget cannot be met.
         """
         predictor = request.predictor()
-        fixed = fixed_decisions(request.layers, predictor)
+        fixed = fixed_decisions(request, predictor)
         fixed_us = predictor.glue_us + sum(each.dense_us or 0.0 for each in fixed.values())
         layers = {
             layer.spec.name: LayerChoices(layer, predictor, request.beta, request.importance)
@@ -58,32 +56,14 @@ class Rules:
         return _result(request, fixed, fixed_us, units, _choose(constraint, units, _choices(units)))
 
 
-def fixed_decisions(layers: Sequence[ModelLayer], predictor: Predictor) -> dict[str, Decision]:
-    """Return, by name, the decisions for the layers of :func:`why_fixed`."""
-    settings = {layer.spec.name: layer.spec.setting for layer in layers}
+def fixed_decisions(request: MapRequest, predictor: Predictor) -> dict[str, Decision]:
+    """Return, by name, the decisions for the layers that stay dense whatever the device."""
+    settings = {layer.spec.name: layer.spec.setting for layer in request.layers}
     return {
         name: never_pruned(name, why, None if setting is None else predictor.dense_us(setting))
-        for name, why in why_fixed(layers).items()
+        for name, why in request.fixed.items()
         for setting in [settings[name]]
     }
-
-
-def why_fixed(layers: Sequence[ModelLayer]) -> dict[str, str]:
-    """Return, by name, why a layer stays dense whatever the device: few MACs and sensitive, or not measured."""
-    first = next((layer for layer in layers if layer.spec.kind == "conv"), None)
-    classifiers = [layer for layer in layers[-1:] if layer.spec.kind not in GATES]
-    fixed = {}
-    for layer in layers:
-        kind, sensitive = layer.spec.kind, "few MACs and sensitive"
-        if layer is first:
-            fixed[layer.spec.name] = f"first convolution: {sensitive}"
-        elif layer in classifiers:
-            fixed[layer.spec.name] = f"last layer: {sensitive}"
-        elif kind == "depthwise":
-            fixed[layer.spec.name] = f"depthwise: {sensitive}"
-        elif layer.spec.setting is None:
-            fixed[layer.spec.name] = "the sizes of its tensors are not known, so its latency is not"
-    return fixed
 
 
 @dataclass(frozen=True)

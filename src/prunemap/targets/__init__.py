@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 from dataclasses import replace
 
-from prunemap.core.table import by_name, look_up
+from prunemap.core.table import by_name
 from prunemap.core.target import Target
-from prunemap.errors import UnsupportedError
+from prunemap.errors import UnsupportedError, UserError
 from prunemap.targets.cpu import cpu_flags
 
 _X86_64 = Target(
@@ -130,7 +130,9 @@ def resolve_target(name: str) -> Target:
         UnsupportedError: ``native`` on a machine that no row fits.
     """
     if name != NATIVE:
-        return look_up(TARGETS, name, f"--target ({NATIVE} is allowed too)")
+        if name not in TARGETS:
+            raise UserError(f"--target: got {name!r}, allowed are {', '.join([NATIVE, *TARGETS])}")
+        return TARGETS[name]
     for target in TARGETS.values():
         if not why_not_here(target):
             return target

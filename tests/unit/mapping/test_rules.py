@@ -14,8 +14,8 @@ from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.latency import Predictor
 from prunemap.mapping import MAPPERS, Budget, Decision, MapRequest, MapResult, Yardstick
+from prunemap.mapping.fixed import why_fixed
 from prunemap.mapping.importance import Importance
-from prunemap.mapping.rules import why_fixed
 from prunemap.schemes import make_mask, why_illegal
 
 RULES = MAPPERS["rules"]
@@ -294,6 +294,18 @@ def test_what_is_fixed_and_why(network: list[ModelLayer]) -> None:
     unknown, known = (replace(network[0], spec=lstm.model_copy(update={"setting": each})) for each in (None, setting))
     assert "sizes of its tensors are not known" in why_fixed([*network, unknown])["lstm"]
     assert "lstm" not in why_fixed([*network, known]), "a recurrent layer is no classifier"
+
+
+def test_layers_to_be_ignored_stay_dense(network: list[ModelLayer], make_table) -> None:
+    request = MapRequest(network, make_table(network, {}), Budget(density=0.5))
+    first, second = [each.layer for each in RULES.map(request).decisions if each.rated][:2]
+    ignoring = replace(request, ignore=[first, f"re:nothing|{second}"], budget=Budget(density=0.9))
+    found = {decision.layer: decision for decision in RULES.map(ignoring).decisions}
+    assert list(found) == [layer.spec.name for layer in network]
+    for name in (first, second):
+        assert found[name].scheme == DENSE and "to be ignored: " in found[name].reason
+    with pytest.raises(UserError, match=r"(?s)ignore: 'no\*' matches no layer; there are .*'re:\[' is no regular"):
+        RULES.map(replace(request, ignore=["no*", "re:["]))
 
 
 def decision_of(result: MapResult, name: str) -> Decision:

@@ -18,7 +18,6 @@ from prunemap.core.scheme_spec import DENSE
 from prunemap.errors import UserError
 from prunemap.mapping.choices import FILTER, LayerChoices, Option
 from prunemap.mapping.mapper import MapRequest, MapResult
-from prunemap.mapping.rules import why_fixed
 from prunemap.mapping.search.config import SearchConfig
 from prunemap.mapping.search.features import action_features, decision_features
 from prunemap.mapping.search.problem import Candidate, Problem
@@ -107,7 +106,7 @@ class Space:
 
     def plan(self, candidate: Candidate) -> Plan:
         """Return the plan."""
-        fixed = why_fixed(self.request.layers)
+        fixed = self.request.fixed
         chosen = {
             layer.spec.name: (option, _why(layer, option, unit))
             for unit, choice in self._chosen(candidate)
@@ -146,7 +145,7 @@ def make_space(request: MapRequest, rules: MapResult, config: SearchConfig) -> S
     if request.budget.latency_ms is None:
         raise UserError("budget: a search needs one of latency (latency_ms, --latency-ms)")
     predictor = request.predictor()
-    fixed = why_fixed(request.layers)
+    fixed = request.fixed
     layers = {
         layer.spec.name: LayerChoices(layer, predictor, request.beta, request.importance)
         for layer in request.layers

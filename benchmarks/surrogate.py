@@ -12,6 +12,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from prunemap.mapping import Option
 from prunemap.mapping.search import Candidate, Evaluation, Space
 
 FOLDS = 10
@@ -45,18 +46,29 @@ class Surrogate:
 
 
 def features_of(space: Space, candidates: Sequence[Candidate]) -> Floats:
-    """Return per layer the energy that is lost, its square root, and whether the scheme reads whole rows of filters."""
+    """Return per layer the energy that is lost, its square root, and whether the scheme reads whole rows of filters.
+
+    The columns are those of the layers in one order, whatever a candidate decides for layers that share filters.
+    """
+    names = sorted({layer.spec.name for decision in space.decisions for layer in decision.unit.layers})
     rows = []
     for candidate in candidates:
-        lost: dict[str, float] = {}
-        blocks: dict[str, float] = {}
-        for decision, action in zip(space.decisions, space.problem.canonical(candidate), strict=True):
-            for layer, option in zip(decision.unit.layers, decision.choices[action], strict=False):
-                if decision.set_at is None or candidate[decision.set_at] == 0:
-                    lost[layer.spec.name] = 1 - option.energy
-                    blocks[layer.spec.name] = np.log2(np.prod(option.scheme.block or (1, 1)))
-        rows.append([*lost.values(), *np.sqrt(list(lost.values())), *blocks.values()])
+        options = _options_of(space, space.problem.canonical(candidate))
+        lost = [1 - options[name].energy for name in names]
+        blocks = [float(np.log2(np.prod(options[name].scheme.block or (1, 1)))) for name in names]
+        rows.append([*lost, *np.sqrt(lost), *blocks])
     return np.array(rows)
+
+
+def _options_of(space: Space, candidate: Candidate) -> dict[str, Option]:
+    """Return by layer what a candidate has of it."""
+    found: dict[str, Option] = {}
+    for decision, action in zip(space.decisions, candidate, strict=True):
+        overruled = decision.set_at is not None and candidate[decision.set_at] > 0
+        for layer, option in zip(decision.unit.layers, decision.choices[action], strict=False):
+            if not overruled:
+                found[layer.spec.name] = option
+    return found
 
 
 def fit_surrogate(space: Space, table: Sequence[Evaluation]) -> Surrogate:

@@ -236,7 +236,7 @@ CASES = {
     ),
     "data of other classes": (
         "sensitivity {f}/other_classes.safetensors -o {o}/s.json",
-        "--data: fashion-mnist-subset has other classes than",
+        "data: fashion-mnist-subset does not fit",
     ),
     "unknown network": ("train alexnet -o {o}/a.safetensors", "got 'alexnet', allowed are resnet8"),
     "unknown data set": ("train resnet8 -o {o}/a.safetensors --data mnist", "got 'mnist', allowed are"),

@@ -210,18 +210,14 @@ def _evaluator(options: SearchOptions, fast: FastConfig) -> FastEvaluator:
         UserError: there is no checkpoint, or it does not fit the data.
     """
     from prunemap.datasets import load_dataset
-    from prunemap.pruning import load_checkpoint, use_threads
+    from prunemap.pruning import load_checkpoint_for, use_threads
     from prunemap.pruning.fast_evaluate import make_fast_evaluator
 
     if options.checkpoint is None:
         raise UserError("--checkpoint: got none; a search needs the trained weights of the model, by `prunemap train`")
     use_threads(options.threads)
-    module, info = load_checkpoint(options.checkpoint)
     dataset = load_dataset(options.data, options.data_folder, download=options.download, image_size=options.image_size)
-    if info.classes != dataset.classes:
-        raise UserError(
-            f"--data: {dataset.name} has other classes than {info.dataset}, which {options.checkpoint} is for"
-        )
+    module, _ = load_checkpoint_for(options.checkpoint, dataset)
     alone = options.workers == 1 and not options.ray
     threads = options.threads or (len(allowed_cpus()) if alone else 1)
     return make_fast_evaluator(module, dataset, fast, device=options.device, threads=threads)

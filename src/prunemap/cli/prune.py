@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import typer
 
-from prunemap.cli.options import Json, Seed, show
+from prunemap.cli.app import EXIT_FAILED_CHECK
+from prunemap.cli.options import Json, Seed, Shapes, parse_shapes, show
 from prunemap.cli.pruning import (
     Distillation,
     KeptMacs,
@@ -19,6 +21,7 @@ from prunemap.cli.pruning import (
     ReestimateBatchNorm,
     Source,
     Strength,
+    check_checkpoint_options,
     check_onnx_options,
     prune_config,
     prune_phase,
@@ -69,6 +72,7 @@ def prune(
     threads: TrainingThreads = 0,
     device: Device = "auto",
     resume: Resume = False,
+    shape: Shapes = None,
     json: Json = False,
 ) -> None:
     """Prune a trained network by a plan and retrain it; pruned weights stay zero. --epochs 0 only prunes.
@@ -84,12 +88,15 @@ def prune(
         return
     check_given({"DENSE.safetensors or MODEL.onnx": checkpoint, "--plan": plan, "-o/--output": output})
     assert checkpoint is not None and plan is not None and output is not None, "checked"
+    wanted = read_json(plan, Plan, "--plan")
     if checkpoint.suffix == ".onnx":
         check_onnx_options(context)
-        _prune_onnx(checkpoint, read_json(plan, Plan, "--plan"), output, as_json=json)
+        _prune_onnx(checkpoint, wanted, output, parse_shapes(shape), as_json=json)
         return
+    check_checkpoint_options(context, method)
     from prunemap.datasets import load_dataset
     from prunemap.pruning import prune_to_files, use_threads
+    from prunemap.pruning.training.distributed import is_first, processes_of_torchrun
     from prunemap.report import training_tables
 
     shared = {"batch_size": batch_size, "lr": lr, "seed": seed, "device": device, "distillation": distillation}
@@ -97,11 +104,12 @@ def prune(
     training = None if config.method == "one_shot" else train_config(epochs=prune_epochs, **shared)
     phase = prune_phase(config, training, latency, reestimate_batchnorm=reestimate_batchnorm)
     use_threads(threads)
-    wanted = read_json(plan, Plan, "--plan")
     dataset = load_dataset(data, data_folder, download=download, image_size=image_size)
     retrain = settings if epochs else None
-    report = prune_to_files(checkpoint, wanted, dataset, retrain, output, resume, phase=phase, device=settings.device)
-    show(report, *training_tables(report), as_json=json)
+    with processes_of_torchrun(device):
+        report = prune_to_files(checkpoint, wanted, dataset, retrain, output, resume, phase=phase, device=device)
+        if is_first():
+            show(report, *training_tables(report), as_json=json)
 
 
 def _by_recipe(context: typer.Context, recipe: Path | None, changes: list[str], *, resume: bool, as_json: bool) -> None:
@@ -119,9 +127,11 @@ def _by_recipe(context: typer.Context, recipe: Path | None, changes: list[str], 
         show(summary, *recipe_tables(summary), as_json=as_json)
 
 
-def _prune_onnx(model: Path, plan: Plan, output: Path, *, as_json: bool) -> None:
+def _prune_onnx(model: Path, plan: Plan, output: Path, shapes: Mapping[str, tuple[int, ...]], *, as_json: bool) -> None:
     from prunemap.benchmarking.pruned_onnx import prune_onnx
     from prunemap.report import onnx_pruning_table
 
-    result = prune_onnx(model, plan, output)
+    result = prune_onnx(model, plan, output, shapes=shapes)
     show(result, onnx_pruning_table(result, output), as_json=as_json)
+    if result.verified is not None and not result.verified.passed:
+        raise typer.Exit(EXIT_FAILED_CHECK)

@@ -66,7 +66,7 @@ ReestimateBatchNorm = Annotated[
 ]
 OPTION_NAMES = {"lam": "--lambda"}
 """Of fields whose option has another name."""
-WITH_ONNX = ("checkpoint", "plan", "output", "json")
+WITH_ONNX = ("checkpoint", "plan", "output", "shape", "json")
 """What goes with an ONNX file."""
 
 
@@ -81,6 +81,20 @@ def check_onnx_options(context: typer.Context) -> None:
         if name not in WITH_ONNX:
             problems.add(typed)
     problems.raise_if_any(limit=20)
+
+
+def check_checkpoint_options(context: typer.Context, method: str) -> None:
+    """Check that nothing was asked for that pruning a checkpoint by a method does not do.
+
+    Raises:
+        UserError: it was; all such options are listed.
+    """
+    typed, problems = typed_options(context), Problems("options that go with something else")
+    if "shape" in typed:
+        problems.add("--shape: for ONNX files")
+    if "prune_epochs" in typed and method == "one-shot":
+        problems.add("--prune-epochs: one-shot trains only afterwards (--epochs)")
+    problems.raise_if_any()
 
 
 def prune_config(method: str, lam: float | None, density: float | None, latency_ms: float | None) -> PruneConfig:

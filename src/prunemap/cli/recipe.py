@@ -52,6 +52,7 @@ INSTEAD = {
     "batch_size": "retrain.batch_size=…",
     "lr": "retrain.lr=…",
     "seed": "seeds=[…]",
+    "shape": "data.image_size=…",
 }
 """What to write in place of an option that a recipe does not go with."""
 

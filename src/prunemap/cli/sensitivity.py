@@ -11,7 +11,6 @@ import typer
 
 from prunemap.cli.options import Json, Output, numbers, parts, show
 from prunemap.cli.training import Data, DataFolder, Device, Download, ImageSize, TrainingThreads
-from prunemap.errors import UserError
 
 Checkpoint = Annotated[
     Path,
@@ -68,15 +67,13 @@ def sensitivity(
         check_plot(plot)
     from prunemap.core.scheme_spec import SchemeSpec
     from prunemap.datasets import load_dataset
-    from prunemap.pruning import load_checkpoint, use_threads
+    from prunemap.pruning import load_checkpoint_for, use_threads
     from prunemap.pruning import sensitivity as measure_sensitivity
     from prunemap.pruning.sensitivity import DEFAULT_DENSITIES, DEFAULT_SCHEMES
 
     use_threads(threads)
-    module, info = load_checkpoint(checkpoint)
     dataset = load_dataset(data, data_folder, download=download, image_size=image_size)
-    if info.classes != dataset.classes:
-        raise UserError(f"--data: {dataset.name} has other classes than {info.dataset}, which {checkpoint} is for")
+    module, _ = load_checkpoint_for(checkpoint, dataset)
     result = measure_sensitivity(
         module,
         dataset,

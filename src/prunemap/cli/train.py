@@ -47,6 +47,7 @@ def train(
     """Train a network of the zoo. Writes NAME.safetensors and, beside it, NAME.onnx and NAME.json."""
     from prunemap.datasets import load_dataset
     from prunemap.pruning import build_described, describe_model, load_checkpoint, train_to_files, use_threads
+    from prunemap.pruning.training.distributed import is_first, processes_of_torchrun
     from prunemap.report import training_table
 
     config = train_config(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, device=device)
@@ -59,5 +60,7 @@ def train(
         if (found.model, found.options) != (info.model, info.options):
             was, wanted = (f"{each.model} {each.options}" for each in (found, info))
             raise UserError(f"--start: {start} holds {was}, asked for is {wanted}")
-    report = train_to_files(module, info, dataset, config, output, resume)
-    show(report, training_table(report), as_json=json)
+    with processes_of_torchrun(device):
+        report = train_to_files(module, info, dataset, config, output, resume)
+        if is_first():
+            show(report, training_table(report), as_json=json)

@@ -16,6 +16,7 @@ Pads = tuple[int, int, int, int]
 LayerKind = Literal["conv", "depthwise", "conv_transpose", "linear", "lstm", "gru"]
 GATES = {"lstm": 4, "gru": 3}
 """How many gates every unit of a recurrent layer has."""
+CONVOLUTIONS = ("conv", "depthwise", "conv_transpose")
 _PLAIN_KINDS = ("linear", *GATES)
 
 

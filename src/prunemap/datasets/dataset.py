@@ -6,6 +6,7 @@ Images are uint8 (N, C, H, W) until a batch is made; a batch is normalised float
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -119,6 +120,14 @@ class Dataset:
     train: Split
     held_out: Split
     test: Split
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hex digits that follow from the sizes, the classes, the normalisation and the labels of all splits."""
+        digest = hashlib.sha256(repr((self.classes, self.input_shape, self.normalisation)).encode())
+        for split in (self.train, self.held_out, self.test):
+            digest.update(split.labels.tobytes())
+        return digest.hexdigest()[:8]
 
     def sample_images(self, count: int) -> NDArray[np.float32]:
         """Return ``count`` normalised test images (N, C, H, W), evenly spread over the test set."""

@@ -16,6 +16,7 @@ from prunemap.pruning.training.checkpoint import (
     build_described,
     describe_model,
     load_checkpoint,
+    load_checkpoint_for,
     save_checkpoint,
     save_compact_checkpoint,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "kept",
     "list_layers",
     "load_checkpoint",
+    "load_checkpoint_for",
     "placed",
     "prune",
     "prune_to_files",

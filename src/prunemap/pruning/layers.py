@@ -38,15 +38,18 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 def call_arguments(module: nn.Module, examples: Examples) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the examples in the order in which ``forward`` takes them, and those that it takes by name alone.
 
+    Tensors are where the module is.
+
     Raises:
         UserError: it takes no such arguments.
     """
+    device = device_of(module)
     if isinstance(examples, Tensor):
-        return (examples,), {}
+        return (examples.to(device),), {}
     if not isinstance(examples, Mapping):
-        return tuple(examples), {}
+        return tuple(_on(device, value) for value in examples), {}
     try:
-        bound = signature(module.forward).bind(**examples)
+        bound = signature(module.forward).bind(**{name: _on(device, value) for name, value in examples.items()})
         return bound.args, bound.kwargs
     except TypeError as error:
         raise UserError(
@@ -57,9 +60,8 @@ def call_arguments(module: nn.Module, examples: Examples) -> tuple[tuple[Any, ..
 def run_examples(module: nn.Module, examples: Examples) -> None:
     """Run the module in evaluation mode, where it is, for what hooks see."""
     arguments, named = call_arguments(module, examples)
-    device = device_of(module)
     with evaluation_mode(module):
-        module(*(_on(device, value) for value in arguments), **{name: _on(device, v) for name, v in named.items()})
+        module(*arguments, **named)
 
 
 def list_layers(module: nn.Module, example_inputs: Examples) -> list[LayerSpec]:

@@ -93,13 +93,16 @@ def apply_masks(module: nn.Module, masks: Masks, optimizer: Optimizer | None = N
 
 @torch.no_grad()
 def hold_zeros(held: Mapping[str, Held], masks: Masks, optimizer: Optimizer | None = None) -> None:
-    """Set the pruned weights to zero, and what an optimizer remembers of them: momentum, averages of gradients."""
+    """Set the pruned weights to zero, and what an optimizer remembers of them: momentum, averages of gradients.
+
+    What it remembers stays on the device of the training when the module moves on.
+    """
     for name, mask in masks.items():
         parameter, pruned = held[name].parameter, ~mask
         parameter.masked_fill_(pruned, 0.0)
         for value in optimizer.state.get(parameter, {}).values() if optimizer else ():
             if isinstance(value, Tensor) and value.shape == pruned.shape:
-                value.masked_fill_(pruned, 0.0)
+                value.masked_fill_(pruned.to(value.device), 0.0)
 
 
 def check_zeros(module: nn.Module, masks: Masks) -> None:
@@ -114,12 +117,12 @@ def check_zeros(module: nn.Module, masks: Masks) -> None:
 
 
 def kept(masks: Masks, layers: Iterable[LayerSpec]) -> Kept:
-    """Return what the masks keep of ``layers``."""
+    """Return what the masks keep of ``layers``; all of none."""
     layers = list(layers)
     shares = [_share(masks[layer.module]) if layer.module in masks else 1.0 for layer in layers]
 
     def share(sizes: list[int]) -> float:
-        return sum(share * size for share, size in zip(shares, sizes, strict=True)) / max(1, sum(sizes))
+        return sum(share * size for share, size in zip(shares, sizes, strict=True)) / sum(sizes) if any(sizes) else 1.0
 
     return Kept(weights=share([layer.params for layer in layers]), macs=share([layer.macs for layer in layers]))
 

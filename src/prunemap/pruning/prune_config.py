@@ -31,9 +31,16 @@ class PruneConfig(Value):
     """The same by predicted latency."""
 
     @model_validator(mode="after")
-    def _one_budget(self) -> Self:
+    def _consistent(self) -> Self:
+        problems = []
         if self.density is not None and self.latency_ms is not None:
-            raise ValueError("density and latency_ms: got both, allowed is one of them")
+            problems.append("density and latency_ms: got both, allowed is one of them")
+        if self.lam is not None and not LAMBDAS[self.method]:
+            problems.append(f"lambda: got {self.lam:g}, but method {self.method} has no penalty")
+        if self.updates is not None and self.method == "one_shot":
+            problems.append(f"updates: got {self.updates}, but method one_shot has none")
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
 
     @property

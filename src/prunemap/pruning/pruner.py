@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSpec
@@ -183,6 +183,7 @@ class Pruner:
         """
         if not self.finalized:
             raise UserError("Pruner.export: nothing is pruned for good yet; call finalize() first")
+        self._follow_device()
         check_zeros(self._model, self.masks)
         convert_module(self._model, self._examples, path)
 
@@ -211,6 +212,8 @@ class Pruner:
         check_state(found, mine, {name: held.parameter for name, held in self._held.items()})
         self._steps, self.finalized = found.progress.steps, found.progress.finalized
         self._follow_device()
+        if not found.masks:
+            self.masks.clear()
         self._set_masks(found.masks)
         for name, value in found.penalty.items():
             mine.penalty[name].copy_(value)
@@ -236,9 +239,7 @@ class Pruner:
 
     def _suggested_strength(self) -> float:
         """Return what the config says or, for the reweighted penalty under SGD, what suits the learning rate."""
-        if self._optimizer is None or self.config.lam is not None or self.config.method != "reweighted":
-            return self.config.strength
-        if any("momentum" not in group for group in self._optimizer.param_groups):
+        if self.config.lam is not None or self.config.method != "reweighted" or not isinstance(self._optimizer, SGD):
             return self.config.strength
         momentum = max(float(group["momentum"]) for group in self._optimizer.param_groups)
         return suggested_lambda(_largest_rate(self._optimizer), momentum, self.config.steps)

@@ -59,8 +59,10 @@ def onnx_pruning_table(result: OnnxPruning, output: str | Path) -> Table:
         output: the file that was written.
     """
     verified = result.verified
-    error = f"compiled, it is off by at most {verified.max_relative_error:.1e} from {verified.reference}"
-    table = new_table(str(output), "layer", "weight shape", "scheme", "density", "energy kept", caption=error, left=1)
+    checked = "not verified: it cannot be compiled, `prunemap inspect` says why"
+    if verified is not None:
+        checked = f"compiled, it is off by at most {verified.max_relative_error:.1e} from {verified.reference}"
+    table = new_table(str(output), "layer", "weight shape", "scheme", "density", "energy kept", caption=checked, left=1)
     for layer in result.layers:
         table.add_row(
             layer.name, shape(layer.weight_shape), str(layer.scheme), percent(layer.density), percent(layer.energy)

@@ -1,4 +1,4 @@
-"""Scheme: a view × a keep rule. ``masks.py`` has the one function that makes a mask."""
+"""Scheme: a view × a keep rule; :func:`prunemap.schemes.make_mask` makes masks of both."""
 
 from __future__ import annotations
 

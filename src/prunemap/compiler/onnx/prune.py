@@ -86,6 +86,11 @@ def write_pruned(
                 energy=energies[0] / energies[1] if energies[1] else 1.0,
             )
         )
+    single = [each.name for each, (_, entry) in zip(done, chosen, strict=True) if each.density > 2 * entry.density]
+    if single:
+        warnings.warn(
+            f"at such a density layers would lose every weight; one group is kept of: {', '.join(single)}", stacklevel=2
+        )
     rewrite_weights(model_path, pruned | vectors, output_path)
     return tuple(done)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
@@ -22,6 +23,7 @@ from prunemap.core.value import read_json, write_json
 from prunemap.core.workspace import Workspace
 from prunemap.datasets import Dataset, load_dataset
 from prunemap.errors import Problems, UserError
+from prunemap.pruning.export import export_onnx
 from prunemap.pruning.layers import list_layers
 from prunemap.pruning.pruner import Pruner
 from prunemap.pruning.recipes.network import NetworkSource
@@ -88,17 +90,24 @@ def run_recipe(recipe: Recipe, *, resume: bool = False, say: Callable[[str], Non
     plan = _make_plan(recipe, module, dataset)
     _check(recipe, module, plan, dataset)
     wait_for_all()
-    if is_first():
-        write_json(folder / RECIPE, recipe)
-        write_json(folder / PLAN, plan)
+    if not (folder / RECIPE).exists():
+        _record(folder, recipe, plan)
     work = _Work(recipe, source, dataset, plan, folder, say)
     reports = [_run_seed(work, seed) for seed in recipe.seeds]
     rates = reports[0][1].rates
     assert rates is not None, "a plan that prunes nothing is refused"
     summary = summarise(recipe.model.name, dataset.name, len(dataset.test), [result for result, _ in reports], rates)
+    _record(folder, recipe, plan)
     if is_first():
         write_json(folder / SUMMARY, summary)
     return summary
+
+
+def _record(folder: Path, recipe: Recipe, plan: Plan) -> None:
+    """Write what is done; of a run that goes on at its end, since other settings than before are refused meanwhile."""
+    if is_first():
+        write_json(folder / RECIPE, recipe)
+        write_json(folder / PLAN, plan)
 
 
 def _output_folder(recipe: Recipe, resume: bool) -> Path:
@@ -128,7 +137,7 @@ def _check(recipe: Recipe, module: nn.Module, plan: Plan, dataset: Dataset) -> N
     """Try on ``module``, which is spoilt by it, what the pruning will do.
 
     Raises:
-        UserError: see :class:`Pruner`; or batches cannot be shared by the processes.
+        UserError: see :class:`Pruner`; torch cannot export the module; or batches cannot be shared by the processes.
     """
     schedules = {"dense": recipe.dense, "prune.training": recipe.prune.training, "retrain": recipe.retrain}
     problems = Problems("recipe")
@@ -139,6 +148,9 @@ def _check(recipe: Recipe, module: nn.Module, plan: Plan, dataset: Dataset) -> N
                 f"{name}.batch_size: got {schedule.batch_size}, allowed are multiples of the {count} processes"
             )
     problems.raise_if_any()
+    example = torch.zeros(1, *dataset.input_shape)
+    with TemporaryDirectory(prefix="prunemap-") as scratch:
+        export_onnx(module, example, Path(scratch) / "dense.onnx")
     phase, optimizer, steps = recipe.phase(0), None, 1
     if phase.training is not None:
         optimizer = SGD(module.parameters(), phase.training.lr, phase.training.momentum)
@@ -146,7 +158,6 @@ def _check(recipe: Recipe, module: nn.Module, plan: Plan, dataset: Dataset) -> N
     settings = phase.config.model_dump() | {"steps": steps}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        example = torch.zeros(1, *dataset.input_shape)
         Pruner(module, plan, example, optimizer=optimizer, latency=phase.latency, **settings)
 
 

@@ -68,7 +68,7 @@ class TrainReport(Value):
     macs_kept: float = 1.0
     """The same in multiply-accumulates."""
     conv_macs_kept: float = 1.0
-    """The same of the conv layers, depthwise included."""
+    """The same of the convolutions, depthwise and transposed ones included; 1 where there are none."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from prunemap.core.layer import LayerSpec
+from prunemap.core.layer import CONVOLUTIONS, LayerSpec
 from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import DENSE
 from prunemap.core.value import write_json
@@ -28,7 +28,7 @@ from prunemap.pruning.pruner import Pruner
 from prunemap.pruning.rates import PrunedRates, with_energy
 from prunemap.pruning.recipes.stage_files import ONE_SHOT, PrunePhase, StageFiles, TrainReport
 from prunemap.pruning.training.batchnorm import reestimate_batchnorm, reestimation_images
-from prunemap.pruning.training.checkpoint import ModelInfo, load_checkpoint, save_checkpoint
+from prunemap.pruning.training.checkpoint import ModelInfo, load_checkpoint_for, save_checkpoint
 from prunemap.pruning.training.device import choose_device, placed
 from prunemap.pruning.training.distributed import is_first, wait_for_all
 from prunemap.pruning.training.epoch_log import EpochLog, PhaseLog
@@ -95,9 +95,10 @@ def prune_to_files(
         checkpoint: of the dense network.
 
     Raises:
-        UserError: the checkpoint or the plan does not fit; see also :func:`prunemap.pruning.train`.
+        UserError: the checkpoint does not fit the data, or the plan the network; see also
+            :func:`prunemap.pruning.train`.
     """
-    module, info = load_checkpoint(checkpoint)
+    module, info = load_checkpoint_for(checkpoint, dataset)
     return prune_module_to_files(module, info, plan, dataset, config, output, resume, phase=phase, device=device)
 
 
@@ -243,7 +244,7 @@ def _finish(
         held_out_accuracy_before=before,
         weights_kept=everything.weights,
         macs_kept=everything.macs,
-        conv_macs_kept=kept(pruned.masks, [layer for layer in layers if layer.kind != "linear"]).macs,
+        conv_macs_kept=kept(pruned.masks, [layer for layer in layers if layer.kind in CONVOLUTIONS]).macs,
     )
     if is_first():
         save_checkpoint(files.checkpoint, module, info)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from prunemap.core.value import Value
 from prunemap.datasets import Dataset
-from prunemap.errors import UserError
+from prunemap.errors import Problems, UserError
 from prunemap.models import Options, build_model
 from prunemap.pruning.training.tensor_file import read_tensors, write_tensors
 
@@ -86,6 +87,26 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, ModelInfo]:
     return module.eval(), info
 
 
+def load_checkpoint_for(path: str | Path, dataset: Dataset) -> tuple[nn.Module, ModelInfo]:
+    """Return the network of a checkpoint to go on with on a data set, and its description with that data set.
+
+    Where the network was trained on another one, that is warned of.
+
+    Raises:
+        UserError: see :func:`load_checkpoint`; or the data have other classes, or images of another size.
+    """
+    module, info = load_checkpoint(path)
+    problems = Problems(f"data: {dataset.name} does not fit {path}, which was trained on {info.dataset}")
+    if info.input_shape != dataset.input_shape:
+        problems.add(f"its images are {list(info.input_shape)}, those of {dataset.name} {list(dataset.input_shape)}")
+    if info.classes != dataset.classes:
+        problems.add(f"it has {len(info.classes)} classes, {dataset.name} has {len(dataset.classes)} or others")
+    problems.raise_if_any()
+    if info.dataset != dataset.name:
+        warnings.warn(f"{path} was trained on {info.dataset}, and goes on with {dataset.name}", stacklevel=2)
+    return module, describe_model(info.model, info.options, dataset)
+
+
 def _compact(name: str, tensor: Tensor) -> dict[str, Tensor]:
     half = tensor.half()
     kept = half != 0
@@ -95,12 +116,19 @@ def _compact(name: str, tensor: Tensor) -> dict[str, Tensor]:
 
 
 def expanded(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors with the zeros that a compact checkpoint leaves out; ``like`` tells the shapes."""
+    """Return the tensors with the zeros that a compact checkpoint leaves out; ``like`` tells the shapes.
+
+    Raises:
+        UserError: a tensor does not fit its shape.
+    """
     expanded = {name: tensor for name, tensor in tensors.items() if not name.endswith(KEPT)}
     for name in expanded.keys() & like.keys():
         if name + KEPT in tensors:
-            kept = np.unpackbits(tensors[name + KEPT].numpy(), count=like[name].numel()).astype(bool)
-            full = torch.zeros(like[name].numel())
-            full[torch.from_numpy(kept)] = tensors[name].float()
+            bits, size = tensors[name + KEPT].numpy(), like[name].numel()
+            kept = torch.from_numpy(np.unpackbits(bits)[:size].astype(bool))
+            if len(bits) != (size + 7) // 8 or int(kept.sum()) != len(tensors[name]):
+                raise UserError(f"checkpoint: {name} does not fit {list(like[name].shape)}, its shape in the model")
+            full = torch.zeros(size)
+            full[kept] = tensors[name].float()
             expanded[name] = full.reshape(like[name].shape)
     return expanded

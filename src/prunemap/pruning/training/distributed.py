@@ -12,6 +12,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+BACKENDS_WITH_CUDA = "cpu:gloo,cuda:nccl"
+"""A network is pruned on the CPU and trained on the GPU: tensors of both are shared."""
+
 
 @contextmanager
 def processes_of_torchrun(device: str) -> Iterator[None]:
@@ -26,7 +29,7 @@ def processes_of_torchrun(device: str) -> Iterator[None]:
     cuda = torch.cuda.is_available() and device != "cpu"
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if cuda else "gloo")
+    dist.init_process_group(BACKENDS_WITH_CUDA if cuda else "gloo")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Grad strides do not match")  # of 1x1 kernels both are the same layout

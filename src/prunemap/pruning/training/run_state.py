@@ -29,6 +29,7 @@ class RunState(Value):
     """What a run started from and how far it came."""
 
     dataset: str
+    """Its name and fingerprint."""
     start_sha256: str
     """Of the weights and masks at the start."""
     history: History

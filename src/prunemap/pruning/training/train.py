@@ -133,7 +133,7 @@ class _Run:
                 progress.step(loss)
         agree(self.module.buffers())  # each process has measured batch norm on its own images
         self.check_finite(all(value.isfinite().all() for value in self.module.parameters()), "a weight", epoch)
-        check_zeros(self.module, self.masks)
+        check_zeros(self.module, self.masks if self.pruner is None else self.pruner.masks)
         accuracy = evaluate(self.module, self.dataset.held_out)
         record = EpochRecord(epoch=epoch + 1, loss=total / self.steps, held_out_accuracy=accuracy, lr=lr)
         progress.epoch(record)
@@ -197,7 +197,7 @@ def _begin(
 ) -> RunState:
     """Return the state of a new run, or of the one in ``path`` if that exists, read into module, optimizer, pruner."""
     state = RunState(
-        dataset=dataset.name,
+        dataset=f"{dataset.name} {dataset.fingerprint}",
         start_sha256=start_sha256(module, masks),
         history=History(config=config),
         pruner=None if pruner is None else pruner.state.progress,

@@ -73,21 +73,29 @@ class LayerChoices:
         """Whether it belongs to an LSTM or GRU."""
         return self.spec.kind in GATES
 
-    @property
-    def lowest_density(self) -> float:
-        """The lowest density that some scheme was measured at and can meet; 1 if there is none."""
-        return min(self._floors.values(), default=1.0)
+    def lowest_density(self, scheme: SchemeSpec | None = None) -> float:
+        """Return the lowest density that a scheme was measured at and can meet; 1 if there is none.
+
+        Args:
+            scheme: None = whichever goes lowest.
+        """
+        return min(self._floors.values(), default=1.0) if scheme is None else self._floors.get(scheme, 1.0)
 
     def measured(self, scheme: SchemeSpec) -> bool:
         """Return whether the layer can have the scheme and it was measured."""
         return scheme in self._floors
 
+    def can_have(self, scheme: SchemeSpec, density: float) -> bool:
+        """Return whether the layer can have the scheme at a density: legal, and not below what was measured."""
+        floor = self._floors.get(scheme)
+        return floor is not None and round(floor, 4) <= density <= SCHEMES[scheme.name].max_density
+
     def latencies(self, density: float) -> dict[SchemeSpec, float]:
         """Return the latency in microseconds of every scheme that the layer can have at this density."""
         return {
             scheme: self._predictor.latency_us(self._setting, scheme, density)
-            for scheme, floor in self._floors.items()
-            if round(floor, 4) <= density <= SCHEMES[scheme.name].max_density
+            for scheme in self._floors
+            if self.can_have(scheme, density)
         }
 
     def yardstick(self, density: float, filters: bool = True) -> Yardstick:

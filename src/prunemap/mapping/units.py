@@ -47,13 +47,16 @@ class Unit:
     def choose(self, density: float) -> Choice | None:
         """Return the rule's choice at a density, None where nothing beats dense."""
         if self.filters == "shared":
+            if not all(layer.can_have(FILTER, round(density, 4)) for layer in self.layers):
+                return None
             return self._if_faster(tuple(layer.option(FILTER, density) for layer in self.layers))
         option = self.layers[0].choose(density, self.filters == "allowed")
         return None if option is None else (option,)
 
     def choices(self) -> list[Choice]:
         """Return dense, then the rule's choices over a grid of densities."""
-        lowest = max(layer.lowest_density for layer in self.layers)
+        only = FILTER if self.filters == "shared" else None
+        lowest = max(layer.lowest_density(only) for layer in self.layers)
         if lowest >= HIGHEST_DENSITY:
             return [self.dense]
         grid = [lowest, *np.geomspace(lowest, HIGHEST_DENSITY, GRID_SIZE)[1:].tolist()]

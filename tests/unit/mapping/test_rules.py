@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies
+from hypothesis import HealthCheck, example, given, settings, strategies
 
 from prunemap.compiler import ModelLayer
 from prunemap.core.latency_table import LatencyTable, LayerTime, NetworkTimes, SlotTime
@@ -16,7 +16,8 @@ from prunemap.latency import Predictor
 from prunemap.mapping import MAPPERS, Budget, Decision, MapRequest, MapResult, Yardstick
 from prunemap.mapping.fixed import why_fixed
 from prunemap.mapping.importance import Importance
-from prunemap.schemes import make_mask, why_illegal
+from prunemap.schemes import SCHEMES, make_mask, why_illegal
+from tests.unit.mapping.conftest import conv
 
 RULES = MAPPERS["rules"]
 ONLY_FILTER = {"unstructured": 5.0, "pattern": 5.0, "punched": 5.0, "block": 5.0}
@@ -202,17 +203,25 @@ def test_tighter_budgets_are_faster_and_keep_less(network, make_table) -> None:
         strategies.sampled_from(("density", "latency_ms", "keep_energy")),
         strategies.floats(0.01, 1.0),
     ),
+    coupled=strategies.sampled_from(((), (frozenset({"wide", "deep"}),), (frozenset({"wide", "point", "deep"}),))),
+    narrow=strategies.booleans(),
 )
-def test_never_slower_than_dense_on_any_device(network, make_table, seed: int, budget: dict[str, float]) -> None:
+@example(seed=0, budget={"keep_energy": 0.1}, coupled=(frozenset({"wide", "deep"}),), narrow=True)
+def test_never_slower_than_dense_on_any_device(
+    network, make_table, seed: int, budget: dict[str, float], coupled, narrow: bool
+) -> None:
     rng = np.random.default_rng(seed)
-    table = make_table(network, {})
+    if narrow:  # a filter is more than the lowest density measured
+        network = [conv(name, 16 if i else 3, 16, 3, 14, i) for i, name in enumerate(("stem", *PRUNABLE, "last"))]
+    table = make_table(network, ONLY_FILTER if narrow else {})
     points = tuple(p.model_copy(update={"median_us": p.median_us * rng.uniform(0.3, 4)}) for p in table.points)
     table = table.model_copy(update={"points": points})
     predictor = Predictor(table)
     if "latency_ms" in budget:
         budget = {"latency_ms": budget["latency_ms"] * sum(predictor.dense_us(m.spec.setting) for m in network) / 1e3}
+    request = MapRequest(network, table, Budget(**budget), coupled=coupled)
     try:
-        result = RULES.map(MapRequest(network, table, Budget(**budget)))
+        result = RULES.map(request)
     except UserError as error:
         assert "the least possible with this table is" in str(error)
         return
@@ -220,6 +229,10 @@ def test_never_slower_than_dense_on_any_device(network, make_table, seed: int, b
         latency_us = predictor.latency_us(layer.spec.setting, entry.scheme, entry.density)
         assert latency_us <= predictor.dense_us(layer.spec.setting)
         assert why_illegal(entry.scheme, entry.weight_shape, entry.density) is None
+        if entry.scheme != DENSE:
+            one_group = 1 / SCHEMES[entry.scheme.name].view(entry.weight_shape, entry.scheme).count
+            lowest = predictor.lowest_density(layer.spec.setting, entry.scheme)
+            assert entry.density >= round(max(lowest, one_group), 4)
     assert result.latency_us <= result.dense_latency_us
 
 

@@ -10,9 +10,11 @@ import pytest
 from prunemap.core.scheme_spec import DENSE
 from prunemap.errors import UserError
 from prunemap.latency import Predictor
-from prunemap.mapping import Budget
+from prunemap.mapping import Budget, MapRequest, Rules
 from prunemap.mapping.search import SEARCHERS, SearchConfig, Space, make_space, plan_key
 from prunemap.schemes import why_illegal
+from tests.made_up_table import made_up_table
+from tests.unit.mapping.conftest import conv
 
 MakeSpace = Callable[..., Space]
 COUPLED = (frozenset({"point", "deep"}),)
@@ -119,3 +121,15 @@ def test_a_budget_of_another_kind_is_refused(make_test_space: MakeSpace) -> None
     request = space.request
     with pytest.raises(UserError, match="a search needs one of latency"):
         make_space(type(request)(request.layers, request.table, Budget(density=0.2)), space.rules, SearchConfig())
+
+
+@pytest.mark.parametrize("latency_ms", [0.0175, 0.018, 0.03])
+def test_a_plan_by_the_rules_with_shared_filters_is_in_the_space(latency_ms: float) -> None:
+    """One filter of 16 is more than the lowest density that other schemes were measured at."""
+    layers = [conv(name, 16 if i else 3, 16, 3, 14, seed=i) for i, name in enumerate(("stem", "a", "b", "c", "last"))]
+    table = made_up_table((layer.spec.setting for layer in layers), {"unstructured": 5, "pattern": 5, "punched": 5})
+    coupled = (frozenset({"a", "b"}),)
+    request = MapRequest(layers, table, Budget(latency_ms=latency_ms), coupled=coupled)
+    rules = Rules().map(request)
+    space = make_space(request, rules, SearchConfig())
+    assert space.first is not None and plan_key(space.plan(space.first)) == plan_key(rules.plan)

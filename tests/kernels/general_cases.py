@@ -205,6 +205,10 @@ def indexing(b: GraphBuilder) -> None:
         unique = b.given(np.array([[0, 1], [4, 5], [-2, 0]], np.int32), "i32")
         b.add(ScatterND(reduction), x, unique, b.input(3, 7))
     b.add(ScatterND("add"), x, b.indices(5, 9, 1), b.input(9, 6, 7))
+    whole = b.indices(1 << 30, 5, 7)
+    for reduction in ("none", "add", "mul", "max", "min"):  # of integers, at places that repeat
+        b.add(ScatterND(reduction), whole, b.indices(5, 9, 1), b.indices(1 << 30, 9, 7))
+        b.add(ScatterElements(1, reduction), whole, b.indices(7, 5, 9), b.indices(1 << 30, 5, 9))
 
 
 def parts(b: GraphBuilder) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from math import erf, erfc
 from typing import Any, Literal
@@ -183,13 +183,22 @@ def expression(name: str, kinds: Sequence[Kind]) -> str:
     Raises:
         UnsupportedError: the function is not defined for them.
     """
-    function = FUNCTIONS[name]
-    codes: dict[Kind, str] = {"f32": function.code, "i32": function.integers, "bool": function.booleans}
-    allowed = {_kinds_of(function, kind): code for kind, code in codes.items() if code}
+    allowed = _codes(FUNCTIONS[name])
     if tuple(kinds) not in allowed:
         shown = " or ".join(f"({', '.join(each)})" for each in allowed)
         raise UnsupportedError(f"model: {name} of ({', '.join(kinds)}) is not supported, allowed is {shown}")
     return allowed[tuple(kinds)]
+
+
+def kinds_allowed(function: Function) -> Collection[tuple[Kind, ...]]:
+    """Return the kinds of operands that a function has code for."""
+    return _codes(function).keys()
+
+
+def _codes(function: Function) -> dict[tuple[Kind, ...], str]:
+    """Return the C templates by the kinds of the operands."""
+    codes: dict[Kind, str] = {"f32": function.code, "i32": function.integers, "bool": function.booleans}
+    return {_kinds_of(function, kind): code for kind, code in codes.items() if code}
 
 
 def _kinds_of(function: Function, kind: Kind) -> tuple[Kind, ...]:

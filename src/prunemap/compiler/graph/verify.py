@@ -23,6 +23,7 @@ from prunemap.compiler.graph.ir import (
     Node,
     Shape,
 )
+from prunemap.compiler.graph.kind_misfit import kind_misfit
 from prunemap.compiler.graph.printer import print_node
 from prunemap.compiler.graph.shapes import output_shape
 from prunemap.errors import InternalError
@@ -90,20 +91,20 @@ def _problem(graph: Graph, node: Node, known: set[str]) -> str | None:
     if node.output in known:
         return f"makes {node.output!r} a second time"
     shapes = [graph.shapes[name] for name in node.inputs]
-    why = misfit(node, shapes) or _not_for_maps(graph, node)
+    why = misfit(node, shapes) or kind_misfit(node.op, [graph.kinds.get(name, "f32") for name in node.inputs])
+    why = why or _reads_constants(graph, node)
     if why is None and output_shape(node, shapes) != graph.shapes.get(node.output):
         return f"has shape {graph.shapes.get(node.output)}, its op gives {output_shape(node, shapes)}"
     return why
 
 
-def _not_for_maps(graph: Graph, node: Node) -> str | None:
-    """An op on maps reads computed fp32 tensors: constants lie elsewhere."""
+def _reads_constants(graph: Graph, node: Node) -> str | None:
+    """An op on maps reads computed tensors: constants lie elsewhere."""
     if isinstance(node.op, (*GENERAL_OPS, Identity)):
         return None
-    wrong = [name for name in node.inputs if graph.kinds.get(name, "f32") != "f32"]
     made = [graph.producers.get(name) for name in node.inputs]
-    wrong += [each.output for each in made if each is not None and isinstance(each.op, Constant)]
-    return f"reads {wrong}, which are constants or not fp32" if wrong else None
+    wrong = [each.output for each in made if each is not None and isinstance(each.op, Constant)]
+    return f"reads {wrong}, which are constants" if wrong else None
 
 
 def verify_graph(graph: Graph, after: str) -> Graph:

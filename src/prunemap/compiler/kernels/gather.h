@@ -10,7 +10,7 @@
 typedef struct {
   space space;
   operand out, in, indices;
-  int32_t count, reduction;
+  int32_t count, reduction, integers;
   int64_t index_stride;
   int32_t sizes[AXES];
   int64_t strides[AXES];
@@ -50,7 +50,30 @@ static void f32_gather(const context *c, const void *step, int thread, int threa
 
 enum { PUT, PUT_SUM, PUT_PRODUCT, PUT_LARGEST, PUT_SMALLEST };
 
-/* In the order of the updates, by one thread: places may repeat. `in`: the updates; fp32 unless reduction is PUT. */
+INLINE void put_float(float *to, float update, int reduction) {
+  switch (reduction) {
+    case PUT_SUM: *to += update; break;
+    case PUT_PRODUCT: *to *= update; break;
+    case PUT_LARGEST: *to = update > *to ? update : *to; break;
+    default: *to = update < *to ? update : *to;
+  }
+}
+
+/* Sums and products wrap. */
+INLINE void put_integer(float *to, const float *from, int reduction) {
+  int32_t old, update;
+  memcpy(&old, to, 4);
+  memcpy(&update, from, 4);
+  switch (reduction) {
+    case PUT_SUM: old = (int32_t)((uint32_t)old + (uint32_t)update); break;
+    case PUT_PRODUCT: old = (int32_t)((uint32_t)old * (uint32_t)update); break;
+    case PUT_LARGEST: old = update > old ? update : old; break;
+    default: old = update < old ? update : old;
+  }
+  memcpy(to, &old, 4);
+}
+
+/* In the order of the updates, by one thread: places may repeat. `in`: the updates. */
 static void f32_scatter(const context *c, const void *step, int thread, int threads) {
   const gather_step *s = step;
   (void)threads;
@@ -61,13 +84,12 @@ static void f32_scatter(const context *c, const void *step, int thread, int thre
     const float *index = start_of(c, &s->indices) + offset_of(&p, s->space.axes, s->indices.strides);
     float *to = start_of(c, &s->out) + offset_of(&p, s->space.axes, s->out.strides) + indexed_offset(s, index);
     const float *from = start_of(c, &s->in) + offset_of(&p, s->space.axes, s->in.strides);
-    switch (s->reduction) {
-      case PUT: memcpy(to, from, 4); break;
-      case PUT_SUM: *to += *from; break;
-      case PUT_PRODUCT: *to *= *from; break;
-      case PUT_LARGEST: *to = *from > *to ? *from : *to; break;
-      default: *to = *from < *to ? *from : *to;
-    }
+    if (s->reduction == PUT)
+      memcpy(to, from, 4);
+    else if (s->integers)
+      put_integer(to, from, s->reduction);
+    else
+      put_float(to, *from, s->reduction);
   }
 }
 

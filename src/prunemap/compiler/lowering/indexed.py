@@ -95,5 +95,6 @@ def scatter(low: Lowering, node: Node, source: Tensor, indices: Tensor, updates:
         sizes=address[0],
         strides=address[1],
         reduction=_REDUCTIONS.index(op.reduction),
+        integers=low.graph.kinds[node.output] == "i32",
     )
     return [*steps, step]

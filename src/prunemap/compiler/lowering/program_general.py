@@ -130,6 +130,8 @@ class IndexedStep(GeneralStep):
     sizes: tuple[int, ...]
     strides: tuple[int, ...]
     reduction: int = 0
+    integers: bool = False
+    """What a reduction computes with."""
 
 
 @dataclass(frozen=True, kw_only=True)

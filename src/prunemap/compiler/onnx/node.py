@@ -24,6 +24,7 @@ from prunemap.compiler.graph.ir import (
     Reshape,
     Shape,
 )
+from prunemap.compiler.graph.kind_misfit import kind_misfit
 from prunemap.compiler.graph.shapes import output_shape
 from prunemap.compiler.graph.verify import misfit
 from prunemap.compiler.onnx.file import attributes_of, node_name
@@ -81,16 +82,17 @@ class Builder:
         """Add a node; return the name of its result.
 
         Raises:
-            NotTaken: the op is one on maps, and its inputs do not fit it.
+            NotTaken: the inputs do not fit the op, by their shapes or kinds.
         """
         count = len(self.nodes)
         output = f"{self.name}\0{count}"  # no tensor of a model has such a name
         node = Node(f"{self.name}#{count}" if count else self.name, op, inputs, output)
-        why = misfit(node, [self.shapes[each] for each in inputs])
+        kinds = [self.kinds[each] for each in inputs]
+        why = misfit(node, [self.shapes[each] for each in inputs]) or kind_misfit(op, kinds)
         if why is not None:
             raise NotTaken(why)
         self.shapes[output] = output_shape(node, [self.shapes[each] for each in inputs])
-        self.kinds[output] = output_kind(op, [self.kinds[each] for each in inputs])
+        self.kinds[output] = output_kind(op, kinds)
         self.nodes.append(node)
         return output
 

@@ -186,6 +186,7 @@ def test_what_others_read_is_not_fused_away() -> None:
         (lambda g: Graph(g.inputs, ("nothing",), g.nodes, g.shapes), "outputs ['nothing'] are not made"),
         (lambda g: Graph(g.inputs, g.outputs, g.nodes, {**g.shapes, "b": (9, 9, 9, 9)}), "its op gives"),
         (lambda g: Graph(g.inputs, g.outputs, (*g.nodes, g.nodes[0]), g.shapes), "a second time"),
+        (lambda g: Graph(g.inputs, g.outputs, g.nodes, g.shapes, {"x": "i32"}), "Conv of i32 is not supported"),
     ],
 )
 def test_illegal_graphs_are_found(change, message: str) -> None:

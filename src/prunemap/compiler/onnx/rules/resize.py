@@ -128,12 +128,16 @@ def _resized(node: OnnxNode, axes: Sequence[_Axis], transformation: str, roundin
     return taken_at(node, tensor, places, node.attributes.get("extrapolation_value", 0.0))
 
 
-def _resize(node: OnnxNode) -> Sequence[str]:
+def _check_mode(node: OnnxNode) -> None:
     mode = node.attributes.get("mode", b"nearest")
     if mode not in (b"nearest", b"linear", b"cubic"):
         raise NotTaken(f"mode {mode.decode()!r} is not supported")
     if mode != b"nearest" and node.kind() != "f32":
         raise NotTaken(f"mode {mode.decode()!r} of {node.kind()} is not supported")
+
+
+def _resize(node: OnnxNode) -> Sequence[str]:
+    _check_mode(node)
     if node.opset < 11:
         axes = _scaled_axes(node, node.floats(1, "scales"), "asymmetric", range(len(node.shape())))
         return [_resized(node, axes, "asymmetric", "")]
@@ -192,6 +196,7 @@ def _changing(
 
 def _upsample(node: OnnxNode) -> Sequence[str]:
     """The forerunner of Resize, up to opset 9."""
+    _check_mode(node)
     scales = node.floats(1, "scales") if node.has(1) else np.float32(node.attributes["scales"])
     axes = _scaled_axes(node, np.asarray(scales), "asymmetric", range(len(node.shape())))
     return [_resized(node, axes, "asymmetric", "")]

@@ -154,6 +154,8 @@ def test_scatter(reduction: str) -> None:
     places = integers(1, 0, 2, 3, 0, 1).reshape(2, 3)
     check_node("ScatterElements", values(4, 3), places, values(2, 3), computed=(0, 1, 2), reduction=reduction)
     check_node("ScatterElements", values(3, 4), places.T, values(3, 2), computed=(2,), axis=1, reduction=reduction)
+    whole = integers(10, 0, 30, 0), integers(1, 3).reshape(2, 1), integers(21, 42)
+    check_node("ScatterND", *whole, computed=(0, 2), reduction=reduction)
 
 
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])

@@ -44,6 +44,16 @@ REFUSED = {
         {"axis": 1},
         "ScatterElements does not fit",
     ),
+    "scatter that sums booleans": (
+        ("ScatterND", np.ones((2, 4), np.bool_), np.array([[1]]), np.ones((1, 4), np.bool_)),
+        {"reduction": "add"},
+        "ScatterND with reduction 'add' of bool and i32 and bool is not supported",
+    ),
+    "interpolated integers": (
+        ("Upsample", np.ones((1, 1, 2, 2), np.int64), np.float32([1, 1, 2, 2])),
+        {"mode": "linear", "opset": 9},
+        "mode 'linear' of i32 is not supported",
+    ),
     "groups of no channels": (
         ("GroupNormalization", MAP, np.ones(4, np.float32), np.ones(4, np.float32)),
         {"num_groups": 0},

@@ -5,12 +5,13 @@ from prunemap.mapping.choices import LayerChoices, Option
 from prunemap.mapping.decision import Decision, RatedScheme, Yardstick
 from prunemap.mapping.fixed import why_fixed
 from prunemap.mapping.map_model import map_model
-from prunemap.mapping.mapper import Budget, Mapper, MapRequest, MapResult
+from prunemap.mapping.mapper import Budget, BudgetError, Mapper, MapRequest, MapResult
 from prunemap.mapping.rules import Rules
 
 __all__ = [
     "MAPPERS",
     "Budget",
+    "BudgetError",
     "Decision",
     "LayerChoices",
     "MapRequest",

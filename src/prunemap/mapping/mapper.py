@@ -116,6 +116,10 @@ class MapResult(Value):
     """Of every layer in the order of the plan: what else it could have had, and why it did not."""
 
 
+class BudgetError(UserError):
+    """The budget cannot be met by this way of choosing; another may meet it."""
+
+
 class Mapper(Protocol):
     """A way to choose the scheme and the density of every layer."""
 

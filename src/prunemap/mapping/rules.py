@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prunemap.core.plan import Plan, PlanLayer
-from prunemap.errors import UserError
 from prunemap.latency import Predictor
 from prunemap.mapping.allocate import Point, allocate
 from prunemap.mapping.choices import LayerChoices
 from prunemap.mapping.decision import Decision, never_pruned
-from prunemap.mapping.mapper import Budget, MapRequest, MapResult
-from prunemap.mapping.units import Choice, Unit, latency_of, loss_of, macs_of, make_units
+from prunemap.mapping.mapper import Budget, BudgetError, MapRequest, MapResult
+from prunemap.mapping.units import Choice, Unit, cheapest_units, latency_of, least, loss_of, macs_of, make_units
 
 ASKED_DENSITY = 0.25
 """Where the rule is asked whether coupled layers lose filters, if the budget gives no density."""
@@ -36,7 +35,8 @@ class Rules:
         It is never predicted slower than dense.
 
         Raises:
-            UserError: the table lacks layers of the network, or the budget cannot be met.
+            UserError: the table lacks layers of the network.
+            BudgetError: the budget cannot be met.
         """
         predictor = request.predictor()
         fixed = fixed_decisions(request, predictor)
@@ -53,7 +53,15 @@ class Rules:
         constraint = _constraint(request.budget, layers, fixed_us)
         asked = min(1.0, max(0.05, constraint.allowed / (constraint.cost(dense) or 1.0)))
         units = make_units(layers, request.coupled, asked)
-        return _result(request, fixed, fixed_us, units, _choose(constraint, units, _choices(units)))
+        found = _choose(constraint, units, _choices(units))
+        if (
+            found is None
+        ):  # who shares filters was asked at one density; to go as low as possible may need another answer
+            units = cheapest_units(layers, request.coupled, constraint.cost)
+            found = _choose(constraint, units, _choices(units))
+        if found is None:
+            raise constraint.impossible(least(units, constraint.cost))
+        return _result(request, fixed, fixed_us, units, found)
 
 
 def fixed_decisions(request: MapRequest, predictor: Predictor) -> dict[str, Decision]:
@@ -80,9 +88,9 @@ class _Constraint:
     def allowed(self) -> float:
         return (self.value * self.scale - self.offset) * (1 + 1e-9)
 
-    def impossible(self, cheapest: float) -> UserError:
+    def impossible(self, cheapest: float) -> BudgetError:
         least = (cheapest + self.offset) / self.scale * 1.0005  # so that rounding never says too little
-        return UserError(
+        return BudgetError(
             f"{self.argument}: got {self.value:g}, the least possible with this table is {least:.4g}; layers where "
             "nothing measured beats dense stay dense; lower densities can be measured, and a smaller beta is faster"
         )
@@ -100,8 +108,8 @@ def _choices(units: Sequence[Unit]) -> list[list[Choice]]:
     return [unit.choices() for unit in units]
 
 
-def _choose(constraint: _Constraint, units: Sequence[Unit], choices: Sequence[Sequence[Choice]]) -> list[Choice]:
-    """Return the choice of every unit.
+def _choose(constraint: _Constraint, units: Sequence[Unit], choices: Sequence[Sequence[Choice]]) -> list[Choice] | None:
+    """Return the choice of every unit, None where the constraint cannot be met.
 
     Args:
         choices: of every unit, dense first.
@@ -110,7 +118,7 @@ def _choose(constraint: _Constraint, units: Sequence[Unit], choices: Sequence[Se
     points = [[Point(cost(choice), loss_of(choice), i) for i, choice in enumerate(row)] for row in choices]
     allocation = allocate(points, constraint.allowed)
     if allocation.cost > constraint.allowed:
-        raise constraint.impossible(allocation.cost)
+        return None
     chosen = [row[point.index] for row, point in zip(choices, allocation.chosen, strict=True)]
     if allocation.last is not None:
         unit, before = allocation.last
@@ -129,7 +137,7 @@ def _fastest_keeping(energy: float, units: Sequence[Unit]) -> list[Choice]:
     tried = floor
     for _ in range(BUDGETS_TRIED):
         found = _choose(_Constraint("keep_energy", tried, latency_of, scale=1.0), units, choices)
-        if _energy_kept(found) >= energy:
+        if found is not None and _energy_kept(found) >= energy:
             best, high = found, tried
         else:
             floor = tried

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +91,30 @@ def make_units(layers: Mapping[str, LayerChoices], coupled: Sequence[frozenset[s
             units.append(Unit(tuple(members), "shared"))
         else:
             units.extend(Unit((member,), "forbidden") for member in members)
-    return units + [Unit((layer,), "forbidden" if layer.is_recurrent else "allowed") for layer in single.values()]
+    return units + _single_units(single)
+
+
+def cheapest_units(
+    layers: Mapping[str, LayerChoices], coupled: Sequence[frozenset[str]], cost: Callable[[Choice], float]
+) -> list[Unit]:
+    """Return the units of a network that can cost least: filters are shared wherever that goes lower."""
+    units, single = [], dict(layers)
+    for names in coupled:
+        members = [single.pop(name) for name in layers if name in names and name in single]
+        apart = [Unit((member,), "forbidden") for member in members]
+        together = Unit(tuple(members), "shared")
+        may = len(members) == len(names) and all(member.measured(FILTER) for member in members)
+        units.extend([together] if may and least([together], cost) < least(apart, cost) else apart)
+    return units + _single_units(single)
+
+
+def least(units: Sequence[Unit], cost: Callable[[Choice], float]) -> float:
+    """Return the least sum of costs."""
+    return sum(min(map(cost, unit.choices())) for unit in units)
+
+
+def _single_units(layers: Mapping[str, LayerChoices]) -> list[Unit]:
+    return [Unit((layer,), "forbidden" if layer.is_recurrent else "allowed") for layer in layers.values()]
 
 
 def _filter_wins(members: Sequence[LayerChoices], density: float) -> bool:

@@ -397,3 +397,16 @@ def test_results_go_to_json_and_back(network, make_table) -> None:
     result = RULES.map(MapRequest(network, make_table(network, {}), Budget(density=0.2)))
     assert MapResult.model_validate_json(result.to_json()) == result
     assert Plan.model_validate_json(result.plan.to_json()) == result.plan
+
+
+def test_a_budget_that_only_shared_filters_meet_is_met(network, make_table) -> None:
+    """At the density of an impossible budget blocks win, so filters are not shared; the least is with shared ones."""
+    factors = {"unstructured": 5.0, "pattern": 5.0, "punched": 1.1, "block": 1.1, "filter": 1.0}
+    request = MapRequest(network, make_table(network, factors), Budget(density=0.5), coupled=(frozenset(PRUNABLE),))
+    with pytest.raises(UserError, match="the least possible with this table") as caught:
+        RULES.map(replace(request, budget=Budget(latency_ms=0.001)))
+    least = float(str(caught.value).split("table is ")[1].split(";")[0])
+    result = RULES.map(replace(request, budget=Budget(latency_ms=least)))
+    assert {schemes_of(result)[name] for name in PRUNABLE} == {"filter"}
+    for share in (1.0, 1.1, 1.3, 1.6):
+        assert RULES.map(replace(request, budget=Budget(latency_ms=share * least))).latency_us <= share * least * 1e3

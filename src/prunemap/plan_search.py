@@ -12,7 +12,7 @@ from prunemap.core.lock import locked
 from prunemap.core.table import look_up
 from prunemap.core.value import write_json
 from prunemap.errors import UserError
-from prunemap.mapping.mapper import MapRequest, MapResult
+from prunemap.mapping.mapper import BudgetError, MapRequest, MapResult
 from prunemap.mapping.rules import Rules
 from prunemap.mapping.search import (
     SEARCHERS,
@@ -126,8 +126,8 @@ def search_plan(
     """
     files = SearchFiles(Path(output))
     entry = look_up(SEARCHERS, config.searcher, "searcher")
-    space = make_space(request, Rules().map(request), config)
-    evaluator.check_plan(space.rules.plan)
+    space = space_of(request, config, measured=bool(runners))
+    evaluator.check_plan(space.plan((0,) * len(space.decisions)))
     check_writable(files.plan)
     header = JournalHeader(about=about(space, evaluator, measured=bool(runners)), config=config)
     searcher = entry.make(space.problem, config)
@@ -147,6 +147,29 @@ def search_plan(
     result = search.result()
     write_json(files.plan, result.plan)
     return Searched(result, record)
+
+
+def space_of(request: MapRequest, config: SearchConfig, *, measured: bool = False) -> Space:
+    """Return the space of a search; rules that cannot meet the budget only matter where it begins with their plan.
+
+    Args:
+        measured: whether latencies are to be measured: then what the table predicts does not decide what is possible.
+
+    Raises:
+        BudgetError: the budget cannot be met, or not by the plan that the search is to begin with.
+    """
+    try:
+        return make_space(request, Rules().map(request), config)
+    except BudgetError as error:
+        space = make_space(request, None, config)
+        if not measured and space.least_us > space.budget_us:
+            least = f"the least possible with this table is {space.least_us / 1e3 * 1.0005:.4g}"
+            raise BudgetError(f"latency_ms: got {space.budget_us / 1e3:g}, {least}, by a search too") from None
+        if config.seeded:
+            raise BudgetError(
+                f"{error}; a search can run all the same without the plan by the rules: --unseeded"
+            ) from None
+        return space
 
 
 class _Curves:

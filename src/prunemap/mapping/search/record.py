@@ -33,8 +33,8 @@ class SearchRecord(Value):
     dense_us: float
     dense_accuracy: float | None = None
     """Held-out accuracy of the dense network, 0 to 1, where it was measured."""
-    rules_us: float
-    """Predicted latency of the rule plan."""
+    rules_us: float | None = None
+    """Predicted latency of the rule plan; None where the rules cannot meet the budget."""
     evaluations: tuple[Evaluation, ...]
     rewards: tuple[float, ...]
     best: int

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE
@@ -51,7 +52,8 @@ class Space:
     fixed_us: float
     """Latency of the layers that stay dense whatever is decided."""
     decisions: tuple[SearchDecision, ...]
-    rules: MapResult
+    rules: MapResult | None
+    """The rule plan; None where the rules cannot meet the budget."""
     first: Candidate | None
     """The rule plan, where it is to be the first candidate."""
 
@@ -60,6 +62,25 @@ class Space:
         """The budget in microseconds."""
         assert self.request.budget.latency_ms is not None, "make_space has checked it"
         return self.request.budget.latency_ms * 1e3
+
+    @property
+    def dense_us(self) -> float:
+        """Predicted latency of the dense network."""
+        single = [each.unit.dense for each in self.decisions if each.unit.filters != "shared"]
+        return self.fixed_us + sum(map(latency_of, single))
+
+    @property
+    def least_us(self) -> float:
+        """The least predicted latency that a candidate can have."""
+        fastest = [min(map(latency_of, filter(None, each.choices)), default=inf) for each in self.decisions]
+        total = self.fixed_us
+        for place, (decision, us) in enumerate(zip(self.decisions, fastest, strict=True)):
+            if decision.unit.filters == "shared":
+                apart = [fastest[i] for i, each in enumerate(self.decisions) if each.set_at == place]
+                total += min(us, sum(apart))
+            elif decision.set_at is None:
+                total += us
+        return total
 
     @cached_property
     def problem(self) -> Problem:
@@ -98,7 +119,7 @@ class Space:
         return MapResult(
             plan=self.plan(candidate),
             latency_us=self.latency_us(candidate),
-            dense_latency_us=self.rules.dense_latency_us,
+            dense_latency_us=self.dense_us,
             density=share(kept, [spec.macs for spec, _ in options]),
             weights_kept=share(kept, [spec.params for spec, _ in options]),
             energy_kept=share([option.energy for _, option in options], [1] * len(options)),
@@ -133,11 +154,12 @@ def plan_key(plan: Plan) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def make_space(request: MapRequest, rules: MapResult, config: SearchConfig) -> Space:
+def make_space(request: MapRequest, rules: MapResult | None, config: SearchConfig) -> Space:
     """Return the space of a network.
 
     Args:
-        rules: the plan by the rules, for the same request.
+        rules: the plan by the rules, for the same request; None where they have none: then it is not the first
+            candidate, whatever the config says.
 
     Raises:
         UserError: the table lacks layers, there is nothing to decide, or the budget is none of latency.
@@ -151,12 +173,12 @@ def make_space(request: MapRequest, rules: MapResult, config: SearchConfig) -> S
         for layer in request.layers
         if layer.spec.name not in fixed
     }
-    planned = {entry.name: (entry.scheme, entry.density) for entry in rules.plan.layers}
+    planned = {entry.name: (entry.scheme, entry.density) for entry in rules.plan.layers} if rules else {}
+    seeded = config.seeded and rules is not None
     decisions, first = list[SearchDecision](), list[int]()
     for unit, set_at in _units(layers, request.coupled):
-        wanted = [planned[layer.spec.name] for layer in unit.layers]
         choices = _choices(unit, config)
-        ruled = _ruled(unit, wanted) if config.seeded else None
+        ruled = _ruled(unit, [planned[layer.spec.name] for layer in unit.layers]) if seeded else None
         if ruled is not None and ruled not in choices:
             choices = (*choices, ruled)
         decisions.append(SearchDecision(_name(unit), unit, choices, set_at))
@@ -169,7 +191,7 @@ def make_space(request: MapRequest, rules: MapResult, config: SearchConfig) -> S
         if layer.spec.name in fixed and layer.spec.setting is not None
     )
     space = Space(request, fixed_us, tuple(decisions), rules, None)
-    return replace(space, first=space.problem.canonical(tuple(first))) if config.seeded else space
+    return replace(space, first=space.problem.canonical(tuple(first))) if seeded else space
 
 
 def _units(layers: dict[str, LayerChoices], coupled: Sequence[frozenset[str]]) -> Iterator[tuple[Unit, int | None]]:

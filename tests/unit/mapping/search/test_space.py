@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ import pytest
 from prunemap.core.scheme_spec import DENSE
 from prunemap.errors import UserError
 from prunemap.latency import Predictor
-from prunemap.mapping import Budget, MapRequest, Rules
+from prunemap.mapping import Budget, BudgetError, MapRequest, Rules
 from prunemap.mapping.search import SEARCHERS, SearchConfig, Space, make_space, plan_key
+from prunemap.plan_search import space_of
 from prunemap.schemes import why_illegal
 from tests.made_up_table import made_up_table
 from tests.unit.mapping.conftest import conv
@@ -133,3 +136,23 @@ def test_a_plan_by_the_rules_with_shared_filters_is_in_the_space(latency_ms: flo
     rules = Rules().map(request)
     space = make_space(request, rules, SearchConfig())
     assert space.first is not None and plan_key(space.plan(space.first)) == plan_key(rules.plan)
+
+
+def test_a_search_can_run_where_only_the_rules_fail() -> None:
+    """A strict rule takes the scheme that keeps most; the fastest one reaches lower."""
+    layers = [conv(name, 16 if i else 3, 16, 3, 14, seed=i) for i, name in enumerate(("stem", "a", "b", "c", "last"))]
+    table = made_up_table((layer.spec.setting for layer in layers), {"unstructured": 1.15, "pattern": 1.15})
+    request = MapRequest(layers, table, Budget(latency_ms=0.001), coupled=(frozenset({"a", "b"}),))
+    with pytest.raises(BudgetError, match="by a search too"):
+        space_of(request, SearchConfig())
+    least_us = make_space(request, None, SearchConfig()).least_us
+    request = replace(request, budget=Budget(latency_ms=1.001 * least_us / 1e3))
+    with pytest.raises(BudgetError):
+        Rules().map(request)
+    with pytest.raises(BudgetError, match="--unseeded"):
+        space_of(request, SearchConfig())
+    space = space_of(request, SearchConfig(seeded=False))
+    assert space.rules is None and space.first is None
+    possible = [space.latency_us(each) for each in product(*map(range, space.problem.sizes))]
+    assert min(possible) == pytest.approx(space.least_us) and space.least_us < space.budget_us
+    assert space.result((0,) * len(space.decisions)).latency_us == pytest.approx(space.dense_us)

@@ -59,8 +59,7 @@ class Engine:
         self._program = program  # keeps the weights alive
         self._lock = Lock()
         self._library = _open_library(program)
-        address = np.frombuffer(program.weights, np.uint8).ctypes.data if program.weights_size else 0
-        self._handle = self._library.pmap_create(address + program.weights_at, threads)
+        self._handle = self._library.pmap_create(program.aligned_weights.ctypes.data, threads)
         if not self._handle:
             size = program.manifest.arena_bytes
             raise UserError(f"cannot start the program: no memory for {size} bytes, or no {threads} threads")

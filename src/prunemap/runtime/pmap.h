@@ -40,8 +40,8 @@ PMAP_EXPORT int64_t pmap_weight_bytes(void);
 PMAP_EXPORT int32_t pmap_slots(void);
 PMAP_EXPORT int64_t pmap_elements(int32_t end);
 
-/* Make an engine. `weights` is the program's weight blob, 64-byte aligned; it must outlive the engine. NULL if threads
- * < 1, or if memory or threads cannot be had. */
+/* Make an engine. `weights` is the program's weight blob, 64-byte aligned; it must outlive the engine. NULL if it is
+ * not aligned so, if threads < 1, or if memory or threads cannot be had. */
 PMAP_EXPORT pmap_engine *pmap_create(const void *weights, int32_t threads);
 PMAP_EXPORT void pmap_destroy(pmap_engine *engine);
 

@@ -12,7 +12,11 @@ import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from prunemap.core.artifact import OURS, Manifest, Part
 from prunemap.core.cache import cache_folder
@@ -23,7 +27,8 @@ from prunemap.errors import UserError
 MANIFEST, LIBRARY, WEIGHTS, SOURCE, ONNX = "manifest.json", "program.so", "weights.bin", "program.c", "model.onnx"
 MAX_PART_BYTES = {MANIFEST: 16 << 20, LIBRARY: 256 << 20, WEIGHTS: 16 << 30, SOURCE: 64 << 20, ONNX: 2 << 30}
 _FOLDER = re.compile(r"(0|[1-9]\d{0,3})/")
-_ALIGNMENT = 64
+ALIGNMENT = 64
+"""Bytes; what kernels load at once lies in one cache line."""
 _LOCAL_HEADER_BYTES = 30
 _EXTRA_HEADER_BYTES = 4
 _EXTRA_ID = 0x5050
@@ -58,6 +63,20 @@ class Program(Shown):
     def weight_blob(self) -> bytes:
         """Return the packed weights."""
         return bytes(self.weights[self.weights_at : self.weights_at + self.weights_size])
+
+    @cached_property
+    def aligned_weights(self) -> NDArray[np.uint8]:
+        """The weight blob where whole cache lines can be loaded: a copy if it does not lie so itself."""
+        blob = (
+            np.frombuffer(self.weights, np.uint8)[self.weights_at :][: self.weights_size] if self.weights_size else None
+        )
+        if blob is not None and blob.ctypes.data % ALIGNMENT == 0:
+            return blob
+        room = np.empty(self.weights_size + ALIGNMENT, np.uint8)
+        aligned = room[-room.ctypes.data % ALIGNMENT :][: self.weights_size]
+        if blob is not None:
+            aligned[:] = blob
+        return aligned
 
     def library_file(self) -> Path:
         """Return the library as a file in the user's private cache, named by its hash."""
@@ -113,7 +132,7 @@ def _write(path: str | Path, manifest: Manifest, contents: Mapping[str, bytes]) 
 
 def _padding(position: int) -> bytes:
     """Return the zip extra field that aligns the data after it."""
-    size = -(position + _EXTRA_HEADER_BYTES) % _ALIGNMENT
+    size = -(position + _EXTRA_HEADER_BYTES) % ALIGNMENT
     return _EXTRA_ID.to_bytes(2, "little") + size.to_bytes(2, "little") + bytes(size)
 
 

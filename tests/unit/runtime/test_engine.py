@@ -44,6 +44,15 @@ def test_a_saved_program_runs_as_the_one_in_memory(program: Program, path: Path)
         assert loaded.manifest.layers == made.manifest.layers
 
 
+@pytest.mark.parametrize("at", range(0, 64, 16))
+def test_weights_are_aligned_wherever_they_lie(program: Program, at: int) -> None:
+    moved = replace(program, weights=bytes(at) + program.weight_blob(), weights_at=at)
+    assert moved.aligned_weights.ctypes.data % 64 == 0
+    with Engine(program) as engine, Engine(moved) as other:
+        np.testing.assert_array_equal(other.run(inputs(0))[0], engine.run(inputs(0))[0])
+        assert not other._library.pmap_create(moved.aligned_weights.ctypes.data + 16, 1), "refuses other places"
+
+
 def test_any_layout_of_the_input_array(program: Program) -> None:
     with Engine(program) as engine:
         turned = np.asfortranarray(inputs(0))

@@ -118,7 +118,7 @@ void pmap_destroy(pmap_engine *e) {
 }
 
 pmap_engine *pmap_create(const void *weights, int32_t threads) {
-  if (threads < 1) return 0;
+  if (threads < 1 || (uintptr_t)weights % 64) return 0;
   pmap_engine *e = calloc(1, sizeof *e);
   if (!e) return 0;
   e->threads = threads;

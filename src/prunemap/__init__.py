@@ -21,23 +21,25 @@ if TYPE_CHECKING:
     from prunemap.latency import profile_models as profile
     from prunemap.mapping import Budget
     from prunemap.mapping import map_model as map
-    from prunemap.pruning import Pruner, TrainConfig, prune, sensitivity, train
-    from prunemap.pruning import export_onnx as export
+    from prunemap.pruning import PruneConfig, Pruner, TrainConfig, export_onnx, prune, sensitivity, train
     from prunemap.runtime import Engine, load
     from prunemap.sources import bench, compile, inspect, verify
+    from prunemap.sources import export_compiled as export
 
 _HOMES = {
     "Budget": "prunemap.mapping:Budget",
     "Engine": "prunemap.runtime:Engine",
     "LatencyTable": "prunemap.core.latency_table:LatencyTable",
     "Plan": "prunemap.core.plan:Plan",
+    "PruneConfig": "prunemap.pruning:PruneConfig",
     "Pruner": "prunemap.pruning:Pruner",
     "SchemeSpec": "prunemap.core.scheme_spec:SchemeSpec",
     "TrainConfig": "prunemap.pruning:TrainConfig",
     "UserError": "prunemap.errors:UserError",
     "bench": "prunemap.sources:bench",
     "compile": "prunemap.sources:compile",
-    "export": "prunemap.pruning:export_onnx",
+    "export": "prunemap.sources:export_compiled",
+    "export_onnx": "prunemap.pruning:export_onnx",
     "inspect": "prunemap.sources:inspect",
     "load": "prunemap.runtime:load",
     "load_dataset": "prunemap.datasets:load_dataset",
@@ -54,6 +56,7 @@ __all__ = [
     "Engine",
     "LatencyTable",
     "Plan",
+    "PruneConfig",
     "Pruner",
     "SchemeSpec",
     "TrainConfig",
@@ -61,6 +64,7 @@ __all__ = [
     "bench",
     "compile",
     "export",
+    "export_onnx",
     "inspect",
     "load",
     "load_dataset",

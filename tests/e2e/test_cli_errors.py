@@ -268,6 +268,15 @@ CASES = {
         "prune {f}/resnet8.safetensors --plan {f}/plan.json -o {o}/a.safetensors --latency-ms 1",
         "--latency and --latency-ms: got one of them",
     ),
+    "one-shot and what needs training": (
+        "prune {f}/resnet8.safetensors --plan {f}/plan.json -o {o}/a.safetensors --prune-epochs 2 --shape x=1",
+        "--shape: for ONNX files|--prune-epochs: one-shot trains only afterwards",
+    ),
+    "one-shot and a penalty": (
+        "prune {f}/resnet8.safetensors --plan {f}/plan.json -o {o}/a.safetensors --lambda 2",
+        "lambda: got 2, but method one-shot has no penalty",
+    ),
+    "a shape of a compiled network": ("inspect {f}/good.pmap --shape x=1", "--shape: got x=1"),
     "two budgets of pruning": (
         "prune {f}/resnet8.safetensors --plan {f}/plan.json -o {o}/a.safetensors --latency-ms 1 --density 0.1",
         "density and latency_ms: got both",

@@ -181,8 +181,10 @@ def test_interrupted_and_resumed_it_ends_in_the_same(own: Path, monkeypatch: pyt
     assert (stopped / "summary.json").read_text() == (straight / "summary.json").read_text()
     one, other = (load_file(folder / "seed-0" / "pruned.safetensors") for folder in (straight, stopped))
     assert all(torch.equal(one[name], other[name]) for name in one)
+    record = (stopped / "recipe.json").read_bytes()
     code, output = invoke("--recipe", own, "-o", stopped, "--resume", changes={"retrain.lr": 0.04})
     assert code == 2 and "lr: 0.02 in the file, 0.04 asked for" in output
+    assert (stopped / "recipe.json").read_bytes() == record, "the run is what it was"
 
 
 @pytest.mark.parametrize(
@@ -204,6 +206,22 @@ def test_what_is_wrong_is_said_before_anything_is_trained(own: Path, change: str
     code, output = invoke("--recipe", own, "-o", out, "--set", change)
     assert code == 2 and message in output
     assert not list(out.glob("*"))
+
+
+def test_a_network_that_cannot_be_exported_is_said_before_anything_is_trained(own: Path) -> None:
+    odd = OWN.replace("return nn.Sequential(", "return nn.Sequential(Odd(), ") + ODD
+    (own.parent / "net.py").write_text(odd)
+    code, output = invoke("--recipe", own, "-o", own.parent / "out", "--set", "layers.0.match=4")
+    assert code == 2 and "cannot export" in output
+    assert not list((own.parent / "out").glob("*"))
+
+
+ODD = """
+
+class Odd(nn.Module):
+    def forward(self, x):
+        return x * 1.0 if x.sum().item() > 0 else x * 2.0
+"""
 
 
 def test_options_that_a_recipe_does_not_go_with(own: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_module_with_a_fallback() -> None:
 @pytest.mark.parametrize("batch", [1, 3])
 def test_an_open_batch_compiles_at_a_given_one(batch: int, tmp_path: Path) -> None:
     module = build_model("resnet8", (3, 16, 16), 10, {"width": 0.5})
-    prunemap.export(module, torch.zeros(1, 3, 16, 16), tmp_path / "m.onnx", symbolic_batch=True)
+    prunemap.export_onnx(module, torch.zeros(1, 3, 16, 16), tmp_path / "m.onnx", symbolic_batch=True)
     program = prunemap.compile(tmp_path / "m.onnx", shapes={"input": (batch, 3, 16, 16)}, tune=None)
     assert program.manifest.inputs[0].shape == (batch, 3, 16, 16)
     with start(program) as engine:

@@ -66,6 +66,7 @@ class PruneConfig(Value):
             problems = Problems("pruning settings")
             for one in error.errors(include_url=False):
                 where = ".".join(map(str, one["loc"]))
-                problems.add(f"{where}: got {one['input']!r}: {one['msg']}" if where else one["msg"])
+                said = one["msg"].removeprefix("Value error, ")
+                problems.extend([f"{where}: got {one['input']!r}: {said}"] if where else said.splitlines())
             problems.raise_if_any()
             raise

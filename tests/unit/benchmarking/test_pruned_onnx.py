@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from prunemap.benchmarking import verify
+from prunemap.benchmarking.pruned_onnx import prune_onnx
 from prunemap.cli.app import app
 from prunemap.compiler import compile_model
 from prunemap.compiler.graph.ir import Conv
@@ -70,6 +72,29 @@ def test_from_the_command_line(dense: Path, tmp_path: Path) -> None:
     assert all(abs(layer["density"] - 0.5) < 0.01 for layer in found["layers"])
 
 
+def test_a_layer_that_would_lose_every_weight_keeps_a_group(dense: Path, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="one group is kept of: .*fc"):
+        write_pruned(dense, plan_of(dense, "column", 1e-4), tmp_path / "pruned.onnx")
+
+
+def test_open_sizes_are_given(tmp_path: Path) -> None:
+    b = OnnxBuilder()
+    dense = save(b.model([1, 3, "H", "W"], b.conv("x", (8, 3, 3, 3), name="first")), tmp_path / "dense.onnx")
+    layers = [layer.spec for layer in list_layers(read_onnx(dense, {"x": (1, 3, 8, 8)}))]
+    write_json(tmp_path / "plan.json", Plan(layers=(PlanLayer.of(layers[0], SchemeSpec("unstructured"), 0.5),)))
+    command = ["prune", dense, "--plan", tmp_path / "plan.json", "-o", tmp_path / "p.onnx"]
+    assert CliRunner().invoke(app, [*map(str, command)]).exit_code == 2
+    result = CliRunner().invoke(app, [*map(str, command), "--shape", "x=1x3x8x8"])
+    assert result.exit_code == 0, result.output
+
+
+def test_a_program_that_is_off_is_exit_code_1(dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prunemap.benchmarking.pruned_onnx.verify", partial(verify, tolerance=0.0))
+    write_json(tmp_path / "plan.json", plan_of(dense, "unstructured", 0.5))
+    command = ["prune", dense, "--plan", tmp_path / "plan.json", "-o", tmp_path / "p.onnx"]
+    assert CliRunner().invoke(app, [*map(str, command)]).exit_code == 1
+
+
 def filter_plan(model: Path, density: float) -> Plan:
     plan = plan_of(model, "filter", density)
     return plan.model_copy(update={"layers": tuple(e for e in plan.layers if e.name not in ("depthwise", "fc"))})
@@ -125,3 +150,5 @@ def test_filters_of_a_network_that_cannot_be_taken_in_are_chosen_alone(tmp_path:
     with pytest.warns(UserWarning, match="every layer chooses its own filters, and biases stay.*Det"):
         (done,) = write_pruned(dense, plan, tmp_path / "pruned.onnx")
     assert done.density == 0.5
+    with pytest.warns(UserWarning, match="every layer chooses its own filters"):
+        assert prune_onnx(dense, plan, tmp_path / "pruned.onnx").verified is None, "it cannot be compiled"

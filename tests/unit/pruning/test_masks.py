@@ -122,3 +122,19 @@ def test_kept_shares_are_weighed_by_size(net: nn.Module) -> None:
     # conv1: 72 weights at 64 places; conv2: 1152 weights at 16 places, a quarter kept
     assert found.weights == pytest.approx((72 + 288) / (72 + 1152))
     assert found.macs == pytest.approx((72 * 64 + 288 * 16) / (72 * 64 + 1152 * 16))
+
+
+def test_what_an_optimizer_remembers_is_held_where_it_is(net: nn.Module, make_plan: MakePlan) -> None:
+    """After a training on another device the module is back here, its momentum is not."""
+    masks = prune(net, make_plan(list_layers(net, EXAMPLE), "filter", 0.5), EXAMPLE)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, 0.9)
+    weight = net.get_parameter("conv2.weight")
+    optimizer.state[weight]["momentum_buffer"] = torch.ones_like(weight, device="meta")
+    moved: list[torch.device] = []
+    with pytest.MonkeyPatch.context() as patch:
+        fill = torch.Tensor.masked_fill_
+        patch.setattr(
+            torch.Tensor, "masked_fill_", lambda t, mask, value: moved.append(mask.device) or fill(t, mask, value)
+        )
+        apply_masks(net, masks, optimizer)
+    assert torch.device("meta") in moved

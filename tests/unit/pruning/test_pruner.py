@@ -21,7 +21,7 @@ from prunemap.core.plan import Plan
 from prunemap.errors import InternalError, UserError
 from prunemap.pruning import Pruner, list_layers
 from prunemap.pruning.masks import check_zeros
-from prunemap.pruning.prune_config import METHODS
+from prunemap.pruning.prune_config import METHODS, PruneConfig
 from tests.unit.pruning.scheme_cases import Case, cases
 
 MakeNet = Callable[[], nn.Module]
@@ -200,6 +200,26 @@ def test_a_state_of_another_pruner_is_refused(net: nn.Module, plan: Plan, make_p
         other.load_state_dict({"progress": ""})
 
 
+def test_a_state_from_before_pruning_brings_the_weights_back(net: nn.Module, plan: Plan) -> None:
+    pruner = Pruner(net, plan, EXAMPLE, steps=5)
+    before, weights = pruner.state_dict(), {name: value.clone() for name, value in net.state_dict().items()}
+    pruner.finalize()
+    net.load_state_dict(weights)
+    pruner.load_state_dict(before)
+    pruner.hold()
+    assert not pruner.finalized and not pruner.masks
+    assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
+
+
+def test_only_sgd_tells_lambda(net: nn.Module, plan: Plan) -> None:
+    def strength(optimizer: torch.optim.Optimizer) -> float:
+        return Pruner(net, plan, EXAMPLE, optimizer=optimizer, steps=100).strength
+
+    adam, other = torch.optim.Adam(net.parameters(), 1e-3), torch.optim.RMSprop(net.parameters(), 1e-3)
+    assert strength(adam) == strength(other) == PruneConfig().strength
+    assert strength(torch.optim.SGD(net.parameters(), 1e-3, 0.9)) != PruneConfig().strength
+
+
 def test_accumulated_gradients_equal_one_large_batch(make_net: MakeNet, plan: Plan) -> None:
     grads = []
     for parts in (1, 3):
@@ -329,6 +349,8 @@ def test_weights_that_are_not_finite_change_nothing(net: nn.Module, plan: Plan) 
         ({"density": 0.0}, r"density: got 0\.0"),
         ({"lambda_": 1}, "lambda_: got 1: Extra inputs"),
         ({"density": 0.5, "latency_ms": 3.0}, "got both, allowed is one of them"),
+        ({"method": "gradual", "lam": 1.0}, "lambda: got 1, but method gradual has no penalty"),
+        ({"method": "one_shot", "updates": 3}, "updates: got 3, but method one_shot has none"),
     ],
 )
 def test_settings_that_are_not_allowed(net: nn.Module, plan: Plan, wrong: dict[str, Any], message: str) -> None:

@@ -81,7 +81,7 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, ModelInfo]:
     module = build_described(info)
     try:
         module.load_state_dict(expanded(tensors, module.state_dict()))
-    except RuntimeError as error:
+    except (RuntimeError, UserError) as error:
         first = str(error).splitlines()[:2][-1].strip()
         raise UserError(f"checkpoint: the weights in {path} do not fit {info.model}: {first}") from None
     return module.eval(), info
@@ -127,7 +127,7 @@ def expanded(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[
             bits, size = tensors[name + KEPT].numpy(), like[name].numel()
             kept = torch.from_numpy(np.unpackbits(bits)[:size].astype(bool))
             if len(bits) != (size + 7) // 8 or int(kept.sum()) != len(tensors[name]):
-                raise UserError(f"checkpoint: {name} does not fit {list(like[name].shape)}, its shape in the model")
+                raise UserError(f"checkpoint: what is kept of {name} does not fit {list(like[name].shape)}")
             full = torch.zeros(size)
             full[kept] = tensors[name].float()
             expanded[name] = full.reshape(like[name].shape)

@@ -15,9 +15,11 @@ from prunemap.pruning import (
     build_described,
     describe_model,
     load_checkpoint,
+    load_checkpoint_for,
     save_checkpoint,
     save_compact_checkpoint,
 )
+from prunemap.pruning.recipes.start_weights import load_weights
 
 INFO = ModelInfo(
     model="resnet20",
@@ -109,3 +111,26 @@ def test_a_compact_checkpoint_of_another_network_is_refused(tmp_path: Path) -> N
     save_compact_checkpoint(tmp_path / "m.safetensors", module, INFO.model_copy(update={"options": {"width": 1}}))
     with pytest.raises(UserError, match=r"the weights in .*m\.safetensors do not fit resnet20: "):
         load_checkpoint(tmp_path / "m.safetensors")
+
+
+def test_a_compact_weight_of_another_size_is_refused(tmp_path: Path) -> None:
+    wide, narrow = torch.nn.Linear(8, 32), torch.nn.Linear(8, 16)
+    with torch.no_grad():
+        wide.weight[1:] = 0
+    save_compact_checkpoint(tmp_path / "m.safetensors", wide, INFO)
+    with pytest.raises(UserError, match=r"what is kept of weight does not fit \[16, 8\]"):
+        load_weights(narrow, tmp_path / "m.safetensors", "start")
+
+
+def test_a_checkpoint_and_data_must_fit(tmp_path: Path) -> None:
+    data = load_dataset("fashion-mnist-subset")
+    save_checkpoint(tmp_path / "m.safetensors", build_described(INFO), INFO)
+    with pytest.raises(UserError, match=r"it has 3 classes, fashion-mnist-subset has 10"):
+        load_checkpoint_for(tmp_path / "m.safetensors", data)
+    info = describe_model("resnet8", {"width": 0.25}, data).model_copy(
+        update={"dataset": "fashion-mnist", "mean": (9,)}
+    )
+    save_checkpoint(tmp_path / "m.safetensors", build_described(info), info)
+    with pytest.warns(UserWarning, match="was trained on fashion-mnist, and goes on with fashion-mnist-subset"):
+        _, found = load_checkpoint_for(tmp_path / "m.safetensors", data)
+    assert (found.dataset, found.mean) == (data.name, data.normalisation.mean)

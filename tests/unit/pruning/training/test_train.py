@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,9 @@ def test_a_checkpoint_of_another_run_is_refused(make_net: MakeNet, data: Dataset
     assert "lr: 0.1 in the file, 0.2 asked for" in message
     assert "seed: 0 in the file, 4 asked for" in message
     assert "started from other weights or masks" in message
+    fewer = replace(data, test=replace(data.test, indices=data.test.indices[1:]))
+    with pytest.raises(UserError, match=r"data set: stripes [0-9a-f]{8} in the file, stripes [0-9a-f]{8} asked for"):
+        train(make_net(), fewer, CONFIG, checkpoint=file, resume=True)
     assert file.read_bytes() == content
 
 
@@ -291,8 +295,8 @@ def test_a_pruner_works_while_training_and_resumes(
     assert again.finalize() == rates
     assert same(straight, resumed)
     other = make_net()
-    with pytest.raises(UserError, match=r"lam: None saved, 0\.001 asked for"):
-        train(other, data, CONFIG, pruner=pruner_of(other, make_plan, method, lam=1e-3), checkpoint=file, resume=True)
+    with pytest.raises(UserError, match="updates: None saved, 3 asked for"):
+        train(other, data, CONFIG, pruner=pruner_of(other, make_plan, method, updates=3), checkpoint=file, resume=True)
     with pytest.raises(UserError, match="one of the two only retrains"):
         train(make_net(), data, CONFIG, checkpoint=file, resume=True)
 

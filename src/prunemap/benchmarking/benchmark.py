@@ -16,7 +16,8 @@ from prunemap.benchmarking.layers import LayerResult, SlotTimer, explain_layers
 from prunemap.benchmarking.verify import Input, named_batch, verify
 from prunemap.compiler import Tuning, compile_model, compile_with_fallback
 from prunemap.compiler.fake_sparsity import FakedLayer, parse_sparsity, with_fake_sparsity
-from prunemap.core.files import existing_file, sha256_of
+from prunemap.compiler.onnx.source import model_sha256
+from prunemap.core.files import existing_file
 from prunemap.core.latency_table import Machine
 from prunemap.core.plan import Plan
 from prunemap.core.table import look_up
@@ -159,7 +160,7 @@ def find_source(program: Compiled, path: Path, reference: str | Path | None = No
     source, hint = program.manifest.source_path, "name it with --reference MODEL.onnx"
     if not source or not Path(source).is_file():
         raise UserError(f"reference: the ONNX file of {path} is not there ({source or 'not named'}); {hint}")
-    if sha256_of(source) != program.manifest.source_sha256:
+    if model_sha256(source) != program.manifest.source_sha256:
         raise UserError(
             f"reference: {source} has changed since {path} was compiled from it; compile it again or {hint}"
         )

@@ -19,10 +19,10 @@ from prunemap.compiler.lowering.lower import lower
 from prunemap.compiler.lowering.select import TileChoice
 from prunemap.compiler.onnx.file import int64_tensors, read_onnx
 from prunemap.compiler.onnx.importer import import_graph
+from prunemap.compiler.onnx.source import Source
 from prunemap.compiler.passes import optimise
 from prunemap.compiler.tune import DEFAULT_TUNING, Tuning
 from prunemap.core.artifact import Manifest, TensorInfo
-from prunemap.core.files import sha256_of
 from prunemap.core.layer import Pads
 from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import SchemeSpec
@@ -59,12 +59,12 @@ def compile_model(
     """
     machine, compiler = resolve_target(target), find_compiler(cc)
     loaded = read_onnx(model, shapes)
-    return compile_loaded(loaded, Path(model), machine, compiler, pinned_schemes(plan, loaded), detect, tune)
+    return compile_loaded(loaded, Source.of(model), machine, compiler, pinned_schemes(plan, loaded), detect, tune)
 
 
 def compile_loaded(
     model: onnx.ModelProto,
-    source: Path,
+    source: Source,
     target: Target,
     compiler: Compiler,
     schemes: Mapping[str, SchemeSpec],
@@ -74,7 +74,7 @@ def compile_loaded(
     """Compile a model that was read, or a part of it.
 
     Args:
-        source: the file that it was read from.
+        source: what it was read from.
         schemes: structure pinned by a plan, by node name.
     """
     check_finite(model)
@@ -84,7 +84,8 @@ def compile_loaded(
     build = partial(build_graph, graph, target, compiler, schemes=schemes, detect=detect, source=source, dtypes=wide)
     if tune is None or why_not_here(target):
         return build()
-    key = (graph.shapes, sha256_of(source), schemes, detect, target.name, compiler.version, kernel_sources())
+    made_by = (version("prunemap"), compiler.version, kernel_sources())
+    key = (graph.shapes, source.sha256, schemes, detect, target.name, *made_by)
     return build(tiles=tune.choose(key, lambda: lower(graph, target, schemes, detect).candidates, build))
 
 
@@ -95,7 +96,7 @@ def build_graph(
     *,
     schemes: Mapping[str, SchemeSpec] | None = None,
     detect: bool = True,
-    source: Path | None = None,
+    source: Source | None = None,
     tiles: Mapping[str, TileChoice] | None = None,
     halos: Mapping[str, Pads] | None = None,
     dtypes: Mapping[str, str] = MappingProxyType({}),
@@ -104,7 +105,7 @@ def build_graph(
 
     Args:
         schemes: structure pinned by a plan, by node name.
-        source: the ONNX file that the graph came from, for the manifest.
+        source: the model that the graph came from, for the manifest.
         tiles: chosen by tuning, by node name; None = the model's.
         halos: zeros around tensors that something outside of the graph needs.
         dtypes: of inputs and outputs that hold integers, where they are not int32.
@@ -125,8 +126,8 @@ def build_graph(
         outputs=tuple(map(describe, graph.outputs)),
         slots=lowered.slots,
         layers=lowered.choices,
-        source_path=str(source.resolve()) if source else "",
-        source_sha256=sha256_of(source) if source else "",
+        source_path=source.path if source else "",
+        source_sha256=source.sha256 if source else "",
         arena_bytes=lowered.arena_floats * 4,
         thread_bytes=lowered.scratch_floats * 4,
         detect=detect,

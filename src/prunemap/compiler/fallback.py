@@ -15,10 +15,10 @@ from prunemap.compiler.graph.ir import Shape
 from prunemap.compiler.onnx.file import graph_inputs, node_name, read_onnx
 from prunemap.compiler.onnx.importer import import_graph
 from prunemap.compiler.onnx.partition import Cut, partition, tensor_info
+from prunemap.compiler.onnx.source import Source
 from prunemap.compiler.passes import optimise
 from prunemap.compiler.tune import DEFAULT_TUNING, Tuning
 from prunemap.core.artifact import ONNX_RUNTIME, OURS, Manifest, Segment, TensorInfo
-from prunemap.core.files import sha256_of
 from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.errors import UserError
@@ -54,7 +54,7 @@ def compile_with_fallback(
     if fallback not in FALLBACKS:
         raise UserError(f"--fallback: got {fallback!r}, allowed are {', '.join(FALLBACKS)}")
     machine, compiler = resolve_target(target), find_compiler(cc)
-    loaded, source = read_onnx(model, shapes), Path(model)
+    loaded, source = read_onnx(model, shapes), Source.of(model)
     schemes, cuts = pinned_schemes(plan, loaded), partition(loaded)
     if all(cut.compiled for cut in cuts):
         return compile_loaded(loaded, source, machine, compiler, schemes, detect, tune)
@@ -85,7 +85,7 @@ def _as_bytes(model: onnx.ModelProto) -> bytes:
 
 def _manifest(
     model: onnx.ModelProto,
-    source: Path,
+    source: Source,
     cuts: Sequence[Cut],
     parts: Sequence[Program | bytes],
     target: str,
@@ -103,8 +103,8 @@ def _manifest(
         outputs=tuple(_described(model.graph.output)),
         slots=tuple(slot for segment in segments for slot in segment.slots),
         layers=tuple(layer for each in programs for layer in each.layers),
-        source_path=str(source.resolve()),
-        source_sha256=sha256_of(source),
+        source_path=source.path,
+        source_sha256=source.sha256,
         arena_bytes=sum(each.arena_bytes for each in programs),
         thread_bytes=sum(each.thread_bytes for each in programs),
         detect=detect,

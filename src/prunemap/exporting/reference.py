@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from prunemap.benchmarking.verify import TOLERANCE, load_reference
-from prunemap.core.files import sha256_of
+from prunemap.compiler.onnx.source import model_sha256
 from prunemap.devices import float_mode_kept
 from prunemap.errors import UserError
 from prunemap.exporting.raw import Array, probe_inputs
@@ -52,7 +52,7 @@ def make_reference(program: Program, model: Path | None) -> Reference:
     manifest = program.manifest
     source = model or Path(manifest.source_path or ".")
     inputs = probe_inputs(manifest.inputs)
-    if model or (source.is_file() and sha256_of(source) == manifest.source_sha256):
+    if model or (source.is_file() and model_sha256(source) == manifest.source_sha256):
         made_by, run = load_reference(source, manifest)
         return Reference(made_by, tuple(map(_sample, run(inputs))))
     why = why_not_here(resolve_target(manifest.target))

@@ -82,14 +82,19 @@ def _with_shapes(model: onnx.ModelProto, path: str | Path) -> onnx.ModelProto:
 
 def _check_data_files(model: onnx.ModelProto, file: Path) -> None:
     """Raise UserError for weights in other files that are not there, as when the ONNX file was moved alone."""
-    entries = (entry for tensor in model.graph.initializer for entry in tensor.external_data)
-    names = dict.fromkeys(str(entry.value) for entry in entries if entry.key == "location")
-    missing = [name for name in names if not (file.parent / name).is_file()]
+    missing = [name for name in data_files(model) if not (file.parent / name).is_file()]
     if missing:
         raise UserError(
             f"model: the weights of {file} lie in other files, which must be beside it; "
             f"there is no such file: {', '.join(str(file.parent / name) for name in missing[:3])}"
         )
+
+
+def data_files(model: onnx.ModelProto) -> list[str]:
+    """Return the names of the other files that weights lie in; model: as in its own file."""
+    values = [attribute.t for node in model.graph.node for attribute in node.attribute if attribute.HasField("t")]
+    entries = (entry for tensor in (*model.graph.initializer, *values) for entry in tensor.external_data)
+    return sorted({str(entry.value) for entry in entries if entry.key == "location"})
 
 
 def _check_node_names(model: onnx.ModelProto) -> None:

@@ -30,14 +30,13 @@ from onnx import TensorProto, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
 from prunemap.compiler.graph.ir import AnyArray, Graph
-from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.file import OLDEST_OPSET, read_onnx
 from prunemap.compiler.onnx.importer import import_graph
 from prunemap.compiler.onnx.rules import ONNX_OPS
 from prunemap.errors import UnsupportedError, UserError
 
 FOLDED = ("Constant", "ConstantOfShape", "Range", "Shape", "Size")
 """Operators that are claimed only where their value is known."""
-OLDEST_OPSET = 9
 _TYPES = (TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL)
 _EXPANDED = re.compile(r"_expanded(_ver\d+)?$")
 
@@ -207,6 +206,8 @@ def _imported(case: Case, constant: Sequence[str], folder: Path) -> Graph:
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     model.graph.initializer.extend(numpy_helper.from_array(case.inputs[name], name) for name in constant)
+    for each in model.opset_import:  # older cases are in where the operator has not changed since
+        each.version = max(each.version, OLDEST_OPSET)
     model.ir_version = max(model.ir_version, 4)  # since then initializers need not be inputs
     onnx.save(model, str(folder / "model.onnx"))
     return import_graph(read_onnx(folder / "model.onnx"))

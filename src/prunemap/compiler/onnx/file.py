@@ -30,6 +30,8 @@ LARGE_BYTES = 4096
 _CONSTANTS = ("value", "value_float", "value_floats", "value_int", "value_ints")
 MAX_FILE_BYTES = 2**31 - 2**20
 """A protobuf file ends at 2 GiB; larger weights go to a second file beside it."""
+OLDEST_OPSET, NEWEST_OPSET = 9, 28
+"""Versions of ONNX's operators whose inputs and attributes the rules of the import know."""
 MODULE_KEY = "prunemap.module"
 """Node metadata under which the export keeps the qualified name of the torch module."""
 
@@ -42,7 +44,7 @@ def read_onnx(path: str | Path, shapes: Mapping[str, Shape] | None = None) -> on
 
     Raises:
         UserError: no such file (its weights may lie in a second one), not an ONNX model, damaged, two nodes of one
-            name, or a size that is not known.
+            name, another opset than those that are known, or a size that is not known.
     """
     file = existing_file(path, "model")
     try:
@@ -60,6 +62,7 @@ def read_onnx(path: str | Path, shapes: Mapping[str, Shape] | None = None) -> on
         onnx.checker.check_model(str(file))
     except (onnx.checker.ValidationError, ValueError) as error:  # of names that are not UTF-8
         raise UserError(f"model: {path} is not a valid ONNX model ({_first_line(error)})") from None
+    _check_opset(model, path)
     _check_node_names(model)
     check_ends(model)
     check_nodes(model)
@@ -78,6 +81,16 @@ def _with_shapes(model: onnx.ModelProto, path: str | Path) -> onnx.ModelProto:
         raise UserError(f"model: {path}: shapes do not fit each other ({_first_line(error)})") from None
     check_sizes(inferred)
     return inferred
+
+
+def _check_opset(model: onnx.ModelProto, path: str | Path) -> None:
+    """Raise UserError for operators of another version, which may have other inputs and attributes."""
+    for each in model.opset_import:
+        if each.domain in ("", "ai.onnx") and not OLDEST_OPSET <= each.version <= NEWEST_OPSET:
+            raise UserError(
+                f"model: {path} is of ONNX opset {each.version}, allowed are {OLDEST_OPSET} to {NEWEST_OPSET}; "
+                "onnx.version_converter makes another one of it"
+            )
 
 
 def _check_data_files(model: onnx.ModelProto, file: Path) -> None:

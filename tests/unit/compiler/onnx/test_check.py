@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from prunemap.compiler import compile_model, inspect_model
 from prunemap.compiler.onnx.check import MAX_ELEMENTS
-from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.file import OLDEST_OPSET, read_onnx
 from prunemap.compiler.onnx.importer import import_graph
 from prunemap.compiler.onnx.partition import partition
 from prunemap.errors import UserError
@@ -180,6 +180,13 @@ def test_negative_sizes_mean_unknown(tmp_path: Path) -> None:
     model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = -1
     graph = import_graph(read_onnx(save(model, tmp_path / "m.onnx")))
     assert graph.shapes["x"] == (1, 3, 8, 8)
+
+
+def test_other_versions_of_the_operators(tmp_path: Path) -> None:
+    model = network()
+    model.opset_import[0].version = OLDEST_OPSET - 1
+    with pytest.raises(UserError, match=r"m\.onnx is of ONNX opset 8, allowed are 9 to 28"):
+        read_onnx(save(model, tmp_path / "m.onnx"))
 
 
 def test_nesting_that_networks_have_is_fine(tmp_path: Path) -> None:

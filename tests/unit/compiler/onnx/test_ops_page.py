@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnx
-
 from prunemap.compiler.layers import LAYER_KINDS
+from prunemap.compiler.onnx.file import NEWEST_OPSET, OLDEST_OPSET
 from prunemap.compiler.onnx.rules import FAST_RULES, GENERAL_RULES, ONNX_OPS
-from tests.onnx_nodes.cases import FOLDED, OLDEST_OPSET
+from tests.onnx_nodes.cases import FOLDED
 
-NEWEST_OPSET = onnx.defs.onnx_opset_version()
 PAGE = Path(__file__).parents[4] / "docs" / "ops.md"
 HEAD = f"""# Operators
 

@@ -211,7 +211,7 @@ def test_what_is_wrong_is_said_before_anything_is_trained(own: Path, change: str
 def test_a_network_that_cannot_be_exported_is_said_before_anything_is_trained(own: Path) -> None:
     odd = OWN.replace("return nn.Sequential(", "return nn.Sequential(Odd(), ") + ODD
     (own.parent / "net.py").write_text(odd)
-    code, output = invoke("--recipe", own, "-o", own.parent / "out", "--set", "layers.0.match=4")
+    code, output = invoke("--recipe", own, "-o", own.parent / "out", "--set", "layers.0.match='4'")
     assert code == 2 and "cannot export" in output
     assert not list((own.parent / "out").glob("*"))
 

@@ -88,10 +88,9 @@ def prune(
         return
     check_given({"DENSE.safetensors or MODEL.onnx": checkpoint, "--plan": plan, "-o/--output": output})
     assert checkpoint is not None and plan is not None and output is not None, "checked"
-    wanted = read_json(plan, Plan, "--plan")
     if checkpoint.suffix == ".onnx":
         check_onnx_options(context)
-        _prune_onnx(checkpoint, wanted, output, parse_shapes(shape), as_json=json)
+        _prune_onnx(checkpoint, read_json(plan, Plan, "--plan"), output, parse_shapes(shape), as_json=json)
         return
     check_checkpoint_options(context, method)
     from prunemap.datasets import load_dataset
@@ -104,6 +103,7 @@ def prune(
     training = None if config.method == "one_shot" else train_config(epochs=prune_epochs, **shared)
     phase = prune_phase(config, training, latency, reestimate_batchnorm=reestimate_batchnorm)
     use_threads(threads)
+    wanted = read_json(plan, Plan, "--plan")
     dataset = load_dataset(data, data_folder, download=download, image_size=image_size)
     retrain = settings if epochs else None
     with processes_of_torchrun(device):

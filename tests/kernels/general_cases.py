@@ -254,6 +254,8 @@ def windows(b: GraphBuilder) -> None:
             b.add(WindowPool(kind, (2,) * n, (1,) * n, (0,) * 2 * n, (2,) * n), b.input(*shape))
     b.add(WindowPool("average", (3, 3), (2, 2), (1, 1, 2, 2), (1, 1), (1, 1, 1, 1)), b.input(1, 2, 6, 6))
     b.add(WindowPool("lp", (3,), (1,), (0, 0), (1,), p=3), b.input(1, 2, 9))
+    for kind in ("max", "max_index", "average", "lp"):  # windows in the padding alone
+        b.add(WindowPool(kind, (2, 3), (1, 2), (3, 4, 2, 3), (1, 1), (3, 4, 2, 3)), b.input(1, 2, 4, 5))
     b.add(WindowPool("max_index", (2, 2), (1, 1), (0,) * 4, (1, 1), column_major=True), b.input(1, 2, 4, 5))
 
 

@@ -33,6 +33,13 @@ def sliding_sizes(
     return tuple((n + begin + end - d * (k - 1) - 1) // s + 1 for n, k, s, begin, end, d in axes)
 
 
+def windows_reach(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], pads: Sequence[int]) -> bool:
+    """Return whether every window has a place on the map: whether none lies in the padding alone."""
+    counts = sliding_sizes(size, kernel, stride, pads, (1,) * len(size))
+    axes = zip(size, kernel, stride, pads, counts, strict=False)
+    return all(begin < k and (count - 1) * s - begin < n for n, k, s, begin, count in axes)
+
+
 def sliding_size(size: Pair, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair = (1, 1)) -> Pair:
     """Return (height, width) of what a window of ``kernel`` gives over a map of ``size``."""
     height, width = sliding_sizes(size, kernel, stride, pads, dilation)

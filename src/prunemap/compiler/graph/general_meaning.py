@@ -119,7 +119,7 @@ def _window_pool(op: WindowPool, x: AnyArray) -> AnyArray:
         )
         window, places = (array[inside].reshape(*x.shape[:2], -1) for array in (flat, numbers))
         at: tuple[Any, ...] = (slice(None), slice(None), *place)
-        y[at] = _pooled(op, window, places, _divisor(op, starts, size))
+        y[at] = _pooled(op, window, places, _divisor(op, starts, size), order[(..., *(0,) * count)])
     return y
 
 
@@ -134,12 +134,13 @@ def _divisor(op: WindowPool, starts: list[int], size: tuple[int, ...]) -> int:
     return counted
 
 
-def _pooled(op: WindowPool, window: AnyArray, places: AnyArray, divisor: int) -> AnyArray:
+def _pooled(op: WindowPool, window: AnyArray, places: AnyArray, divisor: int, first: AnyArray) -> AnyArray:
+    """Return the value of one window of every plane; first: the first place of every plane."""
     pooled: AnyArray
     if op.kind == "max":
-        pooled = window.max(-1)
+        pooled = window.max(-1, initial=-np.inf)
     elif op.kind == "max_index":
-        pooled = np.take_along_axis(places, window.argmax(-1)[..., None], -1)[..., 0]
+        pooled = np.take_along_axis(places, window.argmax(-1)[..., None], -1)[..., 0] if window.size else first
     elif op.kind == "lp":
         pooled = (np.abs(window) ** op.p).sum(-1) ** (1 / op.p)
     else:

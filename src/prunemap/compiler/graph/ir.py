@@ -222,7 +222,10 @@ class ScatterElements:
 
 @dataclass(frozen=True)
 class WindowPool:
-    """Any pool of (N, C, …) with one to three axes behind: dilated, or of other kinds than the planar ones."""
+    """Any pool of (N, C, …) with one to three axes behind: dilated, or of other kinds than the planar ones.
+
+    Of a window that lies in the padding alone: the largest is -inf, its place the first, and the mean of nothing NaN.
+    """
 
     kind: Literal["max", "max_index", "average", "lp"]
     """max_index: where the largest lies in the flattened (N, C, …) input, i32."""

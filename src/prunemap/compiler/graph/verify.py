@@ -26,6 +26,7 @@ from prunemap.compiler.graph.ir import (
 from prunemap.compiler.graph.kind_misfit import kind_misfit
 from prunemap.compiler.graph.printer import print_node
 from prunemap.compiler.graph.shapes import output_shape
+from prunemap.core.layer import windows_reach
 from prunemap.errors import InternalError
 
 
@@ -46,6 +47,13 @@ def _check_affine(op: Affine, x: Shape) -> str | None:
     return None if op.scale.shape == op.shift.shape == (x[1],) else f"scale {op.scale.shape} for {x[1]} channels"
 
 
+def _check_pool(op: MaxPool | AveragePool, x: Shape) -> str | None:
+    """Its kernel reads the rows that a window has on the map."""
+    if windows_reach(x[2:], op.kernel, op.stride, op.pads):
+        return None
+    return f"a window of {op.kernel} with pads {op.pads} lies in the padding of {x[2:]} alone"
+
+
 def _check_concat(inputs: Sequence[Shape]) -> str | None:
     others = {(shape[0], *shape[2:]) for shape in inputs}
     if not inputs or {len(shape) for shape in inputs} - set(_ANY_RANK):
@@ -60,6 +68,8 @@ _CHECKS: dict[type[Any], Callable[[Any, Shape], str | None]] = {
     Conv: _check_conv,
     Linear: _check_linear,
     Affine: _check_affine,
+    MaxPool: _check_pool,
+    AveragePool: _check_pool,
 }
 _MAP_OPS = (Conv, MaxPool, AveragePool, GlobalAveragePool, Flatten)
 

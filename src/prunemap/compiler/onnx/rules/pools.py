@@ -9,6 +9,7 @@ from typing import Any, Literal
 from prunemap.compiler.graph.ir import AveragePool, MaxPool, RowOp, WindowPool
 from prunemap.compiler.onnx.node import Builder, GeneralRule, NotTaken, OnnxNode
 from prunemap.compiler.onnx.rules.windows import four, pair, read_window, with_ceil
+from prunemap.core.layer import windows_reach
 
 PoolKind = Literal["max", "max_index", "average", "lp"]
 
@@ -37,7 +38,8 @@ def _pool(node: OnnxNode, kind: Literal["max", "average"]) -> str:
     """Pool maps of one or three axes as maps of two, axis after axis, where that is the same; return the result."""
     op, x, build = _window_pool(node, kind), node.tensor(), node.build
     batch, channels, *size = node.shape()
-    if len(size) == 2 or set(op.dilation) != {1} or op.count_pads not in ((), op.pads):
+    as_planes = set(op.dilation) == {1} and op.count_pads in ((), op.pads)
+    if len(size) == 2 or not as_planes or not windows_reach(size, op.kernel, op.stride, op.pads):
         return build.add(op, x)
     if len(size) == 1:
         y = _pooled(build, build.reshape(x, (batch, channels, 1, *size)), op, (None, 0))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunemap.compiler.graph.interpret import interpret
-from prunemap.compiler.graph.ir import AnyArray
+from prunemap.compiler.graph.ir import AnyArray, WindowPool
 from prunemap.errors import UnsupportedError
 from tests.one_node import check_node, graph_of, node_model
 
@@ -96,6 +96,24 @@ def test_averages_of_windows_over_the_end(window: dict[str, list[int]], count: b
 def test_auto_pad(op: str, auto_pad: str) -> None:
     check_node(op, values(9), kernel_shape=[4], strides=[3], auto_pad=auto_pad)
     check_node(op, values(6, 6, 4), kernel_shape=[2, 3, 2], strides=[2, 1, 2], auto_pad=auto_pad)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize("pads", [(3, 0), (0, 3), (2, 2)])
+def test_windows_in_the_padding_alone(op: str, axes: int, pads: tuple[int, int]) -> None:
+    """The kernels of maps read the rows that a window has on the map: such pools are general ones."""
+    counted = {} if op == "MaxPool" else {"count_include_pad": 1}
+    how = {"kernel_shape": [2] * axes, "strides": [1] * axes, "pads": [pads[0]] * axes + [pads[1]] * axes, **counted}
+    x = values(*SIZES[axes])
+    model, fed = node_model(op, x, **how)
+    graph = graph_of(model, [x])
+    assert [type(node.op) for node in graph.nodes] == [WindowPool]
+    empty = -np.inf if op == "MaxPool" else 0
+    padded = np.pad(x, [(0, 0), (0, 0), *[pads] * axes], constant_values=empty)
+    each = np.lib.stride_tricks.sliding_window_view(padded, (2,) * axes, tuple(range(2, 2 + axes)))
+    reduce = np.max if op == "MaxPool" else np.mean
+    np.testing.assert_allclose(interpret(graph, fed)[0], reduce(each, axis=tuple(range(-axes, 0))), atol=1e-6)
 
 
 @pytest.mark.parametrize("p", [1, 2, 3])

@@ -328,6 +328,7 @@ def test_a_failed_check_is_exit_code_1(files: Path) -> None:
     other = save(residual_network(scheme="dense"), files / "other.onnx")
     result = RUNNER.invoke(app, ["verify", str(files / "good.pmap"), str(other)])
     assert result.exit_code == 1 and "NOT" in result.output
+    assert "good.pmap was compiled from another file" in result.stderr and "good.onnx" in result.stderr
 
 
 def test_a_defect_is_exit_code_3(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from prunemap.cli.app import EXIT_FAILED_CHECK
 from prunemap.cli.inputs import load_inputs
@@ -49,4 +51,17 @@ def verify(
         result = verify_program(engine, model, batches, tolerance, seed)
     show(result, verify_table(result), as_json=json)
     if not result.passed:
+        _say_if_of_another(artifact, model)
         raise typer.Exit(EXIT_FAILED_CHECK)
+
+
+def _say_if_of_another(artifact: Path, model: Path) -> None:
+    """Say on stderr what may be the reason of a failure: the program was compiled from another file."""
+    from prunemap.compiler.onnx.source import model_sha256
+    from prunemap.runtime import read_program
+
+    manifest = read_program(artifact).manifest
+    if model.suffix == ".onnx" and manifest.source_sha256 not in ("", model_sha256(model)):
+        made_of = f" ({manifest.source_path})" if manifest.source_path else ""
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(f"note: {artifact} was compiled from another file{made_of}", markup=False)

@@ -46,7 +46,8 @@ def _not_finite(inspection: Inspection) -> Table:
 
 
 def _unsupported(inspection: Inspection) -> Table:
-    table = new_table("cannot be compiled yet", "node", "operator", "why", left=3)
+    todo = "compile --fallback onnxruntime runs these nodes in ONNX Runtime; networks are to be in fp32"
+    table = new_table("cannot be compiled yet", "node", "operator", "why", left=3, caption=todo)
     for node in inspection.unsupported:
         table.add_row(node.name, node.op, node.why)
     return table

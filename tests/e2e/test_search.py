@@ -162,6 +162,9 @@ def test_candidates_are_measured_on_devices(search: str, monkeypatch: pytest.Mon
     record = json.loads(run(f"{measured} --measure local --json"))
     assert record["measured"] and record["evaluations"][0]["latency_us"] > 3
     assert "is of another search" in fails(search.replace("found/", "measured/") + " --resume")
+    monkeypatch.setattr(LocalRunner, "latency_us", lambda self, plan: 1e6)
+    over = CliRunner().invoke(app, f"{measured.replace('measured/', 'over/')} --measure local".split())
+    assert over.exit_code == 1 and "this plan is over it" in over.output and Path("over/plan.json").exists()
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (extra ray)")

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from pydantic import ValidationError
+from rich.console import Console
 
+from prunemap.cli.app import EXIT_FAILED_CHECK
 from prunemap.cli.options import Seed, show
 from prunemap.cli.training import (
     Data,
@@ -125,7 +127,7 @@ def search_by_options(
     as_json: bool,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> None:
-    """Search for a plan, show how it goes, and what it found.
+    """Search for a plan, show how it goes, and what it found; exit code 1 where that is over the budget.
 
     Args:
         model: the ONNX file.
@@ -152,6 +154,10 @@ def search_by_options(
             say=say,
         )
     show(found.record, *plan_tables(found.result), *search_tables(found.record), as_json=as_json)
+    if not found.record.meets_budget:
+        over = f"{output}: no candidate within the budget was trained to the end; this plan is over it"
+        Console(stderr=True).print(over, markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(EXIT_FAILED_CHECK)
 
 
 def _runners(

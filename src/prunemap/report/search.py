@@ -24,6 +24,8 @@ def _best_so_far(record: SearchRecord) -> Table:
         f"accuracy on held-out images after a short training{dense}; budget {milliseconds(record.budget_us / 1e3)} ms\n"
         f"latency {'measured' if record.measured else 'predicted'}"
     )
+    if not record.meets_budget:
+        caption += "\nno candidate within the budget was trained to the end: the plan chosen is over it"
     table = new_table("best so far", "evaluation", "accuracy", "latency, ms", "reward", "", caption=caption)
     table.columns[-1].justify = "left"
     improved = [i for i, reward in enumerate(record.rewards) if i in _improvements(record)]
@@ -51,7 +53,7 @@ def _cells(place: int, evaluation: Evaluation) -> tuple[str, str, str]:
 
 
 def _note(record: SearchRecord, place: int) -> str:
-    notes = {0: "the plan by the rules" if record.config.seeded else "", record.best: "chosen"}
-    if place == record.best == 0 and record.config.seeded:
-        return "the plan by the rules, chosen"
-    return notes.get(place, "")
+    notes = ["the plan by the rules"] if place == 0 and record.config.seeded else []
+    if place == record.best:
+        notes.append("chosen" if record.meets_budget else "chosen, over the budget")
+    return ", ".join(notes)

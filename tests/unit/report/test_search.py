@@ -39,6 +39,16 @@ def test_where_the_rules_stay_the_best_it_is_said() -> None:
     assert figures is not None and figures.note.endswith("It is the plan by the rules.")
 
 
+def test_a_plan_over_the_budget_is_not_called_within_it() -> None:
+    record = search_record().model_copy(update={"best": 3})
+    assert not record.meets_budget and search_record().meets_budget
+    text = printed(record)
+    assert "chosen, over the budget" in text and "no candidate within the budget was trained to the end" in text
+    assert "over" not in printed(search_record())
+    figures = search_figures({"reinforce": record})
+    assert figures is not None and "none met the budget of 0.100 ms, the best reward has 80.0 %" in figures.note
+
+
 def test_the_figures_have_a_line_per_search_and_what_the_policy_has_learnt() -> None:
     figures = search_figures({"reinforce": search_record(), "random": search_record("random")})
     assert figures is not None

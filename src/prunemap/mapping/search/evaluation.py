@@ -80,6 +80,10 @@ class Objective:
         """Return what a latency takes off the accuracy."""
         return self.config.penalty * max(0.0, latency_us / self.budget_us - 1)
 
+    def meets(self, latency_us: float) -> bool:
+        """Return whether a latency is within the budget."""
+        return latency_us <= self.budget_us * (1 + 1e-9)
+
     def score(self, evaluation: Evaluation) -> Scored:
         """Return what an evaluation is worth."""
         reward = evaluation.accuracy - self.cost(evaluation.latency_us)
@@ -102,7 +106,7 @@ class Objective:
     def best(self, done: Sequence[Evaluation]) -> Evaluation | None:
         """Return the most accurate one within the budget that was trained to the end; else the best reward."""
         complete = [each for each in done if each.complete]
-        within = [each for each in complete if each.latency_us <= self.budget_us * (1 + 1e-9)]
+        within = [each for each in complete if self.meets(each.latency_us)]
         return max(within or complete, key=lambda each: self.score(each).reward, default=None)
 
 

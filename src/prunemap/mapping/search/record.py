@@ -7,7 +7,7 @@ from typing import Literal
 from prunemap.core.plan import ModelIdentity
 from prunemap.core.value import Value
 from prunemap.mapping.search.config import SearchConfig
-from prunemap.mapping.search.evaluation import Evaluation
+from prunemap.mapping.search.evaluation import Evaluation, Objective
 
 
 class SearchedDecision(Value):
@@ -38,6 +38,7 @@ class SearchRecord(Value):
     evaluations: tuple[Evaluation, ...]
     rewards: tuple[float, ...]
     best: int
+    """The most accurate within the budget that was trained to the end; where none was, the best reward."""
     front: tuple[int, ...]
     """Evaluations that none beats in accuracy and latency, fastest first."""
     decisions: tuple[SearchedDecision, ...]
@@ -45,6 +46,11 @@ class SearchRecord(Value):
     """Whether latencies are measured ones; else they are the table's."""
     command: str = ""
     date: str = ""
+
+    @property
+    def meets_budget(self) -> bool:
+        """Whether the best is within the budget; if not, nothing that was trained to the end was."""
+        return Objective(self.budget_us, self.config).meets(self.evaluations[self.best].latency_us)
 
     def best_rewards(self) -> list[float]:
         """Return the best reward so far after every evaluation, of those that were trained to the end."""

@@ -46,9 +46,10 @@ def _said(name: str, record: SearchRecord) -> str:
     rules = " It is the plan by the rules." if record.config.seeded and record.best == 0 else ""
     dense = "" if record.dense_accuracy is None else f" (dense {percent(record.dense_accuracy)})"
     how = "measured" if record.measured else "predicted"
+    budget = f"{milliseconds(record.budget_us / 1e3)} ms"
+    which = f"the best within {budget}" if record.meets_budget else f"none met the budget of {budget}, the best reward"
     return (
-        f"{name}: {len(record.evaluations)} evaluations, {stopped} of them stopped early; the best within "
-        f"{milliseconds(record.budget_us / 1e3)} ms has {percent(best.accuracy)}{dense} on held-out images after a "
+        f"{name}: {len(record.evaluations)} evaluations, {stopped} of them stopped early; {which} has {percent(best.accuracy)}{dense} on held-out images after a "
         f"short training, at {milliseconds(best.latency_us / 1e3)} ms {how}.{rules}"
     )
 

@@ -27,24 +27,24 @@ import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import product
 from pathlib import Path
 from typing import Literal
 
 import torch
+from cifar10_rows import NETWORKS, ByRules, Network, Pruning, Way
 from safetensors.torch import load_file
 
 from prunemap.core.files import check_writable
+from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
-from prunemap.core.value import write_json
+from prunemap.core.value import read_json, write_json
 from prunemap.datasets import Dataset, load_dataset
 from prunemap.errors import UserError
 from prunemap.mapping import Budget, map_model
-from prunemap.mapping.mapper import DEFAULT_BETA
 from prunemap.pruning import (
     Kept,
     Masks,
@@ -66,137 +66,14 @@ from prunemap.pruning import (
     save_compact_checkpoint,
     train_to_files,
 )
-from prunemap.pruning.prune_config import Method
 from prunemap.pruning.sensitivity import some_of
 
 WORK = Path("runs") / "cifar10"
 """Where the files of the stages are kept between runs."""
 EXPORTED = WORK / "exported"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-
-
-@dataclass(frozen=True)
-class Pruning:
-    """What is pruned how far: convolutions of one kernel size; depthwise ones and the first stay dense."""
-
-    kernel_size: int
-    scheme: str
-    densities: Mapping[int, float]
-    """Side of the output map → density."""
-
-    def density(self, layer: LayerSpec) -> float:
-        assert layer.setting is not None, "a convolution has a setting"
-        return self.densities[layer.setting.out_size[0]]
-
-
-@dataclass(frozen=True)
-class ByRules:
-    """Pruned by the plan of the rules."""
-
-    density: float
-    """Budget: kept / all MACs of the layers that may be pruned."""
-    beta: float = DEFAULT_BETA
-
-
-@dataclass(frozen=True)
-class Way:
-    """How a row goes on from the dense network; without ``pruning`` it is a control."""
-
-    name: str
-    epochs: int
-    pruning: Pruning | ByRules | None = None
-    method: Method = "one_shot"
-    prune_epochs: int = 0
-    """Of ``epochs``, those in which the weights to prune are found."""
-    density: float | None = None
-    """Of the MACs that may be pruned, by one threshold over all layers; None = each layer as ``pruning`` says."""
-    distillation: float = 0.0
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network of the zoo, how it is trained and how it goes on."""
-
-    name: str
-    model: str
-    ways: tuple[Way, ...]
-    options: Mapping[str, float] = field(default_factory=dict)
-    seeds: tuple[int, ...] = (0,)
-    epochs: int = 100
-
-
-SCHEMES = ("unstructured", *(f"punched:{size}" for size in ("2x1", "4x1", "4x4", "8x4", "16x8")), "pattern", "filter")
-MACS = (0.7, 0.4, 0.2)
-"""Of the dense network's; accuracy half a point below the control is between them, or between the first and 1."""
 TRAIN_IMAGES = 5000
 """Whose accuracy is measured at the end of a row."""
-BETAS = (0.0, 0.05, 0.1, 0.5)
-"""Beside the default."""
-VGG16 = {32: 0.43, 16: 0.27, 8: 0.165, 4: 0.10, 2: 0.062}
-"""Weights ≥ 10x and multiply-accumulates ≥ 5x fewer. Trained layers lose alike shares of energy at alike densities, so
-density follows cost: the layers on large maps have the multiply-accumulates, those on small maps the weights."""
-
-
-def one_shot(pruning: Pruning, epochs: int) -> tuple[Way, ...]:
-    """Return the ways of the long runs: the control and one-shot pruning."""
-    return (Way("control", epochs), Way("pruned", epochs, pruning))
-
-
-def methods(pruning: Pruning, density: float | None, epochs: int = 12, prune_epochs: int = 5) -> tuple[Way, ...]:
-    """Return the ways that compare the methods at equal density and equal epochs, their control first."""
-    shared = Way("one_shot", epochs, pruning, density=density)
-    reweighted = replace(shared, name="reweighted", method="reweighted", prune_epochs=prune_epochs)
-    return (
-        Way(f"control{epochs}", epochs),
-        reweighted,
-        shared,
-        replace(reweighted, name="gradual", method="gradual"),
-        replace(reweighted, name="distilled", distillation=0.7),
-    )
-
-
-def regularities(epochs: int) -> tuple[Way, ...]:
-    """Return the ways that compare the schemes at equal MACs, pruned by magnitude in one shot, their control first.
-
-    Beside each scheme alone stand the rules, once with every beta.
-    """
-    pruned = []
-    for macs, scheme in product(MACS, SCHEMES):
-        densities = dict.fromkeys(VGG16, _own_density(scheme, macs))
-        pruned.append(Way(f"{scheme.replace(':', '')}@{macs}", epochs, Pruning(3, scheme, densities)))
-    rules = [Way(f"rules@{macs}", epochs, ByRules(macs)) for macs in MACS]
-    betas = [Way(f"rules_beta{beta:g}@{MACS[1]}", epochs, ByRules(MACS[1], beta)) for beta in BETAS]
-    return (Way(f"control{epochs}", epochs), *pruned, *rules, *betas)
-
-
-def _own_density(scheme: str, macs: float) -> float:
-    """Return the density of every layer that leaves so many MACs; filters take channels of the next layer too."""
-    return round(macs**0.5, 3) if scheme == "filter" else macs
-
-
-RESNET20 = Pruning(3, "punched:4x1", dict.fromkeys((32, 16, 8), 0.385))
-HALF = Pruning(3, "punched:4x1", VGG16)
-NETWORKS = (
-    Network(
-        "resnet20",
-        "resnet20",
-        (*one_shot(replace(RESNET20, scheme="punched:8x1"), 36), *methods(RESNET20, 0.385), *regularities(4)),
-        seeds=(0, 1, 2),
-    ),
-    Network(
-        "vgg16-half",
-        "vgg16-cifar",
-        (*one_shot(replace(HALF, scheme="punched:8x4"), 36), *methods(HALF, None), *regularities(2)),
-        {"width": 0.5},
-    ),
-    Network("vgg16", "vgg16-cifar", one_shot(Pruning(3, "punched:8x4", VGG16), 36)),
-    Network(
-        "mobilenetv2",
-        "mobilenetv2-cifar",
-        one_shot(Pruning(1, "punched:8x1", dict.fromkeys((32, 16, 8, 4), 0.325)), 30),
-        epochs=70,
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -275,7 +152,8 @@ class Study:
         model = EXPORTED / f"{row.start.name}.onnx"
         model.parent.mkdir(parents=True, exist_ok=True)
         export_onnx(module, torch.zeros(1, *info.input_shape), model)
-        return map_model(model, self.table, Budget(density=rules.density), beta=rules.beta).plan
+        table = rules.allowed(read_json(self.table, LatencyTable, "--latency"))
+        return map_model(model, table, Budget(density=rules.density), beta=rules.beta).plan
 
     def dense_checkpoint(self, row: Row) -> Path:
         """Return the checkpoint of a dense row: of this run, else the one that is kept, else trained now."""
@@ -318,7 +196,7 @@ class Study:
 def _scheme_of(way: Way | None) -> str:
     if way is None or way.pruning is None:
         return "dense"
-    return "rules" if isinstance(way.pruning, ByRules) else way.pruning.scheme
+    return way.pruning.scheme or "rules" if isinstance(way.pruning, ByRules) else way.pruning.scheme
 
 
 def make_plan(checkpoint: Path, pruning: Pruning) -> Plan:

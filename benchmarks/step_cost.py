@@ -17,7 +17,7 @@ from functools import partial
 from itertools import product
 
 import torch
-from cifar10 import NETWORKS, Network
+from cifar10_rows import NETWORKS, Network
 from rich.console import Console
 from rows import Result, Row, Run, measure_rows, now, options_parser
 from torch import Tensor

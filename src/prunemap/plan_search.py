@@ -133,7 +133,7 @@ def search_plan(
     searcher = entry.make(space.problem, config)
     with locked(files.journal, wait=False), workers.pool(evaluator) as pool:
         journal = Journal.begin(files.journal, header, resume=resume)
-        search = Search(space, config, searcher, pool, journal, RunnerPool(runners).latencies_us if runners else None)
+        search = Search(space, config, searcher, pool, journal, RunnerPool(runners) if runners else None)
         curves = _Curves(files.events, search.objective)
 
         def told(number: int, evaluation: Evaluation, reward: float) -> None:

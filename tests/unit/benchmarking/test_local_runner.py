@@ -29,7 +29,8 @@ def test_a_plan_is_pruned_compiled_and_timed(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(local_runner, "MEASURED_SECONDS", 0.01)
     dense = Plan(layers=tuple(PlanLayer.of(spec, DENSE, 1.0) for spec in specs))
     sparse = Plan(layers=(PlanLayer.of(specs[1], SchemeSpec("unstructured"), 0.1),))
-    found = RunnerPool([LocalRunner(Path(model))]).latencies_us([dense, sparse])
+    with RunnerPool([LocalRunner(Path(model))]) as pool:
+        found = [measured.result() for measured in [pool.begin(dense), pool.begin(sparse)]]
     assert pruned == [dense, sparse]
     assert all(0 < latency_us < 1e6 for latency_us in found)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
@@ -29,8 +28,11 @@ class Pool(Protocol):
     def submit(self, job: Job) -> None:
         """Begin a job."""
 
-    def wait(self) -> tuple[str, FastAccuracy]:
+    def wait(self, seconds: float | None = None) -> tuple[str, FastAccuracy] | None:
         """Return the key and the result of the next one that is finished.
+
+        Args:
+            seconds: None is returned where none is finished so soon; a pool that works in ``wait`` ends its job first.
 
         Raises:
             UserError: it cannot be done.
@@ -55,7 +57,7 @@ class SequentialPool:
     def submit(self, job: Job) -> None:
         self._jobs.append(job)
 
-    def wait(self) -> tuple[str, FastAccuracy]:
+    def wait(self, seconds: float | None = None) -> tuple[str, FastAccuracy]:
         job = self._jobs.popleft()
         return job.key, self._evaluate(job.plan, job.floors)
 
@@ -66,10 +68,3 @@ class SequentialPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._jobs.clear()
-
-
-def run_all(pool: Pool, jobs: Sequence[Job]) -> dict[str, FastAccuracy]:
-    """Return the results of some jobs by their keys."""
-    for job in jobs:
-        pool.submit(job)
-    return dict(pool.wait() for _ in jobs)

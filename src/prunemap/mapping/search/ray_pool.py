@@ -52,8 +52,11 @@ class RayPool:
     def submit(self, job: Job) -> None:
         self._running[self._task.remote(self._evaluate, job.plan, job.floors)] = job.key
 
-    def wait(self) -> tuple[str, FastAccuracy]:
-        (ready,), _ = self._ray.wait(list(self._running), num_returns=1)
+    def wait(self, seconds: float | None = None) -> tuple[str, FastAccuracy] | None:
+        found, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds)
+        if not found:
+            return None
+        ready = found[0]
         key = self._running.pop(ready)
         try:
             result: FastAccuracy = self._ray.get(ready)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -15,14 +17,15 @@ from prunemap.mapping.search.journal import Journal
 from prunemap.mapping.search.pool import Job, Pool
 from prunemap.mapping.search.problem import Candidate
 from prunemap.mapping.search.record import SearchedDecision, SearchRecord
+from prunemap.mapping.search.runners import RunnerPool
 from prunemap.mapping.search.searcher import Searcher
 from prunemap.mapping.search.space import Space, plan_key
 
 MAX_REPEATS = 100
 """Known candidates proposed in a row after which a search ends: its searcher has converged."""
 
-Latencies = Callable[[Sequence[Plan]], list[float]]
-"""Microseconds of plans, measured."""
+LOOK_AGAIN_SECONDS = 0.2
+"""So often it is asked for measured plans while a worker has nothing to do."""
 OnEvaluation = Callable[[int, Evaluation, float], None]
 """Told the number, from 1, of every evaluation, the evaluation and its reward."""
 
@@ -40,11 +43,14 @@ class Search:
     searcher: Searcher
     pool: Pool
     journal: Journal
-    measure: Latencies | None = None
-    """None = latencies are those of the table."""
+    runners: RunnerPool | None = None
+    """What measures latencies, while other candidates are trained; None = they are those of the table."""
     _done: dict[str, Evaluation] = field(default_factory=dict, init=False)
     _pending: dict[str, Candidate] = field(default_factory=dict, init=False)
-    _latencies: dict[str, float] = field(default_factory=dict, init=False)
+    _measuring: dict[str, tuple[Plan, Future[float]]] = field(default_factory=dict, init=False)
+    """Of the pending ones, in the order of asking: those that are measured, or wait for a worker."""
+    _training: dict[str, float] = field(default_factory=dict, init=False)
+    """Latencies of those that are with the pool."""
 
     @property
     def objective(self) -> Objective:
@@ -62,16 +68,17 @@ class Search:
         """
         places = {each.key: place for place, each in enumerate(self.journal.evaluations)}
         recorded = {each.key: each for each in self.journal.evaluations}
-        while True:
-            self._propose(recorded)
-            if not self._pending:
-                return
-            known = [key for key in self._pending if key in recorded]
-            first = min(known, key=places.__getitem__, default=None)
-            evaluation = self._record(*self.pool.wait()) if first is None else recorded[first]
-            reward = self._take(evaluation)
-            if say is not None:
-                say(len(self._done), evaluation, reward)
+        with self.runners or nullcontext():
+            while True:
+                self._propose(recorded)
+                if not self._pending:
+                    return
+                known = [key for key in self._pending if key in recorded]
+                first = min(known, key=places.__getitem__, default=None)
+                evaluation = self._next() if first is None else recorded[first]
+                reward = self._take(evaluation)
+                if say is not None:
+                    say(len(self._done), evaluation, reward)
 
     def best(self) -> Evaluation:
         """Return the best evaluation: the most accurate within the budget.
@@ -113,15 +120,16 @@ class Search:
                 )
                 for i, each in enumerate(self.space.decisions)
             ),
-            measured=self.measure is not None,
+            measured=self.runners is not None,
             command=command,
             date=_now(),
         )
 
     def _propose(self, recorded: Mapping[str, Evaluation]) -> None:
-        """Ask for as many candidates as the pool can work on, and begin those that are not recorded."""
-        begun, repeats = dict[str, Plan](), 0
-        while len(self._pending) < self.pool.workers and self._wanted() and repeats < MAX_REPEATS:
+        """Ask for as many candidates as pool and runners can work on, and begin those that are not recorded."""
+        ahead = self.runners.count if self.runners is not None and self.runners.beside_training else 0
+        repeats = 0
+        while len(self._pending) < self.pool.workers + ahead and self._wanted() and repeats < MAX_REPEATS:
             candidate = self.searcher.ask()
             plan = self.space.plan(candidate)
             key = plan_key(plan)
@@ -133,21 +141,40 @@ class Search:
                 continue
             self._pending[key] = candidate
             if key not in recorded:
-                begun[key] = plan
-        if begun:
-            self._begin(begun)
+                self._measuring[key] = plan, self._latency(candidate, plan)
 
     def _wanted(self) -> bool:
         return len(self._done) + len(self._pending) < self.config.evaluations
 
-    def _begin(self, plans: Mapping[str, Plan]) -> None:
-        if self.measure is None:
-            found = [self.space.latency_us(self._pending[key]) for key in plans]
-        else:
-            found = self.measure(list(plans.values()))
-        for (key, plan), latency_us in zip(plans.items(), found, strict=True):
-            self._latencies[key] = latency_us
-            self.pool.submit(Job(key, plan, self.objective.floors(list(self._done.values()), latency_us)))
+    def _latency(self, candidate: Candidate, plan: Plan) -> Future[float]:
+        if self.runners is not None:
+            return self.runners.begin(plan)
+        known = Future[float]()
+        known.set_result(self.space.latency_us(candidate))
+        return known
+
+    def _next(self) -> Evaluation:
+        """Return the next evaluation that is finished; what is measured meanwhile goes to workers without a job."""
+        while True:
+            self._submit()
+            idle = len(self._training) < self.pool.workers
+            found = self.pool.wait(LOOK_AGAIN_SECONDS if idle and self._measuring else None)
+            if found is not None:
+                return self._record(*found)
+
+    def _submit(self) -> None:
+        """Give the pool what is measured, as far as it has workers; wait until it has something to do."""
+        begun = [latency for _, latency in self._measuring.values()]
+        if self.runners is not None and not self.runners.beside_training:
+            wait(begun)
+        elif not self._training:
+            wait(begun, return_when=FIRST_COMPLETED)
+        for key in [key for key, (_, latency) in self._measuring.items() if latency.done()]:
+            if len(self._training) == self.pool.workers:
+                return
+            plan, latency = self._measuring.pop(key)
+            self._training[key] = latency.result()
+            self.pool.submit(Job(key, plan, self.objective.floors(list(self._done.values()), self._training[key])))
 
     def _record(self, key: str, found: FastAccuracy) -> Evaluation:
         evaluation = Evaluation(
@@ -155,7 +182,7 @@ class Search:
             candidate=self._pending[key],
             rungs=found.rungs,
             complete=found.complete,
-            latency_us=self._latencies[key],
+            latency_us=self._training.pop(key),
             seconds=found.seconds,
             finished=_now(),
         )

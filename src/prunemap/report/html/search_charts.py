@@ -49,7 +49,8 @@ def _said(name: str, record: SearchRecord) -> str:
     budget = f"{milliseconds(record.budget_us / 1e3)} ms"
     which = f"the best within {budget}" if record.meets_budget else f"none met the budget of {budget}, the best reward"
     return (
-        f"{name}: {len(record.evaluations)} evaluations, {stopped} of them stopped early; {which} has {percent(best.accuracy)}{dense} on held-out images after a "
+        f"{name}: {len(record.evaluations)} evaluations, {stopped} of them stopped early; {which} has "
+        f"{percent(best.accuracy)}{dense} on held-out images after a "
         f"short training, at {milliseconds(best.latency_us / 1e3)} ms {how}.{rules}"
     )
 

@@ -6,8 +6,11 @@ import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Barrier
+from time import sleep
 from types import TracebackType
 from typing import Self
 
@@ -113,7 +116,7 @@ class LatestFirst:
         self.jobs.append(job)
         self.most = max(self.most, len(self.jobs))
 
-    def wait(self) -> tuple[str, FastAccuracy]:
+    def wait(self, seconds: float | None = None) -> tuple[str, FastAccuracy]:
         job = self.jobs.pop()
         return job.key, self.evaluate(job.plan, job.floors)
 
@@ -207,7 +210,7 @@ def test_measured_latencies_replace_those_of_the_table(tmp_path: Path) -> None:
 
     devices = [Device("one"), Device("two")]
     search = make_search(tmp_path / "j.jsonl", FakeEvaluate(), CONFIG)
-    search.measure = RunnerPool(devices).latencies_us
+    search.runners = RunnerPool(devices)
     search.run()
     assert sum(device.measured for device in devices) == 12
     best = search.best()
@@ -215,3 +218,61 @@ def test_measured_latencies_replace_those_of_the_table(tmp_path: Path) -> None:
     assert search.record().measured
     with pytest.raises(UserError, match="runners: got none"):
         RunnerPool([])
+
+
+class Board:
+    """Measures only together with the other one: alone it waits in vain."""
+
+    def __init__(self, name: str, both: Barrier) -> None:
+        self.name, self.both = name, both
+
+    def latency_us(self, plan: Plan) -> float:
+        self.both.wait(timeout=10)
+        return 70.0
+
+
+def test_devices_measure_side_by_side_all_the_time(tmp_path: Path) -> None:
+    both, evaluate = Barrier(2), FakeEvaluate()
+    search = make_search(tmp_path / "j.jsonl", evaluate, CONFIG)
+    search.runners = RunnerPool([Board("one", both), Board("two", both)])
+    search.run()
+    assert len(search.journal.evaluations) == len(evaluate.asked) == 12
+    again = make_search(tmp_path / "j.jsonl", FakeEvaluate(), CONFIG)
+    again.runners = RunnerPool([Board("one", both), Board("two", both)])
+    again.run()
+    assert without_times(again.journal.evaluations) == without_times(search.journal.evaluations)
+
+
+def test_nothing_is_trained_beside_a_measurement_on_this_machine(tmp_path: Path) -> None:
+    class Here:
+        name, measuring = "local", False
+
+        def latency_us(self, plan: Plan) -> float:
+            self.measuring = True
+            sleep(0.01)
+            self.measuring = False
+            return 70.0
+
+    here, plain = Here(), FakeEvaluate()
+
+    def evaluate(plan: Plan, floors: Sequence[float]) -> FastAccuracy:
+        assert not here.measuring
+        return plain(plan, floors)
+
+    search = make_search(tmp_path / "j.jsonl", evaluate, CONFIG)
+    search.runners = RunnerPool([here])
+    search.run()
+    assert len(plain.asked) == 12
+
+
+def test_a_device_that_fails_ends_the_search_with_what_it_said(tmp_path: Path) -> None:
+    class Broken:
+        name = "board"
+
+        def latency_us(self, plan: Plan) -> float:
+            raise UserError("device board: it does not answer")
+
+    search = make_search(tmp_path / "j.jsonl", FakeEvaluate(), CONFIG)
+    search.runners = RunnerPool([Broken(), Broken()])
+    with pytest.raises(UserError, match="it does not answer"):
+        search.run()

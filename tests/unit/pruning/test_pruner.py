@@ -97,7 +97,7 @@ def test_five_lines(
 @pytest.mark.filterwarnings("ignore:at such a density")
 @pytest.mark.filterwarnings("ignore:Pruner.penalty")
 def test_any_scheme_by_any_method(case: Case, method: str, by_threshold: bool) -> None:
-    """Density and zeros right after finalize; a state that is saved and loaded gives the same masks."""
+    """The budget and zeros right after finalize; a state that is saved and loaded gives the same masks."""
     density = {"density": case.density} if by_threshold else {}
     try:
         pruner = Pruner(case.module, case.plan, case.example, method=method, steps=4, **density)
@@ -118,6 +118,7 @@ def test_any_scheme_by_any_method(case: Case, method: str, by_threshold: bool) -
     assert all(torch.equal(mask, other.masks[name]) for name, mask in pruner.masks.items())
     check_zeros(case.module, pruner.masks)
     assert all(mask.any() for mask in pruner.masks.values())
+    assert not by_threshold or found.density <= case.density * (1 + 1e-6)
 
 
 def test_gradual_rises_along_a_cubic(net: nn.Module, plan: Plan) -> None:

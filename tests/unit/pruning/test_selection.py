@@ -85,17 +85,19 @@ def test_masks_are_unions_of_whole_groups(case: Case, by_threshold: bool) -> Non
 @given(cases())
 @pytest.mark.filterwarnings("ignore:at such a density")
 def test_one_threshold_meets_the_density_to_one_group(case: Case) -> None:
-    """One step less of pruning, in any layer that has one, would exceed the budget."""
+    """If the strongest group that is pruned were kept, and those as strong, the budget would be exceeded."""
     selection = selection_of(case, case.density)
+    budget, threshold = selection.budget, selection.threshold(selection.values())
+    assert budget is not None
+    tau = threshold.find(budget)
     masks = selection.masks(selection.values())
-    macs = {layer.module: layer.macs for layer in list_layers(case.module, case.example)}
-    kept = sum(float(masks[name].float().mean()) * macs[name] for name in masks)
-    allowed = case.density * sum(macs.values())
-    steps = {name: step_of(case, selection, name) / masks[name].numel() * macs[name] for name in masks}
-    floor = sum(steps.values())
-    assert kept <= max(allowed, floor) * (1 + 1e-6)
-    # Equal strengths (a layer of one group or row, relative strength exactly 1) go together: one step of every layer.
-    assert kept >= min(allowed, sum(macs.values()) * SCHEMES[case.scheme.name].max_density) - 2 * floor - 1e-6
+    kept = {name: float(mask.float().mean()) for name, mask in masks.items()}
+    assert kept == pytest.approx(threshold.densities(tau), rel=1e-5)
+    assert budget.met(kept) or tau == pytest.approx(threshold.highest)
+    pruned = [
+        value for name, values in threshold._sorted.items() for value in values if value < threshold.of_layer(name, tau)
+    ]
+    assert not pruned or not budget.met(threshold.densities(max(pruned)))
 
 
 @settings(max_examples=20)
@@ -114,14 +116,17 @@ def test_pruning_again_changes_nothing(case: Case) -> None:
 @given(cases(), st.floats(0, 1))
 @pytest.mark.filterwarnings("ignore:at such a density")
 def test_what_is_left_for_later_is_kept(case: Case, left: float) -> None:
+    """By one threshold no more is kept than ``left`` allows; by the plan to one step of every layer."""
+    whole = SCHEMES[case.scheme.name].max_density
     for selection in (selection_of(case), selection_of(case, case.density)):
-        shares = [
-            sum(float(mask.float().mean()) for mask in selection.masks(selection.values(), part).values())
-            for part in (0.0, left, 1.0)
-        ]
-        assert shares[0] <= shares[1] + 0.5
-        assert shares[1] <= shares[2] + 0.5
-        assert case.scheme.name == "pattern" or shares[2] == len(selection.weights)
+        for part in (0.0, left, 1.0):
+            masks = selection.masks(selection.values(), part)
+            for name, mask in masks.items():
+                share = float(mask.float().mean())
+                wanted = min(case.density + (1 - case.density) * part, whole)
+                step = step_of(case, selection, name) / mask.numel()
+                assert selection.budget is not None or share == pytest.approx(wanted, abs=step + 1e-6)
+                assert part < 1 or share == pytest.approx(whole, abs=step + 1e-6)
 
 
 def test_each_layer_gets_its_own_density() -> None:

@@ -197,7 +197,7 @@ def candidates(space: Space) -> Iterator[Candidate]:
 
 
 def table(setup: Setup) -> None:
-    header = JournalHeader(about=about(setup.space, setup.evaluator, measured=False), config=SearchConfig())
+    header = JournalHeader(about=about(setup.space, setup.evaluator), config=SearchConfig())
     journal = Journal.begin(setup.options.output, header, resume=True)
     known = {each.key for each in journal.evaluations}
     for number, candidate in enumerate(candidates(setup.space), start=1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from prunemap.core.files import check_writable
 from prunemap.core.lock import locked
 from prunemap.core.table import look_up
 from prunemap.core.value import write_json
+from prunemap.devices import read_machine
 from prunemap.errors import UserError
 from prunemap.mapping.mapper import BudgetError, MapRequest, MapResult
 from prunemap.mapping.rules import Rules
@@ -32,10 +34,12 @@ from prunemap.mapping.search import (
     Space,
     make_space,
 )
+from prunemap.mapping.search.runners import THIS_MACHINE
 from prunemap.pruning.fast_evaluate import FastEvaluator
 from prunemap.pruning.sensitivity import images_sha256
 from prunemap.pruning.training.run_state import start_sha256
 from prunemap.pruning.training.tensorboard import append_scalars, begin_events
+from prunemap.targets import NATIVE
 
 EVENTS_NAME = "events.out.tfevents.search"
 
@@ -129,7 +133,7 @@ def search_plan(
     space = space_of(request, config, measured=bool(runners))
     evaluator.check_plan(space.plan((0,) * len(space.decisions)))
     check_writable(files.plan)
-    header = JournalHeader(about=about(space, evaluator, measured=bool(runners)), config=config)
+    header = JournalHeader(about=about(space, evaluator, runners), config=config)
     searcher = entry.make(space.problem, config)
     with locked(files.journal, wait=False), workers.pool(evaluator) as pool:
         journal = Journal.begin(files.journal, header, resume=resume)
@@ -190,13 +194,22 @@ class _Curves:
         if best is not None:
             scalars["best_reward"] = self._objective.score(best).reward
         at = datetime.fromisoformat(evaluation.finished).timestamp()
-        append_scalars(
-            self._path, {f"search/{name}": value for name, value in scalars.items()}, step=number, wall_time=at
-        )
+        curves = {f"search/{name}": value for name, value in scalars.items()}
+        try:
+            append_scalars(self._path, curves, step=number, wall_time=at)
+        except OSError as error:
+            raise UserError(
+                f"output: cannot write {self._path}: {error.strerror or error}; what was finished is kept, and --resume "
+                "goes on once it can be written"
+            ) from None
 
 
-def about(space: Space, evaluator: FastEvaluator, *, measured: bool) -> dict[str, str]:
-    """Return what evaluations of one journal must have in common."""
+def about(space: Space, evaluator: FastEvaluator, runners: Sequence[Runner] = ()) -> dict[str, str]:
+    """Return what evaluations of one journal must have in common.
+
+    Args:
+        runners: what measures latencies, if they are not those of the table.
+    """
     actions = [[each.action_name(i) for i in range(len(each.choices))] for each in space.decisions]
     return {
         "model": f"{space.request.model.name} {space.request.model.layers_sha256}",
@@ -207,8 +220,15 @@ def about(space: Space, evaluator: FastEvaluator, *, measured: bool) -> dict[str
         "actions_sha256": _sha256(repr(actions)),
         "budget_ms": f"{space.budget_us / 1e3:g}",
         "fast evaluation": evaluator.config.model_dump_json(),
-        "latency": "measured" if measured else "from the table",
+        "latency": _measured_on(space, runners) if runners else "from the table",
     }
+
+
+def _measured_on(space: Space, runners: Sequence[Runner]) -> str:
+    """Return the devices, with their target and threads, which are those of the table; of this machine its CPU."""
+    table = space.request.table
+    names = sorted(each.name if each.name != THIS_MACHINE else f"{read_machine().cpu} here" for each in runners)
+    return f"measured on {', '.join(names)}, target {table.machine.target or NATIVE}, threads {table.threads}"
 
 
 def _sha256(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from importlib.util import find_spec
@@ -145,26 +146,42 @@ def test_bad_options_are_said(search: str, change: tuple[str, str], said: str, f
 
 
 def test_candidates_are_measured_on_devices(search: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def latency_us(self: object, plan: Plan) -> float:
+    def latency_us(self: LocalRunner | DeviceRunner, plan: Plan) -> float:
+        compilers.append(self.cc)
         return 3 + len([entry for entry in plan.layers if entry.scheme != DENSE])
 
     def board(device: Device, threads: int, target: str) -> SimpleNamespace:
         asked.append((device.name, threads, target))
         return SimpleNamespace(device=device, facts=SimpleNamespace(emulated=False))
 
-    asked: list[tuple[str, int, str]] = []
+    asked, compilers = list[tuple[str, int, str]](), list[str | None]()
     monkeypatch.setattr("prunemap.on_device.choose_place", board)
     for runner in (LocalRunner, DeviceRunner):
         monkeypatch.setattr(runner, "latency_us", latency_us)
     measured = search.replace("found/", "measured/").replace("--evaluations 3", "--evaluations 1")
-    run(f"{measured.replace('measured/', 'board/')} --measure ssh:pi@board")
+    run(f"{measured.replace('measured/', 'board/')} --measure ssh:pi@board --cc gcc")
+    assert compilers == ["gcc"]
     assert asked == [("ssh:pi@board", 1, "native")], "as the table was measured"
     record = json.loads(run(f"{measured} --measure local --json"))
     assert record["measured"] and record["evaluations"][0]["latency_us"] > 3
     assert "is of another search" in fails(search.replace("found/", "measured/") + " --resume")
+    said = fails(f"{measured} --measure ssh:pi@board --resume")
+    assert "is of another search" in said and "ssh:pi@board, target native, threads 1" in said
     monkeypatch.setattr(LocalRunner, "latency_us", lambda self, plan: 1e6)
     over = CliRunner().invoke(app, f"{measured.replace('measured/', 'over/')} --measure local".split())
     assert over.exit_code == 1 and "this plan is over it" in over.output and Path("over/plan.json").exists()
+
+
+def test_a_full_disk_is_said(search: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    command = search.replace("found/", "full/").replace("--evaluations 3", "--evaluations 1")
+    with monkeypatch.context() as patched:
+        patched.setattr("prunemap.plan_search.append_scalars", full)
+        said = fails(command)
+    assert "No space left on device; what was finished is kept" in said and "events.out.tfevents" in said
+    run(f"{command} --resume")
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (extra ray)")

@@ -31,6 +31,8 @@ class LocalRunner:
     threads: int = 1
     target: str = NATIVE
     shapes: Mapping[str, tuple[int, ...]] | None = None
+    cc: str | None = None
+    """C compiler; None = ``zig cc``."""
     name: str = "local"
 
     def latency_us(self, plan: Plan) -> float:
@@ -42,7 +44,8 @@ class LocalRunner:
         with TemporaryDirectory() as folder:
             pruned = Path(folder) / "candidate.onnx"
             write_pruned(self.model, plan, pruned, self.shapes)
-            program = compile_model(pruned, target=self.target, shapes=self.shapes, tune=Tuning(self.threads))
+            tuning = Tuning(self.threads)
+            program = compile_model(pruned, target=self.target, shapes=self.shapes, cc=self.cc, tune=tuning)
         with pinned(self.threads), Engine(program, self.threads) as engine:
             inputs = random_inputs(engine.inputs)
             once = float(np.median(engine.time_runs(inputs, WARM_UP_RUNS)))

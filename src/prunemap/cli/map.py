@@ -95,7 +95,7 @@ def map_(
     )
     _say_notes(request)
     if mapper is None:
-        search_by_options(file, request, output, search, json, parse_shapes(shape))
+        search_by_options(file, request, output, search, json, parse_shapes(shape), cc)
         return
     result = mapper.map(request)
     write_json(output, result.plan)

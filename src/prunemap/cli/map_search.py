@@ -126,11 +126,13 @@ def search_by_options(
     options: SearchOptions,
     as_json: bool,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    cc: str | None = None,
 ) -> None:
     """Search for a plan, show how it goes, and what it found; exit code 1 where that is over the budget.
 
     Args:
         model: the ONNX file.
+        cc: the C compiler of candidates that are measured.
     """
     from prunemap.cli.search_progress import show_search
     from prunemap.plan_search import Workers, search_plan
@@ -139,7 +141,7 @@ def search_by_options(
     config, fast = _configs(options)
     if request.budget.latency_ms is None:
         raise UserError("--latency-ms: got none; a search has a budget of latency")
-    runners = _runners(model, request.table, options.measure or (), shapes)
+    runners = _runners(model, request.table, options.measure or (), shapes, cc)
     evaluator = _evaluator(options, fast)
     with show_search(config.evaluations, request.budget.latency_ms * 1e3) as say:
         found = search_plan(
@@ -161,7 +163,11 @@ def search_by_options(
 
 
 def _runners(
-    model: Path, table: LatencyTable, devices: Sequence[str], shapes: Mapping[str, tuple[int, ...]] | None
+    model: Path,
+    table: LatencyTable,
+    devices: Sequence[str],
+    shapes: Mapping[str, tuple[int, ...]] | None,
+    cc: str | None,
 ) -> tuple[Runner, ...]:
     """Return what measures candidates, as the table was measured: with its target and threads.
 
@@ -177,9 +183,9 @@ def _runners(
         raise UserError(f"--measure: got {', '.join(twice)} twice; a device has one job at a time")
     target, threads = table.machine.target or NATIVE, table.threads
     return tuple(
-        LocalRunner(model, threads, target, shapes)
+        LocalRunner(model, threads, target, shapes, cc)
         if device == "local"
-        else DeviceRunner(model, choose_place(parse_device(device, "--measure"), threads, target), shapes)
+        else DeviceRunner(model, choose_place(parse_device(device, "--measure"), threads, target), shapes, cc)
         for device in devices
     )
 

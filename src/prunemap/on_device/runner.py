@@ -30,6 +30,8 @@ class DeviceRunner:
     model: Path
     place: Place
     shapes: Mapping[str, tuple[int, ...]] | None = None
+    cc: str | None = None
+    """C compiler; None = ``zig cc``."""
 
     def __post_init__(self) -> None:
         check_not_emulated(self.place)
@@ -48,7 +50,8 @@ class DeviceRunner:
         with TemporaryDirectory() as folder:
             pruned = Path(folder) / "candidate.onnx"
             write_pruned(self.model, plan, pruned, self.shapes)
-            program = compile_model(pruned, target=self.place.target.name, shapes=self.shapes, tune=self.place.tuning)
+            target, tuning = self.place.target.name, self.place.tuning
+            program = compile_model(pruned, target=target, shapes=self.shapes, cc=self.cc, tune=tuning)
         quick = ("--no-check", "--no-layers", "--warmup", WARM_UP_RUNS)
         with opened(self.place.device) as session:
             placed = self.place.send(session, program, "candidate")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -183,6 +183,24 @@ def make_chain_graph(seed: int = 0) -> tuple[Graph, dict[str, Array]]:
         nodes += [pool, last]
         outputs += [tensor, last.output]
     graph = make_graph(shapes, outputs, nodes)
+    return graph, {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+
+
+def make_wide_stage_graph(seed: int = 0) -> tuple[Graph, dict[str, Array]]:
+    """Return strided convs, each in the stage of one whose zeros around the rows are many times as wide as the rows."""
+    rng = np.random.default_rng(seed)
+    nodes, shapes = [], {}
+    for i, (size, groups, wide) in enumerate(product(((8, 8), (9, 6)), (1, 4), (40, 300))):
+        weight = rng.standard_normal((4, 4 // groups, 3, 3), np.float32)
+        thin = Conv(weight, np.ones(4, np.float32), (2, 2), (1, 1, 1, 1), groups=groups)
+        if groups > 1:  # one that no tile of depthwise layers runs
+            thin = replace(thin, weight=weight[:, :, :, :2], pads=(1, 0, 1, 1))
+        dense = rng.standard_normal((4, 4, 1, 3), np.float32)
+        shapes[f"x{i}"] = (1, 4, *size)
+        nodes.append(Node(f"n{i}", thin, (f"x{i}",), f"t{i}"))
+        far = Conv(dense, np.ones(4, np.float32), pads=(0, wide, 0, wide), dilation=(1, wide))
+        nodes.append(Node(f"l{i}", far, (f"t{i}",), f"y{i}"))
+    graph = make_graph(shapes, [f"y{i}" for i in range(len(shapes))], nodes)
     return graph, {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
 
 

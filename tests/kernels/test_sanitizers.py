@@ -16,7 +16,14 @@ from prunemap.compiler.graph.interpret import interpret
 from prunemap.compiler.graph.ir import AnyArray, Graph
 from prunemap.compiler.lowering.lower import lower
 from prunemap.targets import TARGETS, why_not_here
-from tests.kernels.cases import all_cases, make_batch_graph, make_case_graph, make_chain_graph, spread_tiles
+from tests.kernels.cases import (
+    all_cases,
+    make_batch_graph,
+    make_case_graph,
+    make_chain_graph,
+    make_wide_stage_graph,
+    spread_tiles,
+)
 from tests.kernels.general_cases import make_general_graph
 
 MAIN = Path(__file__).parent / "sanitize_main.c"
@@ -27,8 +34,14 @@ RUNNABLE = [name for name, target in TARGETS.items() if not why_not_here(target)
 @pytest.mark.skipif(CC is None, reason="no gcc or clang on this machine: kernels not run under sanitizers")
 @pytest.mark.parametrize(
     "make",
-    [lambda: make_case_graph(all_cases()[::2]), make_chain_graph, make_batch_graph, make_general_graph],
-    ids=["layers", "chains", "batch", "general"],
+    [
+        lambda: make_case_graph(all_cases()[::2]),
+        make_chain_graph,
+        make_wide_stage_graph,
+        make_batch_graph,
+        make_general_graph,
+    ],
+    ids=["layers", "chains", "wide stages", "batch", "general"],
 )
 @pytest.mark.parametrize(
     ("target", "threads", "sanitizers"),

@@ -66,11 +66,11 @@ INLINE void cut_phase(const tensor *in, const float *plane, const tensor *out, f
     int from_y = y * stride_y + py, x = 0, width = from_y < in->height ? columns : 0;
     const float *from = plane + in->origin + (int64_t)from_y * in->pitch + px;
     float *to = to_plane + out->origin + (int64_t)y * pitch, *last = to_plane + out->plane - LANES;
-    if (stride_x == 2 && width)
-      for (; x < pitch && to + x <= last; x += LANES)
+    if (stride_x == 2) /* what a stage is wider than the row is not loaded */
+      for (; x < width && to + x <= last; x += LANES)
         v_store(to + x, v_first(v_even(v_load(from + 2 * x), v_load(from + 2 * x + LANES)), width - x));
     for (; x < width; x++) to[x] = from[(int64_t)x * stride_x];
-    for (; x < pitch; x++) to[x] = 0;
+    zero_floats(to + x, pitch - x);
   }
   int end = out->origin + out->height * pitch;
   zero_floats(to_plane + end, out->plane - end);

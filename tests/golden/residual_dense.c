@@ -83,6 +83,6 @@ static const image_loop loops[] = {
 enum { LOOPS = 1, SLOTS = 10 };
 #define ARENA_FLOATS 5952LL
 #define SCRATCH_FLOATS 87LL
-#define WEIGHT_BYTES 13568LL
+#define WEIGHT_BYTES 13824LL
 static const int64_t ends[] = {576, 10};
 #include "engine.h"

@@ -94,6 +94,6 @@ static const image_loop loops[] = {
 enum { LOOPS = 1, SLOTS = 10 };
 #define ARENA_FLOATS 5952LL
 #define SCRATCH_FLOATS 87LL
-#define WEIGHT_BYTES 6912LL
+#define WEIGHT_BYTES 7168LL
 static const int64_t ends[] = {576, 10};
 #include "engine.h"

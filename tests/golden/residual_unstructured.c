@@ -94,6 +94,6 @@ static const image_loop loops[] = {
 enum { LOOPS = 1, SLOTS = 10 };
 #define ARENA_FLOATS 5952LL
 #define SCRATCH_FLOATS 87LL
-#define WEIGHT_BYTES 8064LL
+#define WEIGHT_BYTES 8320LL
 static const int64_t ends[] = {576, 10};
 #include "engine.h"

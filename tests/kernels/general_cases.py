@@ -299,6 +299,15 @@ MAKERS: tuple[Callable[[GraphBuilder], None], ...] = (
 )
 
 
+def make_peephole_graph() -> tuple[Graph, dict[str, AnyArray]]:
+    """Return an LSTM without any constant: its peepholes, no whole number of vectors, are the last of the weights."""
+    b, hidden = GraphBuilder(), 37
+    weight, peepholes = (b.rng.standard_normal(size, np.float32) for size in ((4 * hidden, hidden), 3 * hidden))
+    op = Recurrent("lstm", weight, np.ones(4 * hidden, np.float32), peepholes)
+    b.add(op, b.input(2, 2, 4 * hidden), b.input(2, hidden), b.input(2, hidden))
+    return b.graph(), b.inputs
+
+
 def make_general_graph() -> tuple[Graph, dict[str, AnyArray]]:
     """Return all cases as one graph, and its inputs."""
     b = GraphBuilder()

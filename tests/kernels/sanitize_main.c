@@ -5,8 +5,8 @@
 #include <stdio.h>
 
 static float *read_floats(const char *path, size_t count) {
-  size_t bytes = (count * sizeof(float) + 63) / 64 * 64 + 64;
-  float *data = aligned_alloc(64, bytes);
+  size_t bytes = (count * sizeof(float) + 63) / 64 * 64; /* and no more: bounds are seen */
+  float *data = aligned_alloc(64, bytes ? bytes : 64);
   FILE *file = fopen(path, "rb");
   if (!data || !file || fread(data, sizeof(float), count, file) != count) exit(4);
   fclose(file);

@@ -24,7 +24,7 @@ from tests.kernels.cases import (
     make_wide_stage_graph,
     spread_tiles,
 )
-from tests.kernels.general_cases import make_general_graph
+from tests.kernels.general_cases import make_general_graph, make_peephole_graph
 
 MAIN = Path(__file__).parent / "sanitize_main.c"
 CC = shutil.which("gcc") or shutil.which("clang")
@@ -40,8 +40,9 @@ RUNNABLE = [name for name, target in TARGETS.items() if not why_not_here(target)
         make_wide_stage_graph,
         make_batch_graph,
         make_general_graph,
+        make_peephole_graph,
     ],
-    ids=["layers", "chains", "wide stages", "batch", "general"],
+    ids=["layers", "chains", "wide stages", "batch", "general", "peepholes"],
 )
 @pytest.mark.parametrize(
     ("target", "threads", "sanitizers"),

@@ -56,6 +56,7 @@ from prunemap.core.target import Target
 from prunemap.errors import UserError
 
 OVERREAD_VECTORS = 4
+"""Vectors are loaded so far behind the end of a tensor, an array of weights, or a scratch."""
 _LARGEST_PLANE = 2**31 - 1
 """Kernels count its elements in 32 bits."""
 
@@ -105,7 +106,7 @@ def lower(
         tuple(low.tiles),
         arena,
         _scratch_floats(low, loops),
-        low.blob.content() + bytes(4 * OVERREAD_VECTORS * target.lanes if low.constants else 0),
+        low.blob.content() + bytes(4 * OVERREAD_VECTORS * target.lanes),
         tuple(prod(graph.shapes[name]) for name in (*graph.inputs, *graph.outputs)),
         tuple(low.choices),
         low.candidates,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
@@ -43,10 +44,27 @@ def check_thread_count(threads: int) -> None:
         raise UserError(f"threads: got {threads!r}, allowed is a whole number from 1 to {MAX_THREADS}")
 
 
+class Home:
+    """The process that an engine was started in. A fork copies the engine, but none of its threads but the caller's."""
+
+    def __init__(self, threads: int) -> None:
+        self._process = os.getpid() if threads > 1 else None
+
+    def is_here(self) -> bool:
+        """Whether the engine has all its threads in this process."""
+        return self._process in (None, os.getpid())
+
+    def check(self) -> None:
+        """Raise ``UserError`` in a process that lacks threads of the engine."""
+        if not self.is_here():
+            raise UserError("engine: its threads are in the process that loaded it; load it again in this process")
+
+
 class Engine:
     """A loaded program with its own memory and threads.
 
-    Engines are independent of each other. One engine runs for one caller at a time: a second thread waits.
+    Engines are independent of each other. One engine runs for one caller at a time: a second thread waits. One of
+    several threads runs in the process that loaded it alone; in a fork of that, load it again.
     """
 
     def __init__(self, program: Program, threads: int = 1) -> None:
@@ -57,6 +75,7 @@ class Engine:
         self.manifest: Manifest = program.manifest
         self.threads = threads
         self._program = program  # keeps the weights alive
+        self._home = Home(threads)
         self._lock = Lock()
         self._library = _open_library(program)
         self._handle = self._library.pmap_create(program.aligned_weights.ctypes.data, threads)
@@ -101,7 +120,8 @@ class Engine:
             The outputs in graph order.
 
         Raises:
-            UserError: a name, shape or dtype does not fit; all problems are listed.
+            UserError: a name, shape or dtype does not fit (all problems are listed), the engine was closed, or its
+                threads are in another process.
         """
         with _Call(self, x) as call:
             self._library.pmap_run(self._handle, call.inputs, call.outputs)
@@ -123,6 +143,8 @@ class Engine:
 
     def close(self) -> None:
         """Stop the threads and free the memory; using the engine afterwards is an error."""
+        if not self._home.is_here():
+            return
         with self._lock:
             handle, self._handle = self._handle, None
             if handle:
@@ -155,6 +177,7 @@ class _Call:
         return [array.astype(info.dtype, copy=False) for array, info in zip(self._results, infos, strict=True)]
 
     def __enter__(self) -> _Call:
+        self._engine._home.check()
         self._engine._lock.acquire()
         if not self._engine._handle:
             self._engine._lock.release()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from prunemap.core.artifact import ONNX_RUNTIME, Manifest, Segment, TensorInfo
 from prunemap.errors import UserError
-from prunemap.runtime.engine import Array, Engine, Inputs, check_thread_count, checked_inputs
+from prunemap.runtime.engine import Array, Engine, Home, Inputs, check_thread_count, checked_inputs
 from prunemap.runtime.pmap_file import Compiled, Pipeline, Program, read_program
 
 INSTALL = "pip install onnxruntime"
@@ -50,6 +50,7 @@ class SegmentedEngine:
         check_thread_count(threads)
         self.manifest: Manifest = pipeline.manifest
         self.threads = threads
+        self._home = Home(threads)
         self._lock = Lock()
         self._stages: list[_Stage] = []
         for info, segment in zip(pipeline.manifest.segments, pipeline.segments, strict=True):
@@ -99,6 +100,8 @@ class SegmentedEngine:
 
     def close(self) -> None:
         """Stop the threads and free the memory; using the engine afterwards is an error."""
+        if not self._home.is_here():
+            return
         with self._lock:
             stages, self._stages = self._stages, []
             for stage in stages:
@@ -111,6 +114,7 @@ class SegmentedEngine:
         self.close()
 
     def _named(self, x: Inputs) -> dict[str, Array]:
+        self._home.check()
         arrays = checked_inputs(self.inputs, x)
         return {info.name: array for info, array in zip(self.inputs, arrays, strict=True)}
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import threading
+import warnings
 import zipfile
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -89,6 +92,36 @@ def test_a_closed_engine_says_so(program: Program) -> None:
     engine.close()
     with pytest.raises(UserError, match="closed"):
         engine.run(inputs(0))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_engine_in_a_fork(program: Program, threads: int) -> None:
+    """A fork has none of the threads: with several the engine says so, and does not wait for them."""
+    with Engine(program, threads) as engine:
+        expected = engine.run(inputs(0))[0]
+        fork = multiprocessing.get_context("fork")
+        here, there = fork.Pipe()
+        process = fork.Process(target=use_in_a_fork, args=(engine, there), daemon=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of a fork of a process with threads: it is the test
+            process.start()
+        assert here.poll(20), "it hangs"
+        found = here.recv()
+        process.join(20)
+        assert process.exitcode == 0
+        np.testing.assert_array_equal(engine.run(inputs(0))[0], expected)
+    if threads == 1:
+        np.testing.assert_array_equal(found, expected)
+    else:
+        assert found == "engine: its threads are in the process that loaded it; load it again in this process"
+
+
+def use_in_a_fork(engine: Engine, end: Connection) -> None:
+    try:
+        end.send(engine.run(inputs(0))[0])
+    except UserError as error:
+        end.send(str(error))
+    engine.close()
 
 
 def test_engines_in_threads_do_not_mix(program: Program) -> None:

@@ -14,8 +14,7 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
-from prunemap.core.cache import cache_folder
-from prunemap.core.files import replacing
+from prunemap.core.cache import keep, read_kept
 from prunemap.core.target import Target
 from prunemap.errors import InternalError, UserError
 
@@ -101,13 +100,25 @@ def build_library(source: str, target: Target, compiler: Compiler) -> bytes:
     flags = [*compiler.flags(target), *target.link_flags]
     key = hashlib.sha256(repr((source, flags, compiler.command, compiler.version)).encode())
     key.update(kernel_sources())
-    cached = cache_folder("build") / f"{key.hexdigest()}.so"
-    if not cached.exists():
+    name = f"{key.hexdigest()}.so"
+    library = _unsealed(read_kept("build", name) or b"")
+    if library is None:
         with tempfile.TemporaryDirectory(prefix="prunemap-") as folder:
-            made = _compile(source, Path(folder), [*compiler.command, *flags])
-            with replacing(cached) as temporary:
-                shutil.copyfile(made, temporary)
-    return cached.read_bytes()
+            library = _compile(source, Path(folder), [*compiler.command, *flags]).read_bytes()
+        keep("build", name, library + _seal(library))
+    return library
+
+
+def _seal(library: bytes) -> bytes:
+    """Return what is written behind a library, to see that it is whole: its hash."""
+    return hashlib.sha256(library).digest()
+
+
+def _unsealed(kept: bytes) -> bytes | None:
+    """Return a library that was kept, None if it is not whole."""
+    size = hashlib.sha256().digest_size
+    library, seal = kept[:-size], kept[-size:]
+    return library if library and _seal(library) == seal else None
 
 
 def kernel_sources() -> bytes:

@@ -12,15 +12,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunemap.compiler.lowering.select import TileChoice
-from prunemap.core.cache import cache_folder
-from prunemap.core.files import write_text
+from prunemap.core.cache import keep, read_kept
 from prunemap.runtime import Engine, Program, check_thread_count, random_inputs
 from prunemap.targets.cpu import cpu_name
 
@@ -109,21 +107,21 @@ class Tuning:
             build: see :func:`choose_tiles`.
         """
         digest = hashlib.sha256(repr((cpu_name(), self.threads, *key)).encode()).hexdigest()
-        file = cache_folder("tune") / f"{digest}.json"
-        known = None if self.again else _read(file)
+        file = f"{digest}.json"
+        known = None if self.again else _parsed(read_kept("tune", file) or b"")
         if known is None:
             known = choose_tiles(candidates(), build, partial(time_locally, threads=self.threads))
-            write_text(file, json.dumps({node: asdict(choice) for node, choice in known.items()}))
+            keep("tune", file, json.dumps({node: asdict(choice) for node, choice in known.items()}).encode())
         return known
 
 
 DEFAULT_TUNING = Tuning()
 
 
-def _read(file: Path) -> dict[str, TileChoice] | None:
+def _parsed(kept: bytes) -> dict[str, TileChoice] | None:
     """Return kept choices, None if there are none that can be read."""
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = json.loads(kept)
         return {node: TileChoice(**choice) for node, choice in raw.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return None

@@ -233,9 +233,16 @@ def checked_inputs(infos: tuple[TensorInfo, ...], x: Inputs) -> list[Array]:
     return arrays
 
 
+_LOADED: dict[str, Any] = {}
+"""Libraries by their hash: what is loaded stays so, and all engines of one program share it."""
+
+
 def _open_library(program: Program) -> Any:
     try:
-        library = ctypes.CDLL(str(program.library_file()))
+        library = _LOADED.get(program.library_sha256)
+        if library is None:
+            with program.library_file() as file:
+                library = ctypes.CDLL(str(file))
         found = library.pmap_abi()
     except (OSError, AttributeError) as error:
         raise InternalError(f"the program's library does not load: {error}") from None
@@ -244,6 +251,7 @@ def _open_library(program: Program) -> Any:
     library.pmap_weight_bytes.restype = library.pmap_elements.restype = ctypes.c_int64
     library.pmap_elements.argtypes = [ctypes.c_int32]
     _check_sizes(library, program)
+    _LOADED[program.library_sha256] = library
     library.pmap_create.restype = ctypes.c_void_p
     library.pmap_create.argtypes = [ctypes.c_void_p, ctypes.c_int32]
     library.pmap_destroy.argtypes = [ctypes.c_void_p]

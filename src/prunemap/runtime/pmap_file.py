@@ -10,16 +10,18 @@ import hashlib
 import mmap
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunemap.core.artifact import OURS, Manifest, Part
-from prunemap.core.cache import cache_folder
+from prunemap.core.cache import keep
 from prunemap.core.files import existing_file, replacing
 from prunemap.core.shown import Shown
 from prunemap.errors import UserError
@@ -78,15 +80,22 @@ class Program(Shown):
             aligned[:] = blob
         return aligned
 
-    def library_file(self) -> Path:
-        """Return the library as a file in the user's private cache, named by its hash."""
-        file = cache_folder("lib") / f"{hashlib.sha256(self.library).hexdigest()}.so"
-        if not file.exists():
-            with replacing(file) as temporary:
-                temporary.write_bytes(self.library)
-        elif file.read_bytes() != self.library:
-            raise UserError(f"cache: {file} was changed, delete it")
-        return file
+    @cached_property
+    def library_sha256(self) -> str:
+        """The hash of the library, by which it is kept."""
+        return hashlib.sha256(self.library).hexdigest()
+
+    @contextmanager
+    def library_file(self) -> Iterator[Path]:
+        """Yield the library as a file in the user's private cache; where none can be, in a private folder meanwhile."""
+        name = f"{self.library_sha256}.so"
+        kept = keep("lib", name, self.library)
+        if kept is not None:
+            yield kept
+            return
+        with TemporaryDirectory(prefix="prunemap-") as folder:
+            (Path(folder) / name).write_bytes(self.library)
+            yield Path(folder) / name
 
 
 @dataclass(frozen=True)

@@ -240,14 +240,43 @@ def test_a_segment_that_reads_more_and_one_that_fails(pipeline: Pipeline) -> Non
 
 
 def test_the_cache_is_private_and_what_was_changed_in_it_is_not_run(program: Program) -> None:
-    file = program.library_file()
-    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-    file.unlink()  # it may be loaded: what is loaded must not be written to
-    file.write_bytes(program.library + b"\0")
-    with pytest.raises(UserError, match=r"cache: .*\.so was changed, delete it"):
-        Engine(program)
-    file.unlink()
-    Engine(program).close()
+    with program.library_file() as file:
+        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    for damaged in (program.library + b"\0", program.library[:999], b""):
+        file.unlink()  # it may be loaded: what is loaded must not be written to
+        file.write_bytes(damaged)
+        with program.library_file() as again:
+            assert again == file and file.read_bytes() == program.library
+
+
+def _no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+@pytest.mark.parametrize("cause", ["no folder can be made", "no home"])
+def test_a_program_runs_where_no_cache_can_be(
+    cause: str, path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(Path, "home", _no_home if cause == "no home" else lambda: tmp_path / "file")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr("prunemap.runtime.engine._LOADED", {})
+    with Engine.load(path) as engine:
+        assert np.isfinite(engine.run(np.ones((1, 3, 6, 6), np.float32))[0]).all()
+    assert list((tmp_path / "temporary").iterdir()) == []
+    with pytest.raises(UserError, match="cache: "):
+        cache_folder("lib")
+
+
+def test_a_library_that_was_cut_in_the_cache_is_built_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    made = library_of_abi(7)
+    (kept,) = (tmp_path / ".cache" / "prunemap" / "build").iterdir()
+    whole = kept.read_bytes()
+    for size in (0, 40, len(whole) - 1):
+        kept.write_bytes(whole[:size])
+        assert library_of_abi(7) == made and kept.read_bytes() == whole
 
 
 def test_a_cache_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

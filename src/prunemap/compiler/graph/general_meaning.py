@@ -119,7 +119,7 @@ def _window_pool(op: WindowPool, x: AnyArray) -> AnyArray:
         )
         window, places = (array[inside].reshape(*x.shape[:2], -1) for array in (flat, numbers))
         at: tuple[Any, ...] = (slice(None), slice(None), *place)
-        y[at] = _pooled(op, window, places, _divisor(op, starts, size), order[(..., *(0,) * count)])
+        y[at] = _pooled(op, window, places, _divisor(op, starts, size), order.reshape(*x.shape[:2], -1)[..., 0])
     return y
 
 

@@ -146,7 +146,7 @@ def _padding(position: int) -> bytes:
 
 
 def read_program(path: str | Path) -> Compiled:
-    """Read a ``.pmap``; the weights are mapped, not read.
+    """Read a ``.pmap``. The weights are mapped, not copied; every part is read once, to check its hash.
 
     Raises:
         UserError: no such file, not a ``.pmap``, damaged, or with parts that it must not have.

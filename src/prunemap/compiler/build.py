@@ -33,6 +33,8 @@ _FLAGS = (
     "-Wno-psabi",
 )
 _TIMEOUT_S = 600
+_ARCHES = {"arm64": "aarch64", "amd64": "x86_64"}
+"""What some compilers call an ``arch`` of TARGETS."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,24 @@ class Compiler:
     command: tuple[str, ...]
     version: str
     is_zig: bool
+    machine: str = ""
+    """What it makes code for, as gcc and clang call it; zig makes code for any."""
 
     def flags(self, target: Target, *, static: bool = False) -> list[str]:
         """Return the options that make code for ``target``.
 
         Args:
             static: for a program that needs nothing on the device.
+
+        Raises:
+            UserError: it makes code for another machine.
         """
+        arch = self.machine.split("-")[0]
+        if not self.is_zig and _ARCHES.get(arch, arch) != target.arch:
+            raise UserError(
+                f"--cc: {shlex.join(self.command)} makes code for {self.machine}, the target {target.name} needs "
+                f"{target.arch}: name a compiler for that, or leave --cc out"
+            )
         if self.is_zig:
             triple = target.static_triple if static else target.triple
             machine = ["-target", triple, f"-mcpu={target.march.replace('-', '_')}", "-fno-sanitize=undefined"]
@@ -73,11 +86,13 @@ def find_compiler(cc: str | None = None) -> Compiler:
     command = tuple(shlex.split(cc))
     if not command or shutil.which(command[0]) is None:
         raise UserError(f"--cc: no compiler {cc!r} found, allowed is a command such as gcc, clang or zig cc")
-    return Compiler(command, _version_of(command), is_zig=Path(command[0]).name == "zig")
+    machine, name = _asked(command)
+    return Compiler(command, name, Path(command[0]).name == "zig", machine)
 
 
 @lru_cache
-def _version_of(command: tuple[str, ...]) -> str:
+def _asked(command: tuple[str, ...]) -> tuple[str, str]:
+    """Return the machine that a compiler makes code for, and its version."""
     try:
         # Many programs have a version; only a C compiler knows the machine that it compiles for.
         machine, version = (
@@ -88,7 +103,7 @@ def _version_of(command: tuple[str, ...]) -> str:
         raise UserError(f"--cc: {shlex.join(command)} does not work as a C compiler: {error}") from None
     if not machine.strip() or not version.strip():
         raise UserError(f"--cc: {shlex.join(command)} does not work as a C compiler: it names no machine or version")
-    return version.splitlines()[0].strip()
+    return machine.strip(), version.splitlines()[0].strip()
 
 
 def build_library(source: str, target: Target, compiler: Compiler) -> bytes:

@@ -25,6 +25,7 @@ from prunemap.core.cache import keep
 from prunemap.core.files import existing_file, replacing
 from prunemap.core.shown import Shown
 from prunemap.errors import UserError
+from prunemap.targets import TARGETS
 
 MANIFEST, LIBRARY, WEIGHTS, SOURCE, ONNX = "manifest.json", "program.so", "weights.bin", "program.c", "model.onnx"
 MAX_PART_BYTES = {MANIFEST: 16 << 20, LIBRARY: 256 << 20, WEIGHTS: 16 << 30, SOURCE: 64 << 20, ONNX: 2 << 30}
@@ -174,12 +175,14 @@ def read_program(path: str | Path) -> Compiled:
         raise UserError(f"artifact: {path} is damaged: the manifest does not vouch for every part")
 
     def program(folder: str, manifest: Manifest) -> Program:
+        _check_target(path, manifest)
         weights = folder + WEIGHTS
         size, source = infos[weights].file_size, members.get(folder + SOURCE, b"")
         return Program(manifest, members[folder + LIBRARY], mapped, at[weights], size, source)
 
     if not manifest.segments:
         return program("", manifest)
+    _check_target(path, manifest)
     pipeline = Pipeline(
         manifest,
         tuple(
@@ -247,6 +250,12 @@ def _check_members(path: str | Path, manifest: Manifest, infos: dict[str, zipfil
     if found != wanted:
         differ = ", ".join(sorted(found ^ wanted)[:6])
         raise UserError(f"artifact: {path} is damaged: its parts are not those that the manifest names ({differ})")
+
+
+def _check_target(path: str | Path, manifest: Manifest) -> None:
+    """A later prunemap may have targets that this one does not know."""
+    if manifest.target not in TARGETS:
+        raise UserError(f"artifact: {path} is for target {manifest.target!r}, known are {', '.join(TARGETS)}")
 
 
 def _map(file: Path) -> mmap.mmap:

@@ -195,6 +195,12 @@ def test_another_schema_and_another_machine(program: Program, path: Path) -> Non
             Engine(replace(program, manifest=replace(program.manifest, target=name)))
 
 
+def test_a_target_that_this_version_does_not_know(program: Program, path: Path) -> None:
+    replace(program, manifest=replace(program.manifest, target="x86-64-v9")).save(path)
+    with pytest.raises(UserError, match=r"artifact: .*m\.pmap is for target 'x86-64-v9', known are x86-64-v4, "):
+        read_program(path)
+
+
 def test_saving_where_one_cannot(program: Program, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="output: cannot write"):

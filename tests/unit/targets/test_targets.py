@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import platform
+import re
 from pathlib import Path
 
 import pytest
 
-from prunemap.compiler.build import find_compiler
+from prunemap.compiler.build import Compiler, find_compiler
 from prunemap.compiler.compile import compile_model
 from prunemap.core.target import Target
 from prunemap.errors import UserError
@@ -53,6 +54,20 @@ def test_flags_name_the_machine(target: Target) -> None:
     assert flags[:2] == ["-target", target.triple] and target.march.replace("-", "_") in flags[2]
     if target.static_triple:
         assert target.static_triple in find_compiler().flags(target, static=True)
+
+
+@pytest.mark.parametrize(
+    ("machine", "wrong"),
+    [("x86_64-linux-gnu", "aarch64"), ("arm64-apple-darwin22", "x86-64-v3"), ("i686-pc", "x86-64-v3")],
+)
+def test_a_compiler_of_another_machine(machine: str, wrong: str) -> None:
+    compiler = Compiler(("some-cc", "-m64"), "1.0", is_zig=False, machine=machine)
+    for name, target in TARGETS.items():
+        if {"x86_64": "x86_64", "arm64": "aarch64"}.get(machine.split("-", maxsplit=1)[0]) == target.arch:
+            assert f"{target.march_option}={target.march}" in compiler.flags(target), name
+    message = f"--cc: some-cc -m64 makes code for {machine}, the target {wrong} needs {TARGETS[wrong].arch}: name a"
+    with pytest.raises(UserError, match=re.escape(message)):
+        compiler.flags(TARGETS[wrong])
 
 
 @pytest.mark.skipif(platform.machine() == "aarch64", reason="an ARM machine loads it")

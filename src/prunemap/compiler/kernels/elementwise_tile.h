@@ -26,7 +26,7 @@ static void NAME(_stretch)(const elementwise_step *s, float *out, const float *c
 static void NAME()(const context *c, const elementwise_step *s, int thread, int threads) {
   int last = s->space.axes - 1, n = s->space.sizes[last];
   int64_t stretches = (n + STRETCH - 1) / STRETCH;
-  wide_range work = share_of_many(rows_of(&s->space) * stretches, thread, threads);
+  range work = share_of(rows_of(&s->space) * stretches, thread, threads);
   float *out = start_of(c, &s->out);
   const float *in[COUNT + 1] = {0};
   for (int k = 0; k < COUNT; k++) in[k] = start_of(c, &s->in[k]);

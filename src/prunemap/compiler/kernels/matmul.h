@@ -42,7 +42,7 @@ MATMUL_TILE(1, 1)
 static void f32_matmul(const context *c, const void *step, int thread, int threads) {
   const matmul_step *s = step;
   int64_t batches = count_places(&s->batch, s->batch.axes), blocks = (s->m + MATMUL_ROWS - 1) / MATMUL_ROWS;
-  wide_range work = share_of_many(batches * blocks, thread, threads);
+  range work = share_of(batches * blocks, thread, threads);
   for (int64_t w = work.begin; w < work.end;) {
     place p = place_at(&s->batch, s->batch.axes, w / blocks);
     int64_t first = w % blocks, end = work.end - w < blocks - first ? first + work.end - w : blocks;

@@ -17,7 +17,7 @@ typedef struct {
 } tensor;
 
 typedef struct {
-  int begin, end;
+  int64_t begin, end;
 } range;
 
 typedef struct {
@@ -51,8 +51,8 @@ INLINE float *row_of(const context *c, const tensor *t, int image, int channel, 
 INLINE const void *in_blob(const context *c, int64_t at) { return at == NONE ? 0 : c->blob + at; }
 
 /* The share [begin, end) of `count` equal pieces of work that falls to a thread. */
-INLINE range share_of(int count, int thread, int threads) {
-  range r = {(int)((int64_t)count * thread / threads), (int)((int64_t)count * (thread + 1) / threads)};
+INLINE range share_of(int64_t count, int thread, int threads) {
+  range r = {count * thread / threads, count * (thread + 1) / threads};
   return r;
 }
 

@@ -28,7 +28,6 @@ INLINE int64_t rows_of(const space *s) { /* all but the last axis */
   for (int i = 0; i + 1 < s->axes; i++) rows *= s->sizes[i];
   return rows;
 }
-INLINE int64_t places_of(const space *s) { return rows_of(s) * (s->axes ? s->sizes[s->axes - 1] : 1); }
 
 /* A place: one index per axis. */
 typedef struct {
@@ -50,17 +49,9 @@ INLINE int64_t offset_of(const place *p, int axes, const int64_t *strides) {
   return offset;
 }
 
-typedef struct {
-  int64_t begin, end;
-} wide_range;
-INLINE wide_range share_of_many(int64_t count, int thread, int threads) {
-  wide_range r = {count * thread / threads, count * (thread + 1) / threads};
-  return r;
-}
-
 /* A thread's share of the places of the first `axes_` axes: `p` is the place. */
 #define FOR_PLACES(s, axes_, p)                                                                                   \
-  wide_range r_##p = share_of_many(count_places(s, axes_), thread, threads);                                      \
+  range r_##p = share_of(count_places(s, axes_), thread, threads);                                                \
   place p = place_at(s, axes_, r_##p.begin);                                                                      \
   for (int64_t i_##p = r_##p.begin; i_##p < r_##p.end; i_##p++, next_place(s, axes_, &p))
 

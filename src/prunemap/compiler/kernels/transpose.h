@@ -39,7 +39,7 @@ static void f32_transpose(const context *c, const void *step, int thread, int th
   int outer = s->space.axes - 2, a = s->space.sizes[outer], b = s->space.sizes[outer + 1];
   int64_t in_row = s->in.strides[outer + 1], out_row = s->out.strides[outer];
   int whole_a = a / 4 * 4, blocks = (b + BLOCK - 1) / BLOCK;
-  wide_range work = share_of_many(count_places(&s->space, outer) * blocks, thread, threads);
+  range work = share_of(count_places(&s->space, outer) * blocks, thread, threads);
   for (int64_t w = work.begin; w < work.end; w++) {
     place p = place_at(&s->space, outer, w / blocks);
     int first = (int)(w % blocks) * BLOCK, columns = b - first < BLOCK ? b - first : BLOCK, whole = columns / 4 * 4;

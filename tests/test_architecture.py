@@ -29,6 +29,8 @@ ORDER = (
     ("__main__",),
 )
 WITHIN = {("core", "errors"), ("pruning", "datasets"), ("pruning", "models")}
+COMPILER_ORDER = (("graph",), ("formats", "onnx", "passes"), ("lowering",), ("emit",))
+"""The folders of the compiler, in the same way; the files beside them join them."""
 TORCH = {"models", "datasets", "pruning"}
 TORCH_FILES = {Path("mapping/search/policy.py"), Path("mapping/search/reinforce.py")}
 MAX_FILE, MAX_FUNCTION = 400, 60
@@ -71,6 +73,17 @@ def test_imports_go_one_way(path: Path) -> None:
             assert part in TORCH or path.relative_to(PACKAGE) in TORCH_FILES, (
                 f"{path}: only {sorted(TORCH)} import torch"
             )
+
+
+@pytest.mark.parametrize("folder", [folder for row in COMPILER_ORDER for folder in row])
+def test_imports_in_the_compiler_go_one_way(folder: str) -> None:
+    ranks = {each: i for i, row in enumerate(COMPILER_ORDER) for each in row}
+    assert {path.parent.name for path in (PACKAGE / "compiler").glob("*/__init__.py")} == ranks.keys()
+    for path in (PACKAGE / "compiler" / folder).rglob("*.py"):
+        for name in imports_of(path):
+            other = name.removeprefix("prunemap.compiler.").split(".")[0]
+            if name.startswith("prunemap.compiler.") and other in ranks:
+                assert other == folder or ranks[other] < ranks[folder], f"{path}: {folder} must not import {other}"
 
 
 def test_modules_form_no_cycle() -> None:

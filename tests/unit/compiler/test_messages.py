@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from prunemap.compiler import fallback
-from prunemap.compiler.onnx.check import MAX_ELEMENTS
+from prunemap.compiler.graph.ir import MAX_ELEMENTS
 from prunemap.compiler.onnx.file import read_onnx
 from prunemap.compiler.onnx.importer import import_graph
 from prunemap.errors import UserError

@@ -22,6 +22,10 @@ AnyArray = NDArray[Any]
 Shape = tuple[int, ...]
 Kind = Literal["f32", "i32", "bool"]
 """What the elements of a tensor are; every one takes four bytes. ONNX's int64 is held in 32 bits."""
+MAX_ELEMENTS = 2**29
+"""A tensor may not have more: a few bytes of a file can ask for any size. Of fp32 they take 2 GiB."""
+MAX_OPERANDS = 6
+"""Tensors that an elementwise op can read (elementwise.h)."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from prunemap.compiler.graph.general_shapes import GENERAL_SHAPES, output_kind
 from prunemap.compiler.graph.ir import (
+    MAX_ELEMENTS,
     Add,
     Affine,
     AveragePool,
@@ -25,7 +26,6 @@ from prunemap.compiler.graph.ir import (
     Node,
     Shape,
 )
-from prunemap.compiler.onnx.check import MAX_ELEMENTS
 from prunemap.core.layer import sliding_size
 from prunemap.errors import UserError
 

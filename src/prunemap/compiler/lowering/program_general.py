@@ -8,8 +8,6 @@ from prunemap.compiler.lowering.program import NONE, LinearStep, Step, Symbol, T
 
 AXES = 8
 """Axes that a step can walk over, those joined that lie alike."""
-OPERANDS = 6
-"""Tensors that an elementwise step can read."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from math import prod
 import onnx
 from onnx import numpy_helper
 
+from prunemap.compiler.graph.ir import MAX_ELEMENTS
 from prunemap.errors import Problems, UserError
 
-MAX_ELEMENTS = 2**29
-"""A tensor may not have more: a few bytes of a file can ask for any size. Of fp32 they take 2 GiB."""
 MAX_DEPTH, MAX_VISITS = 64, 2**20
 """Of graphs inside of graphs and functions; inference looks at an inner graph twice for each time at the outer one."""
 

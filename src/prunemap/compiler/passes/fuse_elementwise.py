@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from prunemap.compiler.graph.expression import substituted
-from prunemap.compiler.graph.ir import Elementwise, Expression, Graph, Node
+from prunemap.compiler.graph.ir import MAX_OPERANDS, Elementwise, Expression, Graph, Node
 from prunemap.compiler.graph.shapes import with_nodes
-from prunemap.compiler.lowering.program_general import OPERANDS
 
 MOST_FUNCTIONS = 48
 """Of one fused expression: what is read twice doubles with every further step."""
@@ -36,7 +35,7 @@ def _fused(graph: Graph, made_by: Node | None, node: Node) -> Node | None:
     inner = substituted(made_by.op.expression, [inputs.index(name) for name in made_by.inputs])
     outer: list[Expression] = [inner if name == made_by.output else inputs.index(name) for name in node.inputs]
     expression = substituted(node.op.expression, outer)
-    if len(inputs) > OPERANDS or _size(expression) > MOST_FUNCTIONS:
+    if len(inputs) > MAX_OPERANDS or _size(expression) > MOST_FUNCTIONS:
         return None
     return Node(node.name, Elementwise(expression), tuple(inputs), node.output)
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from prunemap.compiler import compile_model, inspect_model
-from prunemap.compiler.onnx.check import MAX_ELEMENTS
+from prunemap.compiler.graph.ir import MAX_ELEMENTS
 from prunemap.compiler.onnx.file import OLDEST_OPSET, read_onnx
 from prunemap.compiler.onnx.importer import import_graph
 from prunemap.compiler.onnx.partition import partition

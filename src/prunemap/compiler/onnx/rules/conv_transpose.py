@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from prunemap.compiler.graph.ir import Array
-from prunemap.compiler.onnx.check import MAX_ELEMENTS
+from prunemap.compiler.graph.ir import MAX_ELEMENTS, Array
 from prunemap.compiler.onnx.node import NotTaken, OnnxNode
 from prunemap.compiler.onnx.rules.convolution import check_axes, constant_bias, convolved, with_computed_bias
 from prunemap.compiler.onnx.rules.elementwise import check_kinds

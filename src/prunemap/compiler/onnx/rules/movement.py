@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from prunemap.compiler.graph.expression import DTYPES
 from prunemap.compiler.graph.ir import (
+    MAX_ELEMENTS,
     Gather,
     GatherElements,
     GatherND,
@@ -20,7 +21,6 @@ from prunemap.compiler.graph.ir import (
     ScatterND,
     Shape,
 )
-from prunemap.compiler.onnx.check import MAX_ELEMENTS
 from prunemap.compiler.onnx.node import GeneralRule, NotTaken, OnnxNode
 
 Reduction = Literal["none", "add", "mul", "max", "min"]

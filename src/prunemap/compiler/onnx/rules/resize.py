@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.graph.ir import Interpolate
-from prunemap.compiler.onnx.check import MAX_ELEMENTS
+from prunemap.compiler.graph.ir import MAX_ELEMENTS, Interpolate
 from prunemap.compiler.onnx.node import GeneralRule, NotTaken, OnnxNode
 from prunemap.compiler.onnx.rules.movement import Places, numbers, taken_at
 

@@ -224,7 +224,7 @@ def _fast(node: OnnxNode) -> Node:
     for name in computed:
         if len(node.shapes[name]) not in (2, 4) or node.kinds[name] != "f32":
             raise NotTaken(f"its input {name!r} is {node.kinds[name]} with {len(node.shapes[name])} axes")
-    if len([name for name in proto.output if name]) > 1 and proto.op_type not in ("Dropout", "BatchNormalization"):
+    if len([name for name in proto.output if name]) > 1 and proto.op_type != "BatchNormalization":
         raise NotTaken("several outputs are asked for")
     op, read = rule(node)
     made = Node(node_name(proto), op, tuple(proto.input[i] for i in read), proto.output[0])

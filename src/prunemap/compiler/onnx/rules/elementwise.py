@@ -255,10 +255,12 @@ def _cast(node: OnnxNode, x: str, to: Kind) -> str:
 
 
 def _dropout(node: OnnxNode) -> Sequence[str]:
+    """The mask keeps all; before opset 12 engines do not agree what it is: who reads it is refused."""
     if node.has(2) and node.constant(2, "training_mode").any():
         raise NotTaken("only inference is supported, it is in training mode")
-    mask = [node.build.constant(np.ones(node.shape(), np.bool_))] if any(node.proto.output[1:]) else []
-    return [node.tensor(), *mask]
+    if node.opset < 12 or not any(node.proto.output[1:]):
+        return [node.tensor()]
+    return [node.tensor(), node.build.constant(np.ones(node.shape(), np.bool_))]
 
 
 def _batch_norm(node: OnnxNode) -> Sequence[str]:

@@ -146,6 +146,7 @@ OTHERS: list[tuple[str, list[AnyArray | None], dict[str, Any]]] = [
     ("Clip", [INTEGERS, None, np.int32(3)], {"computed": (0, 2)}),
     ("Dropout", [X], {}),
     ("Dropout", [X, np.float32(0.5)], {"outputs": 2}),
+    ("Dropout", [X[0], np.float32(0.5)], {"outputs": 2}),  # of a map
     ("Dropout", [BOOLEANS.astype(np.float32)[None], NUMBER, np.bool_(False)], {}),
     ("BatchNormalization", [X, *np.abs(floats(4, 3))], {"epsilon": 0.1}),
     ("BatchNormalization", [X, *np.abs(floats(4, 3))], {"computed": (0, 1, 4)}),

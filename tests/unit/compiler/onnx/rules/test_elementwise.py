@@ -76,8 +76,8 @@ ATTRIBUTES: list[tuple[str, dict[str, Any]]] = [
     ("Shrink", {"lambd": 0.4, "bias": 0.3}),
     ("Swish", {"opset": 24}),
     ("Swish", {"opset": 24, "alpha": 2.0}),
-    ("Clip", {"opset": 6, "min": -0.5}),
-    ("Clip", {"opset": 6, "min": -0.5, "max": 0.25}),
+    ("Clip", {"opset": 10, "min": -0.5}),
+    ("Clip", {"opset": 10, "min": -0.5, "max": 0.25}),
 ]
 
 

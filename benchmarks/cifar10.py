@@ -193,6 +193,11 @@ class Study:
         }
 
 
+def all_rows() -> list[Row]:
+    """Return the rows of all networks."""
+    return [Row(network, way, seed) for network in NETWORKS for seed in network.seeds for way in (None, *network.ways)]
+
+
 def _scheme_of(way: Way | None) -> str:
     if way is None or way.pruning is None:
         return "dense"
@@ -257,8 +262,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     check_writable(given.output)
-    rows = [Row(network, way, seed) for network in NETWORKS for seed in network.seeds for way in (None, *network.ways)]
-    wanted = [row for row in rows if re.search(given.only, row.name) and row.name not in finished(given.output)]
+    wanted = [row for row in all_rows() if re.search(given.only, row.name) and row.name not in finished(given.output)]
     study = Study(
         load_dataset("image-folder", given.data_folder),
         f"benchmarks/cifar10.py --data-folder {given.data_folder.name} -o {given.output.name}"

@@ -1,9 +1,10 @@
 """The networks that cifar10.py pruned, compiled, beside ONNX Runtime and our own dense program, in one run.
 
 Accuracy comes from the rows of cifar10.py, the loss against the control of the same seed and as many epochs; the
-networks from benchmarks/checkpoints or, where they are not there, from runs/cifar10/compact. Each is verified on
-images before it is timed. A dense network without a checkpoint has random weights. Rows that the result file has are
-not measured again.
+networks from benchmarks/checkpoints or, where they are not there, from runs/cifar10/compact. A network pruned by a plan
+in one shot that is in neither is pruned again from its dense one and not retrained: its zeros are the same, and with
+them its speed. Each is verified on images before it is timed. A dense network without a checkpoint has random weights.
+Rows that the result file has are not measured again.
 
     .venv/bin/python benchmarks/cifar10_latency.py RESULTS.csv… [--quick] [--only REGEX]
 """
@@ -18,13 +19,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cifar10 import CHECKPOINTS, EXPORTED, WORK
+from cifar10 import CHECKPOINTS, EXPORTED, WORK, all_rows, make_plan
+from cifar10_rows import Pruning
 from rich.console import Console
 from rows import Result, Row, Run, measure_rows, now, options_parser
+from torch import nn
 from zoo import macs_run
 
 from prunemap.benchmarking import TOLERANCE, BenchResult, bench, open_subject
-from prunemap.pruning import build_described, export_onnx, load_checkpoint
+from prunemap.pruning import ModelInfo, build_described, export_onnx, load_checkpoint, prune
 from prunemap.report.text import milliseconds, new_table, percent, times
 
 ENGINES = ("onnxruntime", "dense")
@@ -101,10 +104,25 @@ def exported(name: str, pruned: str = "") -> Path:
     path = EXPORTED / f"{name}.onnx"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        stored = checkpoint_of(name).exists() or not pruned
-        module, info = load_checkpoint(checkpoint_of(name if stored else pruned))
-        export_onnx(module if stored else build_described(info), torch.zeros(1, *info.input_shape), path)
+        module, info = _load(name, pruned)
+        export_onnx(module, torch.zeros(1, *info.input_shape), path)
     return path
+
+
+def _load(name: str, pruned: str) -> tuple[nn.Module, ModelInfo]:
+    if checkpoint_of(name).exists():
+        return load_checkpoint(checkpoint_of(name))
+    if pruned:
+        _, info = load_checkpoint(checkpoint_of(pruned))
+        return build_described(info), info
+    row = next((row for row in all_rows() if row.name == name), None)
+    way = None if row is None else row.way
+    if row is None or way is None or way.density is not None or not isinstance(way.pruning, Pruning):
+        return load_checkpoint(checkpoint_of(name))  # which says what is missing
+    dense = checkpoint_of(row.start.name)
+    module, info = load_checkpoint(dense)
+    prune(module, make_plan(dense, way.pruning), torch.zeros(1, *info.input_shape))
+    return module, info
 
 
 def measure(line: Line, control: float | None, run: Run) -> LatencyRow:

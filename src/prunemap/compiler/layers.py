@@ -112,20 +112,36 @@ def _inspected(layer: ModelLayer) -> InspectedLayer:
 def list_layers(model: onnx.ModelProto) -> list[ModelLayer]:
     """Return the layers with constant weights, in graph order, of a model with known shapes."""
     constants, shapes = constants_of(model), _shapes_around_layers(model)
+    stored = _stored_weights(model, constants)
     batch = next((shapes[each.name][0] for each in model.graph.input if shapes.get(each.name)), 1)
     layers = []
     for node in model.graph.node:
         kind = LAYER_KINDS.get(node.op_type)
-        if kind is None or len(node.input) < 2 or node.input[1] not in constants:
+        if kind is None or len(node.input) < 2 or node.input[1] not in stored:
             continue
-        weight = constants[node.input[1]]
+        given = stored[node.input[1]]
+        weight = constants[given.tensor]
         if not np.issubdtype(weight.dtype, np.floating) or weight.ndim < 2:
             continue
         if kind in ("lstm", "gru"):
-            layers += _recurrent_layers(node, kind, constants, shapes)
+            layers += _recurrent_layers(node, kind, constants, shapes) if node.input[1] in constants else []
         else:
-            layers.append(_layer(node, kind, weight, shapes, batch))
+            layers.append(_layer(node, kind, given, weight, shapes, batch))
     return layers
+
+
+def _stored_weights(model: onnx.ModelProto, constants: Mapping[str, Any]) -> dict[str, StoredWeight]:
+    """Return where every constant lies in the file: those behind an Identity or the Transpose of a matrix too."""
+    stored = {name: StoredWeight(name) for name in constants}
+    for node in model.graph.node:
+        given = stored.get(node.input[0]) if node.op_type in ("Identity", "Transpose") else None
+        if given is None:
+            continue
+        if node.op_type == "Identity":
+            stored[node.output[0]] = given
+        elif constants[given.tensor].ndim == 2 and attributes_of(node).get("perm", [1, 0]) == [1, 0]:
+            stored[node.output[0]] = given.transposed()
+    return stored
 
 
 def _shapes_around_layers(model: onnx.ModelProto) -> dict[str, Shape]:
@@ -176,14 +192,15 @@ def identity_of(model: str | Path, layers: list[LayerSpec]) -> ModelIdentity:
     return ModelIdentity(name=Path(model).stem, layers_sha256=hashlib.sha256(content.encode()).hexdigest())
 
 
-def _layer(node: onnx.NodeProto, kind: LayerKind, whole: Array, shapes: dict[str, Shape], batch: int) -> ModelLayer:
+def _layer(
+    node: onnx.NodeProto, kind: LayerKind, stored: StoredWeight, whole: Array, shapes: dict[str, Shape], batch: int
+) -> ModelLayer:
     attributes = attributes_of(node)
     x, y = shapes.get(node.input[0]), shapes.get(node.output[0])
-    stored = StoredWeight(node.input[1], groups=attributes.get("group", 1))
     if kind == "linear" and not (node.op_type == "Gemm" and attributes.get("transB", 0)):
-        stored = StoredWeight(node.input[1], "transposed")
+        stored = stored.transposed()
     if kind == "conv_transpose":
-        stored = replace(stored, form="inputs first")
+        stored = replace(stored, form="inputs first", groups=attributes.get("group", 1))
     weight = stored.read(whole)
     setting = node_setting(kind, attributes, weight.shape, x, y)
     if setting is not None and setting.kind == "depthwise":

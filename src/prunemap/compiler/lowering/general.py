@@ -170,7 +170,19 @@ def _along(axes: tuple[int, ...], shape: Shape, strides: Strides) -> tuple[Shape
     return tuple(shape[axis] for axis in axes), [tuple(strides[axis] for axis in axes)]
 
 
+def _note_constant_factor(low: Lowering, node: Node) -> None:
+    """A factor that is constant, but no weight of a linear layer, runs dense: say so."""
+    for name, what in zip(node.inputs, ("first", "second"), strict=True):
+        made_by = low.graph.producers.get(name)
+        if made_by is not None and isinstance(made_by.op, Constant):
+            value = made_by.op.value
+            weight = value if what == "first" else value.swapaxes(-1, -2)
+            reason = f"a constant {what} factor of {value.ndim} axes is no weight of a linear layer: it runs dense"
+            low.choose(node, "f32_matmul", weight, value.size, reason)
+
+
 def _matmul(low: Lowering, node: Node, left: Tensor, right: Tensor) -> list[Step]:
+    _note_constant_factor(low, node)
     shape = low.graph.shapes[node.output]
     batch, (m, n), k = shape[:-2], shape[-2:], low.graph.shapes[node.inputs[0]][-1]
     strides = [low.strides(name) for name in (node.output, *node.inputs)]

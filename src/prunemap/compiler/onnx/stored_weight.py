@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,10 @@ class StoredWeight:
     groups: int = 1
     part: int | None = None
     """Which of the parts that the tensor holds along its first axis: the directions of recurrent layers."""
+
+    def transposed(self) -> StoredWeight:
+        """Return the same weight with its last two axes in the other order."""
+        return replace(self, form="as it is" if self.form == "transposed" else "transposed")
 
     def read(self, whole: AnyArray) -> Array:
         """Return the weight of the layer; whole: the tensor."""

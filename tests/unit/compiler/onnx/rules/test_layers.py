@@ -18,6 +18,7 @@ from prunemap.compiler.graph.interpret import interpret
 from prunemap.compiler.graph.ir import AnyArray, Conv, Graph, Linear, MatMul
 from prunemap.compiler.layers import list_layers
 from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.prune import write_pruned
 from prunemap.compiler.passes import optimise
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import SchemeSpec
@@ -267,3 +268,37 @@ def test_a_plan_pins_them(tmp_path: Path) -> None:
         assert not each_choice.reason, "the zeros are used"
     up = chosen["up"]  # without the filters that the tokens have no weights for
     assert up.stored_weights == up.density * 8 * 16 * 4, "blocks of filters stay blocks of filters of a phase"
+
+
+@pytest.mark.parametrize("op", ["MatMul", "Gemm"])
+def test_a_matrix_that_the_file_transposes_is_a_layer_everywhere(op: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    b, values = OnnxBuilder(), rng.standard_normal((16, 32), np.float32)
+    how = {"transB": 1} if op == "Gemm" else {}
+    stored = values.T.copy() if op == "Gemm" else values
+    turned = b.node("Identity", b.node("Transpose", b.constant(stored)))
+    path = save(b.model([1, 32], b.node(op, "x", turned, name="turned", **how)), tmp_path / "m.onnx")
+    (layer,) = list_layers(read_onnx(path))
+    assert layer.spec.name == "turned" and layer.spec.setting is not None
+    np.testing.assert_array_equal(layer.weight, values)
+    scheme = SchemeSpec("punched", (4, 4))
+    entry = PlanLayer(name="turned", kind="linear", weight_shape=(16, 32), scheme=scheme, density=0.25)
+    write_pruned(path, Plan(layers=(entry,)), tmp_path / "p.onnx")
+    (choice,) = compile_model(tmp_path / "p.onnx", tune=None).manifest.layers
+    assert choice.node == "turned" and choice.density == 0.25 and choice.stored_weights < 16 * 32
+
+
+def test_constant_factors_that_run_dense_are_told(tmp_path: Path) -> None:
+    b = OnnxBuilder()
+    sparse = np.zeros((2, 5, 5), np.float32)
+    sparse[:, 0] = 1
+    y = b.node("MatMul", b.node("MatMul", "x", b.constant(sparse), name="batched"), "x", name="computed")
+    y = b.node("MatMul", b.constant(sparse[0]), y, name="left")
+    path = save(b.model([2, 5, 5], y, 3), tmp_path / "m.onnx")
+    choices = compile_model(path, tune=None).manifest.layers
+    assert [(each.node.split("#")[0], each.kernel, each.density) for each in choices] == [
+        ("batched", "f32_matmul", 0.2),
+        ("left", "f32_matmul", 0.2),
+    ]
+    assert choices[0].reason == "a constant second factor of 3 axes is no weight of a linear layer: it runs dense"
+    assert choices[1].reason == "a constant first factor of 2 axes is no weight of a linear layer: it runs dense"

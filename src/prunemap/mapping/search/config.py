@@ -26,7 +26,10 @@ class ReinforceConfig(Value):
     """Of the moving mean of the rewards, and of their moving spread."""
     clip: float = Field(default=2.0, gt=0)
     """Largest advantage, in spreads; a candidate far over budget would drown the others."""
-    entropy: float = Field(default=0.05, ge=0)
+    ratio_clip: float = Field(default=0.2, gt=0)
+    """How far the probability of an action may move from what it was when it was proposed, as a share; evaluations are
+    used again, and beyond that they say nothing more."""
+    entropy: float = Field(default=0.15, ge=0)
     """Weight of the entropy bonus, in spreads of the reward per nat and decision."""
     elites: int = Field(default=4, ge=0)
     """The best so far, whose probability is raised with every step, beside the policy gradient."""

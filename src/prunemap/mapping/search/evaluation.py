@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from statistics import median
 from typing import Protocol
 
 import numpy as np
@@ -88,6 +89,25 @@ class Objective:
         """Return what an evaluation is worth."""
         reward = evaluation.accuracy - self.cost(evaluation.latency_us)
         return Scored(reward, evaluation.accuracy, evaluation.latency_us)
+
+    def told(self, evaluation: Evaluation, done: Sequence[Evaluation]) -> Scored:
+        """Return what a searcher is told: of a candidate that was stopped, what it might have reached.
+
+        That is its accuracy plus the median gain from there to the end of those that were trained to the end, at most
+        their median accuracy: it was stopped since the better half was ahead of it. So what was trained less does not
+        look worse for that alone.
+
+        Args:
+            done: evaluations so far.
+        """
+        complete = [each for each in done if each.complete]
+        if evaluation.complete or not complete:
+            return self.score(evaluation)
+        at = len(evaluation.rungs) - 1
+        gain = median(each.accuracy - each.rungs[at].accuracy for each in complete)
+        accuracy = evaluation.accuracy + max(0.0, gain)
+        accuracy = max(evaluation.accuracy, min(accuracy, median(each.accuracy for each in complete)))
+        return Scored(accuracy - self.cost(evaluation.latency_us), accuracy, evaluation.latency_us)
 
     def floors(self, done: Sequence[Evaluation], latency_us: float) -> tuple[float, ...]:
         """Return the accuracies below which the next evaluation is hopeless, rung by rung (successive halving).

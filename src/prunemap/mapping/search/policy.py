@@ -21,7 +21,7 @@ class Unrolled(NamedTuple):
     candidates: Tensor
     """Chosen actions, int64 (B, n); 0 where a decision has no effect."""
     log_probability: Tensor
-    """Of the whole candidate, (B)."""
+    """Of every action given those before it, (B, n); 0 where a decision has no effect."""
     entropy: Tensor
     """Mean over the decisions in nats, (B)."""
     probabilities: Tensor
@@ -78,7 +78,7 @@ class Policy(nn.Module):
             shown.append(p)
         return Unrolled(
             torch.stack(chosen, 1),
-            torch.stack(picked, 1).sum(1),
+            torch.stack(picked, 1),
             torch.stack(entropies, 1).mean(1),
             torch.stack(shown, 1).detach(),
         )

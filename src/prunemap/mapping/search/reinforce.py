@@ -2,10 +2,12 @@
 
 After every evaluation the policy takes a few steps along
 
-    mean over the latest of (R − b) / s · ∇ log P   +   entropy · ∇ H   +   imitation · mean over the elites of ∇ log P
+    mean over the latest of ∇ min(r A, clip(r, 1 ± ε) A)   +   entropy · ∇ H   +   imitation · mean over the elites of ∇ log P
 
-with b and s the moving mean and spread of the rewards R (REINFORCE: Williams, 1992), log P and H per decision. The last
-term raises the best candidates so far, as in priority queue training (Abolafia et al., 2018,
+with A = (R − b) / s, b and s the moving mean and spread of the rewards R (REINFORCE: Williams, 1992), and r the
+probability of an action now / when it was proposed: evaluations are dear and used in many steps, and the clipped ratio
+(PPO: Schulman et al., 2017, https://arxiv.org/abs/1707.06347) keeps each from being followed further than it tells.
+log P, r and H are per decision. The last term raises the best candidates so far, as in priority queue training (Abolafia et al., 2018,
 https://arxiv.org/abs/1801.03526): with some dozens of evaluations the gradient alone forgets them. What was evaluated
 is not proposed again.
 """
@@ -60,7 +62,7 @@ class Reinforce:
             self._policy.table.data = torch.from_numpy(logits).float()
         self._generator = torch.Generator().manual_seed(config.seed)
         self._told: list[tuple[Candidate, float]] = []
-        self._seen: set[Candidate] = set()
+        self._asked: dict[Candidate, Tensor] = {}
         self._mean, self._square = 0.0, 0.0
         self._first = problem.first
         if problem.first is not None:
@@ -73,8 +75,11 @@ class Reinforce:
     @one_thread()
     def ask(self) -> Candidate:
         first, self._first = self._first, None
-        candidate = first if first is not None else self._draw()
-        self._seen.add(candidate)
+        if first is None:
+            candidate, log_probability = self._draw()
+        else:
+            candidate, log_probability = first, self._policy(torch.tensor([first])).log_probability[0].detach()
+        self._asked.setdefault(candidate, log_probability)
         return candidate
 
     @one_thread()
@@ -93,13 +98,19 @@ class Reinforce:
         mean = self._policy.sample(SHOWN, torch.Generator().manual_seed(0)).probabilities.mean(0)
         return tuple(tuple(row[:size].tolist()) for row, size in zip(mean, self._problem.sizes, strict=True))
 
-    def _draw(self) -> Candidate:
+    def _draw(self) -> tuple[Candidate, Tensor]:
+        """Return a candidate, a new one if there is one, with the log probability of each of its actions."""
         for _ in range(DRAWS):
-            drawn = [tuple(row) for row in self._policy.sample(DRAWN, self._generator).candidates.tolist()]
-            new = next((candidate for candidate in drawn if candidate not in self._seen), None)
+            seen = self._policy.sample(DRAWN, self._generator)
+            drawn = [tuple(row) for row in seen.candidates.tolist()]
+            new = next((i for i, candidate in enumerate(drawn) if candidate not in self._asked), None)
             if new is not None:
-                return new
-        return drawn[0]
+                return drawn[new], seen.log_probability[new]
+        return drawn[0], seen.log_probability[0]
+
+    def _best(self) -> list[tuple[Candidate, float]]:
+        """Return the best so far, none twice."""
+        return sorted(dict(self._told).items(), key=lambda each: -each[1])[: self._config.elites]
 
     def _follow(self, reward: float) -> None:
         """Move mean and mean square of the rewards; at first they are plain means."""
@@ -110,16 +121,19 @@ class Reinforce:
 
     def _loss(self) -> Tensor:
         """Return what the step goes down along; see the top of the file."""
-        config, best = self._config, sorted(self._told, key=lambda each: -each[1])
-        latest, elites = self._told[-config.batch :], best[: config.elites]
+        config, elites = self._config, self._best()
+        latest = self._told[-config.batch :]
         seen: Unrolled = self._policy(torch.tensor([candidate for candidate, _ in latest + elites]))
         spread = max(self._square - self._mean**2, 1e-12) ** 0.5
         rewards = torch.tensor([reward for _, reward in latest])
-        advantages = ((rewards - self._mean) / spread).clamp(-config.clip, config.clip)
-        gain: Tensor = (advantages * seen.log_probability[: len(latest)]).mean() / len(self._problem.sizes)
+        advantages = ((rewards - self._mean) / spread).clamp(-config.clip, config.clip)[:, None]
+        before = torch.stack([self._asked[candidate] for candidate, _ in latest])
+        ratios = (seen.log_probability[: len(latest)] - before).exp()
+        trusted = ratios.clamp(1 - config.ratio_clip, 1 + config.ratio_clip)
+        gain: Tensor = torch.minimum(ratios * advantages, trusted * advantages).mean()
         gain = gain + config.entropy * seen.entropy[: len(latest)].mean()
         if elites:
-            gain = gain + config.imitation * seen.log_probability[len(latest) :].mean() / len(self._problem.sizes)
+            gain = gain + config.imitation * seen.log_probability[len(latest) :].mean()
         return -gain
 
     def _warm_up(self, first: Candidate) -> None:
@@ -128,7 +142,7 @@ class Reinforce:
         optimizer = torch.optim.Adam([self._policy.table], WARM_LR)
         for _ in range(WARM_STEPS):
             seen: Unrolled = self._policy(one)
-            found = seen.log_probability[0]
+            found = seen.log_probability[0].sum()
             if found >= wanted:
                 return
             optimizer.zero_grad()

@@ -136,7 +136,7 @@ class Search:
             if key in self._pending:
                 break  # the searcher can say more when it knows the result
             if key in self._done:
-                self.searcher.tell(candidate, self.objective.score(self._done[key]))
+                self._tell(candidate, self._done[key])
                 repeats += 1
                 continue
             self._pending[key] = candidate
@@ -190,11 +190,13 @@ class Search:
         return evaluation
 
     def _take(self, evaluation: Evaluation) -> float:
-        """Tell the searcher of a finished evaluation; return its reward."""
-        candidate, scored = self._pending.pop(evaluation.key), self.objective.score(evaluation)
+        """Tell the searcher of a finished evaluation; return its reward, as it was when it ended."""
         self._done[evaluation.key] = evaluation
-        self.searcher.tell(candidate, scored)
-        return scored.reward
+        self._tell(self._pending.pop(evaluation.key), evaluation)
+        return self.objective.score(evaluation).reward
+
+    def _tell(self, candidate: Candidate, evaluation: Evaluation) -> None:
+        self.searcher.tell(candidate, self.objective.told(evaluation, list(self._done.values())))
 
 
 def _now() -> str:

@@ -166,6 +166,17 @@ def test_the_better_half_goes_on_and_what_is_over_budget_must_be_better() -> Non
     assert objective.floors([], 50.0) == ()
 
 
+def test_searchers_are_told_of_a_stopped_candidate_what_it_might_have_reached() -> None:
+    objective = Objective(100.0, SearchConfig(penalty=2.0))
+    done = [evaluation([0.1, 0.3, 0.6]), evaluation([0.2, 0.5, 0.7]), evaluation([0.3, 0.5, 0.9])]
+    assert objective.told(done[0], done) == objective.score(done[0])
+    stopped = evaluation([0.05], 110.0)
+    told = objective.told(stopped, [*done, stopped])
+    assert told.accuracy == pytest.approx(0.05 + 0.5) and told.reward == pytest.approx(0.55 - 0.2)
+    assert objective.told(evaluation([0.1, 0.48]), done).accuracy == pytest.approx(0.7), "no better than the median"
+    assert objective.told(stopped, [stopped]) == objective.score(stopped), "nothing is known of the end"
+
+
 def test_hopeless_candidates_are_stopped_early(tmp_path: Path) -> None:
     search = make_search(tmp_path / "j.jsonl", FakeEvaluate(), CONFIG.model_copy(update={"evaluations": 25}))
     search.run()

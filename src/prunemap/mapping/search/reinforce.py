@@ -1,15 +1,15 @@
 """reinforce: policy-gradient reinforcement learning with a moving baseline and an entropy bonus.
 
-After every evaluation the policy takes a few steps along
+After every evaluation the policy takes a few steps up along the gradient of
 
-    mean over the latest of ∇ min(r A, clip(r, 1 ± ε) A)   +   entropy · ∇ H   +   imitation · mean over the elites of ∇ log P
+    mean over the latest of min(r A, clip(r, 1 ± ε) A)   +   entropy · H   +   imitation · mean over the elites of log P
 
 with A = (R − b) / s, b and s the moving mean and spread of the rewards R (REINFORCE: Williams, 1992), and r the
 probability of an action now / when it was proposed: evaluations are dear and used in many steps, and the clipped ratio
 (PPO: Schulman et al., 2017, https://arxiv.org/abs/1707.06347) keeps each from being followed further than it tells.
-log P, r and H are per decision. The last term raises the best candidates so far, as in priority queue training (Abolafia et al., 2018,
-https://arxiv.org/abs/1801.03526): with some dozens of evaluations the gradient alone forgets them. What was evaluated
-is not proposed again.
+log P, r and H are per decision. The last term raises the best candidates so far, as in priority queue training
+(Abolafia et al., 2018, https://arxiv.org/abs/1801.03526): with some dozens of evaluations the gradient alone forgets
+them. What was evaluated is not proposed again.
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ class Reinforce:
 
     def _warm_up(self, first: Candidate) -> None:
         """Make the actions of the first candidate as probable as ``warm_start`` says."""
-        wanted, one = len(first) * log(self._config.warm_start), torch.tensor([first])
+        counting = sum(by is None or not first[by] for by in self._problem.overruled_by)
+        wanted, one = counting * log(self._config.warm_start), torch.tensor([first])
         optimizer = torch.optim.Adam([self._policy.table], WARM_LR)
         for _ in range(WARM_STEPS):
             seen: Unrolled = self._policy(one)

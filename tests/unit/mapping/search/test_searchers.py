@@ -136,6 +136,13 @@ def test_the_warm_start_makes_the_first_candidate_as_probable_as_asked() -> None
     assert np.prod(chosen) == pytest.approx(SearchConfig().reinforce.warm_start ** 3, rel=0.1)
 
 
+def test_the_warm_start_is_of_the_decisions_that_count() -> None:
+    problem = replace(plain_problem((4, 6, 6, 6), first=(2, 0, 0, 3)), overruled_by=(None, 0, 0, None))
+    learnt = SEARCHERS["reinforce"].make(problem, SearchConfig()).learnt()
+    assert learnt is not None
+    assert learnt[0][2] * learnt[3][3] == pytest.approx(SearchConfig().reinforce.warm_start ** 2, rel=0.1)
+
+
 def test_without_optuna_its_searchers_say_what_to_install(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(name: str) -> Any:
         return None

@@ -199,8 +199,8 @@ class _Curves:
             append_scalars(self._path, curves, step=number, wall_time=at)
         except OSError as error:
             raise UserError(
-                f"output: cannot write {self._path}: {error.strerror or error}; what was finished is kept, and --resume "
-                "goes on once it can be written"
+                f"output: cannot write {self._path}: {error.strerror or error}; what was finished is kept, and "
+                "--resume goes on once it can be written"
             ) from None
 
 

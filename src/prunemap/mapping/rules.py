@@ -54,9 +54,7 @@ class Rules:
         asked = min(1.0, max(0.05, constraint.allowed / (constraint.cost(dense) or 1.0)))
         units = make_units(layers, request.coupled, asked)
         found = _choose(constraint, units, _choices(units))
-        if (
-            found is None
-        ):  # who shares filters was asked at one density; to go as low as possible may need another answer
+        if found is None:  # who shares filters was asked at one density; going lower may need another answer
             units = cheapest_units(layers, request.coupled, constraint.cost)
             found = _choose(constraint, units, _choices(units))
         if found is None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunemap.mapping import Option
-from prunemap.mapping.search import Candidate, Evaluation, Space
+from prunemap.mapping.search import Candidate, Evaluation, Space, plan_key
 
 FOLDS = 10
 RIDGES, WIDTHS = (0.003, 0.01, 0.03, 0.1, 0.3), (1.0, 2.0, 4.0, 8.0)
@@ -23,9 +24,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Surrogate:
-    """Fitted to a table."""
+    """Of the accuracy at one rung, fitted to a table."""
 
-    space: Space
     seen: Floats
     """(rows, features), scaled."""
     weights: Floats
@@ -34,15 +34,40 @@ class Surrogate:
     scale: tuple[Floats, Floats]
     rank_correlation: float
     """Spearman's, of rows that were left out of the fit."""
+    residual: float
+    """Standard deviation of what is left of those: what one evaluation differs from the prediction."""
     most: float
     """The largest accuracy of the table: predictions end there."""
 
-    def __call__(self, candidate: Candidate) -> float:
-        """Return the accuracy, 0 to 1."""
+    def __call__(self, features: Floats) -> float:
+        """Return the accuracy, 0 to 1, of features (1, n)."""
         offset, spread = self.scale
-        features = (features_of(self.space, [candidate]) - offset) / spread
-        found = self.mean + float((_kernel(features, self.seen, self.width) @ self.weights)[0])
+        scaled = (features - offset) / spread
+        found = self.mean + float((_kernel(scaled, self.seen, self.width) @ self.weights)[0])
         return float(np.clip(found, 0.0, self.most))
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """Evaluations of candidates without training: a surrogate for every rung, and noise that belongs to a candidate."""
+
+    rungs: tuple[int, ...]
+    """Training steps."""
+    surrogates: tuple[Surrogate, ...]
+
+    def accuracies(self, space: Space, candidate: Candidate, noise: int | None = None) -> list[float]:
+        """Return the accuracy at every rung.
+
+        Args:
+            space: of the candidate; any of the network that the table is of.
+            noise: seed of what this evaluation differs from the prediction, of the size of the residual on rows left
+                out; the same plan always has the same. None = nothing.
+        """
+        features, draw = features_of(space, [candidate]), 0.0
+        if noise is not None:
+            digest = sha256(f"{noise} {plan_key(space.plan(candidate))}".encode()).digest()
+            draw = float(np.random.default_rng(int.from_bytes(digest[:8], "big")).standard_normal())
+        return [float(np.clip(each(features) + draw * each.residual, 0.0, 1.0)) for each in self.surrogates]
 
 
 def features_of(space: Space, candidates: Sequence[Candidate]) -> Floats:
@@ -71,28 +96,40 @@ def _options_of(space: Space, candidate: Candidate) -> dict[str, Option]:
     return found
 
 
-def fit_surrogate(space: Space, table: Sequence[Evaluation]) -> Surrogate:
-    """Return the surrogate with the width and the ridge that rank left-out rows best."""
-    raw = features_of(space, [each.candidate for each in table])
-    accuracy = np.array([each.accuracy for each in table])
+def fit_landscape(space: Space, table: Sequence[Evaluation]) -> Landscape:
+    """Return the landscape of a table whose rows all reached the same rungs."""
+    features = features_of(space, [each.candidate for each in table])
+    rungs = tuple(rung.steps for rung in table[0].rungs)
+    accuracies = np.array([[rung.accuracy for rung in each.rungs] for each in table])
+    return Landscape(rungs, tuple(fit_surrogate(features, of_rung) for of_rung in accuracies.T))
+
+
+def fit_surrogate(raw: Floats, accuracy: Floats) -> Surrogate:
+    """Return the surrogate with the width and the ridge that rank left-out rows best.
+
+    Args:
+        raw: features (rows, n).
+        accuracy: of every row.
+    """
     offset, spread = raw.mean(0), raw.std(0) + 1e-9
     seen = (raw - offset) / spread
-    fold = np.random.default_rng(0).permutation(len(table)) % FOLDS
-    scores = {
-        (width, ridge): spearman(_left_out(_kernel(seen, seen, width), accuracy, ridge, fold), accuracy)
+    fold = np.random.default_rng(0).permutation(len(raw)) % FOLDS
+    left_out = {
+        (width, ridge): _left_out(_kernel(seen, seen, width), accuracy, ridge, fold)
         for width, ridge in product(WIDTHS, RIDGES)
     }
+    scores = {each: spearman(found, accuracy) for each, found in left_out.items()}
     width, ridge = max(scores, key=lambda each: scores[each])
     weights = np.linalg.solve(_kernel(seen, seen, width) + ridge * np.eye(len(seen)), accuracy - accuracy.mean())
     return Surrogate(
-        space,
         seen,
         weights,
         float(accuracy.mean()),
         width,
         (offset, spread),
-        scores[width, ridge],
-        float(accuracy.max()),
+        rank_correlation=scores[width, ridge],
+        residual=float(np.std(left_out[width, ridge] - accuracy)),
+        most=float(accuracy.max()),
     )
 
 

@@ -210,17 +210,24 @@ def about(space: Space, evaluator: FastEvaluator, runners: Sequence[Runner] = ()
     Args:
         runners: what measures latencies, if they are not those of the table.
     """
-    actions = [[each.action_name(i) for i in range(len(each.choices))] for each in space.decisions]
     return {
-        "model": f"{space.request.model.name} {space.request.model.layers_sha256}",
+        **about_space(space),
         "weights_sha256": start_sha256(evaluator.module, {}),
         "data": evaluator.dataset.name,
         "images_sha256": images_sha256(evaluator.held_out),
+        "fast evaluation": evaluator.config.model_dump_json(),
+        "latency": _measured_on(space, runners) if runners else "from the table",
+    }
+
+
+def about_space(space: Space) -> dict[str, str]:
+    """Return what candidates of one space have in common, whatever they are evaluated with."""
+    actions = [[each.action_name(i) for i in range(len(each.choices))] for each in space.decisions]
+    return {
+        "model": f"{space.request.model.name} {space.request.model.layers_sha256}",
         "latency_table_sha256": _sha256(space.request.table.to_json()),
         "actions_sha256": _sha256(repr(actions)),
         "budget_ms": f"{space.budget_us / 1e3:g}",
-        "fast evaluation": evaluator.config.model_dump_json(),
-        "latency": _measured_on(space, runners) if runners else "from the table",
     }
 
 

@@ -1,15 +1,24 @@
-"""The surrogate of benchmarks/search.py: its features are of the layers, whatever the candidate decides."""
+"""Benchmarks of searches: the surrogate, its noise, searches replayed on it, what fast accuracies are worth."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+from pathlib import Path
 
-from benchmarks.surrogate import features_of
+import numpy as np
+import pytest
+
+from benchmarks.surrogate import features_of, fit_landscape
+from prunemap.core.latency_table import Machine
 from prunemap.mapping import Budget, MapRequest
 from prunemap.mapping.rules import Rules
-from prunemap.mapping.search import SearchConfig, Space, make_space
+from prunemap.mapping.search import SEARCHERS, Evaluation, JournalHeader, Rung, SearchConfig, Space, make_space
+from prunemap.plan_search import about_space
+from prunemap.pruning import TrainConfig
 from tests.made_up_table import made_up_table
 from tests.unit.mapping.conftest import conv
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 
 def make_shared_space() -> Space:
@@ -29,3 +38,81 @@ def test_a_column_is_of_the_same_layer_whether_filters_are_shared_or_not() -> No
     np.testing.assert_allclose(apart, [0, lost, 0])
     shared = [1 - option.energy for option in space.decisions[0].choices[1]]
     np.testing.assert_allclose(together, [shared[0], lost, shared[1]])
+
+
+def make_table(space: Space, count: int = 60) -> list[Evaluation]:
+    """Return evaluations of random candidates, two rungs, accuracy from the energy kept."""
+    searcher, rows = SEARCHERS["random"].make(space.problem, SearchConfig(seed=1)), []
+    for i in range(count):
+        candidate = searcher.ask()
+        kept = space.result(candidate).energy_kept
+        rungs = tuple(Rung(steps=30 * k, accuracy=0.3 * (1 + k) * kept) for k in range(2))
+        rows.append(
+            Evaluation(
+                key=str(i),
+                candidate=candidate,
+                rungs=rungs,
+                complete=True,
+                latency_us=space.latency_us(candidate),
+                seconds=1,
+            )
+        )
+    return rows
+
+
+def test_noise_belongs_to_the_plan_and_has_the_size_of_what_the_surrogate_misses() -> None:
+    space = make_shared_space()
+    landscape = fit_landscape(space, make_table(space))
+    assert landscape.rungs == (0, 30) and landscape.surrogates[1].rank_correlation > 0.9
+    noisy = [landscape.accuracies(space, (0, 0, 1, 0), noise)[1] for noise in (1, 1, 2)]
+    assert noisy[0] == noisy[1] != noisy[2]
+    true = landscape.accuracies(space, (0, 0, 1, 0))[1]
+    off = [landscape.accuracies(space, (0, 0, 1, 0), noise)[1] - true for noise in range(200)]
+    assert np.std(off) == pytest.approx(landscape.surrogates[1].residual, rel=0.2)
+
+
+def test_searches_are_replayed_with_halving_and_judged_without_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from benchmarks.search_compare import replay
+
+    space = make_shared_space()
+    table = make_table(space)
+    landscape = fit_landscape(space, table)
+    found = replay(landscape, space, "random", seed=0, seeded=False, evaluations=30)
+    assert len(found.curve) == 30 and list(found.curve) == sorted(found.curve)
+    assert 0 < found.stopped < 1
+    assert found == replay(landscape, space, "random", seed=0, seeded=False, evaluations=30)
+    assert found.true <= landscape.surrogates[1].most
+
+
+def test_a_table_of_another_budget_or_of_other_actions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from benchmarks.search_setup import check_table
+
+    space = make_shared_space()
+    header = JournalHeader(about=about_space(space), config=SearchConfig())
+    check_table(Path("t.jsonl"), header, space)
+    other = make_space(replace(space.request, budget=Budget(latency_ms=0.07)), None, SearchConfig(densities=(0.2,)))
+    with pytest.raises(SystemExit, match="in: actions_sha256, budget_ms"):
+        check_table(Path("t.jsonl"), header, other)
+
+
+def test_fast_accuracy_is_ranked_over_the_plans_and_within_the_better_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from benchmarks.search_retrain import Retrained, Retraining, with_rankings
+
+    reached = (0.1, 0.2, 0.3, 0.8, 0.7, 0.6)
+    rows = tuple(
+        Retrained(
+            key=str(i), name="", seed=seed, latency_us=1, fast_accuracy=i / 10, held_out_accuracy=accuracy + seed / 100,
+            test_accuracy=1 - accuracy, minutes=1,
+        )
+        for i, accuracy in enumerate(reached)
+        for seed in range(2)
+    )  # fmt: skip
+    config, machine = TrainConfig(epochs=1), Machine(cpu="made up", arch="none", cores=1, system="none")
+    result = with_rankings(Retraining(command="", date="", machine=machine, config=config, rows=rows))
+    assert result.ranking is not None and result.top_half is not None
+    assert result.ranking.plans == 6 and 0 < result.ranking.held_out < 1
+    assert result.ranking.test == pytest.approx(-result.ranking.held_out)
+    assert (result.top_half.plans, result.top_half.held_out) == (3, pytest.approx(-1.0))

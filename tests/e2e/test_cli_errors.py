@@ -168,6 +168,18 @@ CASES = {
         "profile {f}/good.onnx --check -o {f}/latency.json",
         "check it where it was measured",
     ),
+    "check with options of measuring": (
+        "profile {f}/good.onnx --check -o {f}/latency.json --schemes filter --densities 0.3 --grid --force --device local",
+        "not allowed with it is|- --schemes|- --densities|- --grid|- --force|- --device",
+    ),
+    "options of a search without one": (
+        "map {f}/good.onnx --latency {f}/even.json --density 0.2 -o {o}/p.json --evaluations 9 --resume --threads 2",
+        "--method rules: it trains nothing; only --method search takes|- --evaluations|- --resume|- --threads",
+    ),
+    "a seed on a device": (
+        "bench {f}/good.onnx --device local --seed 3 --quick",
+        "--device|--seed cannot be used with it",
+    ),
     "check without a table": ("profile {f}/good.onnx --check -o {o}/no.json", "latency table: no such file"),
     "no latency table": (
         "map {f}/good.onnx --latency {f}/no.json --density 0.2 -o {o}/p.json",

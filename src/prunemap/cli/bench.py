@@ -27,6 +27,7 @@ from prunemap.cli.options import (
     parts,
     read_plan,
     show,
+    typed_options,
 )
 from prunemap.cli.there import DeviceOptions, bench_there
 from prunemap.core.table import look_up
@@ -65,6 +66,7 @@ PerLayer = Annotated[
 
 
 def bench(
+    context: typer.Context,
     model: Model,
     vs: Vs = None,
     reference: Reference = None,
@@ -105,7 +107,9 @@ def bench(
     compiled |= {"plan": read_plan(plan), "shapes": parse_shapes(shape), "cc": cc}
     if device is not None:
         options = DeviceOptions(device, threads, target, not no_tune, quick, per_layer, sustained, json, vs)
-        bench_there(model, options, {"inputs": inputs, "fallback": fallback}, compiled)
+        given = typed_options(context)
+        refused = {"inputs": inputs, "fallback": fallback, "seed": given.get("seed")}
+        bench_there(model, options, refused, compiled)
         return
     if sustained is not None:
         raise UserError("--sustained: it needs a device: --device local is this machine")

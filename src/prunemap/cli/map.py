@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from prunemap.cli.map_search import DEFAULTS, SearchOptions, search_by_options, with_search_options
+from prunemap.cli.map_search import (
+    DEFAULTS,
+    SearchOptions,
+    check_no_search_options,
+    search_by_options,
+    with_search_options,
+)
 from prunemap.cli.options import AnyModel, Cc, Json, Output, Shapes, parse_shapes, show
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.sensitivity import Sensitivity
@@ -54,6 +60,7 @@ Ignore = Annotated[
 
 @with_search_options
 def map_(
+    context: typer.Context,
     model: AnyModel,
     latency: Latency,
     output: Output,
@@ -79,6 +86,8 @@ def map_(
     from prunemap.sources import onnx_file
 
     mapper = None if method == "search" else look_up(MAPPERS, method, "--method (or search)")
+    if mapper is not None:
+        check_no_search_options(context, method)
     table = read_json(latency, LatencyTable, "--latency")
     file = onnx_file(model)
     request = make_request(

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from prunemap.cli.app import EXIT_FAILED_CHECK
-from prunemap.cli.options import Seed, show
+from prunemap.cli.options import Seed, show, typed_options
 from prunemap.cli.training import (
     Data,
     DataFolder,
@@ -27,7 +27,7 @@ from prunemap.cli.training import (
     raise_option_errors,
 )
 from prunemap.devices import allowed_cpus
-from prunemap.errors import UserError
+from prunemap.errors import Problems, UserError
 from prunemap.targets import NATIVE
 
 if TYPE_CHECKING:
@@ -117,6 +117,18 @@ def with_search_options(verb: Callable[..., None]) -> Callable[..., None]:
     taking.__annotations__ = own | hints
     taking.__signature__ = Signature([*kept, *added])  # type: ignore[attr-defined]
     return taking
+
+
+def check_no_search_options(context: typer.Context, method: str) -> None:
+    """Check that nothing was asked for that only a search does.
+
+    Raises:
+        UserError: it was; all such options are listed.
+    """
+    own = get_type_hints(SearchOptions)
+    problems = Problems(f"--method {method}: it trains nothing; only --method search takes")
+    problems.extend(typed for name, typed in typed_options(context).items() if name in own)
+    problems.raise_if_any()
 
 
 def search_by_options(

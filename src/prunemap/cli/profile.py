@@ -22,13 +22,17 @@ from prunemap.cli.options import (
     parse_shapes,
     parts,
     show,
+    typed_options,
 )
 from prunemap.cli.there import timer_there
 from prunemap.core.scheme_spec import SchemeSpec
-from prunemap.errors import UserError
+from prunemap.errors import Problems
+
+NOT_WITH_CHECK = ("schemes", "densities", "grid", "force", "device")
 
 
 def profile(
+    context: typer.Context,
     output: Output,
     models: Annotated[
         list[Path] | None, typer.Argument(help="ONNX files, or .pt2.", metavar="MODEL.onnx|.pt2…", show_default=False)
@@ -70,9 +74,9 @@ def profile(
     from prunemap.report import check_tables, latency_table
     from prunemap.sources import onnx_file
 
+    if check:
+        _check_options(context)
     paths = [onnx_file(model) for model in models or ()]
-    if check and device is not None:
-        raise UserError("--check: it measures on this machine, it takes no --device")
     if check:
         timer = LocalTimer(threads, target, cc, seed)
         checked = check_table(paths, output, timer, shapes=parse_shapes(shape), seed=seed)
@@ -90,3 +94,14 @@ def profile(
         force=force,
     )
     show(table, latency_table(table), as_json=json)
+
+
+def _check_options(context: typer.Context) -> None:
+    """Check that nothing was asked for that ``--check`` does not do.
+
+    Raises:
+        UserError: it was; all such options are listed.
+    """
+    problems = Problems("--check: it adds nothing to the table and measures on this machine; not allowed with it is")
+    problems.extend(typed for name, typed in typed_options(context).items() if name in NOT_WITH_CHECK)
+    problems.raise_if_any()

@@ -169,7 +169,8 @@ CASES = {
         "check it where it was measured",
     ),
     "check with options of measuring": (
-        "profile {f}/good.onnx --check -o {f}/latency.json --schemes filter --densities 0.3 --grid --force --device local",
+        "profile {f}/good.onnx --check -o {f}/latency.json --schemes filter --densities 0.3 --grid --force "
+        "--device local",
         "not allowed with it is|- --schemes|- --densities|- --grid|- --force|- --device",
     ),
     "options of a search without one": (

@@ -28,6 +28,13 @@ from prunemap.cli.there import timer_there
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.errors import Problems
 
+Schemes = Annotated[
+    str,
+    typer.Option(
+        "--schemes", help="With commas; default: unstructured,pattern,punched:4x1 and others.", show_default=False
+    ),
+]
+Densities = Annotated[str, typer.Option("--densities", help="With commas; default: 0.05,0.2,0.5.", show_default=False)]
 NOT_WITH_CHECK = ("schemes", "densities", "grid", "force", "device")
 
 
@@ -37,18 +44,8 @@ def profile(
     models: Annotated[
         list[Path] | None, typer.Argument(help="ONNX files, or .pt2.", metavar="MODEL.onnx|.pt2…", show_default=False)
     ] = None,
-    schemes: Annotated[
-        str,
-        typer.Option(
-            "--schemes", help="With commas; default: unstructured,pattern,punched:4x1 and others.", show_default=False
-        ),
-    ] = "",
-    densities: Annotated[
-        str,
-        typer.Option(
-            "--densities", help="Densities to measure, with commas; default: 0.05,0.2,0.5.", show_default=False
-        ),
-    ] = "",
+    schemes: Schemes = "",
+    densities: Densities = "",
     grid: Annotated[
         bool, typer.Option("--grid", help="Measure usual layers too, for networks that are not there yet.")
     ] = False,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -43,6 +45,9 @@ from prunemap.cli.training import (
 from prunemap.core.plan import Plan
 from prunemap.core.value import read_json
 from prunemap.errors import UserError
+
+if TYPE_CHECKING:
+    from prunemap.pruning import TrainReport
 
 
 def prune(
@@ -93,23 +98,30 @@ def prune(
         _prune_onnx(checkpoint, read_json(plan, Plan, "--plan"), output, parse_shapes(shape), as_json=json)
         return
     check_checkpoint_options(context, method)
-    from prunemap.datasets import load_dataset
-    from prunemap.pruning import prune_to_files, use_threads
-    from prunemap.pruning.training.distributed import is_first, processes_of_torchrun
-    from prunemap.report import training_tables
-
     shared = {"batch_size": batch_size, "lr": lr, "seed": seed, "device": device, "distillation": distillation}
     settings, config = train_config(epochs=epochs or 1, **shared), prune_config(method, lam, density, latency_ms)
     training = None if config.method == "one_shot" else train_config(epochs=prune_epochs, **shared)
     phase = prune_phase(config, training, latency, reestimate_batchnorm=reestimate_batchnorm)
-    use_threads(threads)
     wanted = read_json(plan, Plan, "--plan")
+    from prunemap.datasets import load_dataset
+    from prunemap.pruning import prune_to_files, use_threads
+
+    use_threads(threads)
     dataset = load_dataset(data, data_folder, download=download, image_size=image_size)
     retrain = settings if epochs else None
+    run = partial(prune_to_files, checkpoint, wanted, dataset, retrain, output, resume, phase=phase, device=device)
+    _show_first(run, device, as_json=json)
+
+
+def _show_first(run: Callable[[], TrainReport], device: str, *, as_json: bool) -> None:
+    """Run a stage in all processes of ``torchrun``; the first one prints its report."""
+    from prunemap.pruning.training.distributed import is_first, processes_of_torchrun
+    from prunemap.report import training_tables
+
     with processes_of_torchrun(device):
-        report = prune_to_files(checkpoint, wanted, dataset, retrain, output, resume, phase=phase, device=device)
+        report = run()
         if is_first():
-            show(report, *training_tables(report), as_json=json)
+            show(report, *training_tables(report), as_json=as_json)
 
 
 def _by_recipe(context: typer.Context, recipe: Path | None, changes: list[str], *, resume: bool, as_json: bool) -> None:

@@ -108,9 +108,8 @@ def prune(
 
     use_threads(threads)
     dataset = load_dataset(data, data_folder, download=download, image_size=image_size)
-    retrain = settings if epochs else None
-    run = partial(prune_to_files, checkpoint, wanted, dataset, retrain, output, resume, phase=phase, device=device)
-    _show_first(run, device, as_json=json)
+    stage = (checkpoint, wanted, dataset, settings if epochs else None, output, resume)
+    _show_first(partial(prune_to_files, *stage, phase=phase, device=device), device, as_json=json)
 
 
 def _show_first(run: Callable[[], TrainReport], device: str, *, as_json: bool) -> None:

@@ -12,6 +12,9 @@ The tables are of the same networks, measured under different conditions, such a
 Every pair of tables is compared at equal density budgets. A row also says what a plan costs on the wrong device: the
 latency that the table of one predicts for the plan of the other, as a multiple of its own plan's; both keep as many
 MACs, and the energy that each keeps stands beside it.
+
+How much of that is noise, a pair of tables says that were measured under the same conditions, one after the other
+(v4-1 and v4-1-again): read the other pairs beside it.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import Value, read_json
 from prunemap.errors import UserError
-from prunemap.latency import Predictor
+from prunemap.latency import PlanLatency
 from prunemap.mapping import Budget, MapRequest, MapResult, Rules
 from prunemap.mapping.map_model import make_request
 from prunemap.report.text import new_table, percent, times
@@ -113,15 +116,10 @@ class Plans:
         )
 
 
-def latency_us(plan: Plan, layers: Sequence[ModelLayer], table: LatencyTable) -> float | None:
+def latency_ms(plan: Plan, layers: Sequence[ModelLayer], table: LatencyTable) -> float | None:
     """Return what a table predicts for a plan; None where it lacks one of the schemes."""
-    of = Predictor(table)
     try:
-        return sum(
-            of.latency_us(layer.spec.setting, entry.scheme, entry.density)
-            for layer, entry in zip(layers, plan.layers, strict=True)
-            if layer.spec.setting is not None
-        )
+        return PlanLatency(table, [layer.spec for layer in layers], plan)()
     except UserError:
         return None
 
@@ -138,8 +136,8 @@ def compare(plans: Plans, network: str, density: float, pair: tuple[str, str], n
     ]
 
     def on_wrong(plan: Plan, own: Plan, table: LatencyTable) -> float | None:
-        wrong_us, own_us = (latency_us(each, layers, table) for each in (plan, own))
-        return None if wrong_us is None or own_us is None else wrong_us / own_us
+        wrong_ms, own_ms = (latency_ms(each, layers, table) for each in (plan, own))
+        return None if wrong_ms is None or own_ms is None else wrong_ms / own_ms
 
     return PairRow(
         name=name,

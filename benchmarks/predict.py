@@ -1,7 +1,8 @@
 """What a latency table predicts, beside what is measured: whole networks at 224 px by several plans, held-out points.
 
 The table is measured first, as far as it is not there; then every network by every plan: dense, punched:8x4 everywhere,
-pattern on 3x3 with unstructured elsewhere, and the plan of the rules, each at a fifth of the multiply-accumulates.
+pattern on 3x3 with unstructured elsewhere, and the plan of the rules, each at a fifth of the multiply-accumulates, and
+the plan of the rules for half of the dense latency, measured beside that budget too.
 Weights are random, as in networks.py. Predicted and measured are both divided by what the anchor, a fixed layer, took
 in the same minute. Rows that the result file has are not measured again.
 
@@ -30,6 +31,8 @@ from prunemap.report.text import milliseconds, new_table, percent
 
 MEAN_BAR, WORST_BAR, POINTS_BAR = 0.06, 0.15, 0.08
 """Of |predicted / measured − 1|: networks, mean and worst; held-out points, median."""
+LEAST_OF_BUDGET, MOST_OF_BUDGET = -0.10, 0.05
+"""Of measured / asked for − 1, for a plan with a latency budget."""
 PROFILE_BAR_S = 30 * 60
 HELD_OUT = 120
 TABLE = "table"
@@ -50,6 +53,8 @@ class PredictionRow(Row):
     anchor_us: float | None = None
     """With the network."""
     rounds: int | None = None
+    over_budget: float | None = None
+    """measured / asked for − 1, both in anchors."""
     points: int | None = None
     median: float | None = None
     mean: float | None = None
@@ -99,6 +104,7 @@ def measure_network(name: str, plan: str, path: Path, run: Run) -> PredictionRow
         table_anchor_us=found.table_anchor_us,
         anchor_us=found.anchor_us,
         rounds=found.rounds,
+        over_budget=found.over_budget,
         command=run.command,
         date=now(),
     )
@@ -147,6 +153,11 @@ def print_result(result: Result[PredictionRow], console: Console) -> None:
         mean, worst = float(np.mean(errors)), max(errors)
         cells = (str(len(errors)), *map(percent, (float(np.median(errors)), mean, worst)))
         bars.add_row("whole networks", *cells, "mean 6 %, worst 15 %", verdict(mean <= MEAN_BAR and worst <= WORST_BAR))
+    budgets = [row.over_budget for row in networks if row.over_budget is not None]
+    if budgets:
+        met = all(LEAST_OF_BUDGET <= each <= MOST_OF_BUDGET for each in budgets)
+        spread = f"latency budgets: {min(budgets) * 100:+.1f} to {max(budgets) * 100:+.1f} %"
+        bars.add_row(spread, str(len(budgets)), "", "", "", "-10 to +5 %", verdict(met))
     for row in result.rows:
         if row.median is not None and row.mean is not None and row.worst is not None:
             of_densities = row.name == "densities"

@@ -1,4 +1,4 @@
-"""Search-based mapping against chance and Optuna: what it finds, what fast accuracies are worth, how fast it is.
+"""Search-based mapping against random search and Optuna: what it finds, what fast accuracies are worth, how fast it is.
 
 Every part goes on where it was interrupted; rows that its file has are not measured again.
 

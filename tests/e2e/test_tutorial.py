@@ -13,7 +13,7 @@ from prunemap.cli import app
 
 TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
 SHORTER = {
-    "-o latency.json": "-o latency.json --densities 0.1,0.5 --schemes unstructured,punched:8x4",
+    "-o latency.json": "-o latency.json --densities 0.2 --schemes unstructured,punched:8x4",
     "bench ": "bench --quick ",
     "-o pruned.pmap": "-o pruned.pmap --no-tune",
 }

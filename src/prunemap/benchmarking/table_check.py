@@ -1,7 +1,8 @@
 """Is a latency table right? Held-out points and whole networks: predicted, and measured now.
 
-The network is pruned by magnitude to four plans, compiled and tuned, and timed in turns with the anchor; prediction and
-measurement are both divided by what the anchor took with them, so that a slower minute does not count as an error.
+The network is pruned by magnitude to the plans of PLANS, compiled and tuned, and timed in turns with the anchor.
+Prediction and measurement are both divided by what the anchor took with them, so that a slower minute does not count
+as an error.
 """
 
 from __future__ import annotations
@@ -63,11 +64,20 @@ class NetworkCheck(Value):
     anchor_us: float
     """What it took with the network."""
     rounds: int
+    asked_us: float | None = None
+    """The latency budget of the plan, if it has one."""
 
     @property
     def error(self) -> float:
         """predicted / measured − 1, both in anchors."""
         return self.predicted_us / (self.table_anchor_us or self.anchor_us) / (self.measured_us / self.anchor_us) - 1
+
+    @property
+    def over_budget(self) -> float | None:
+        """measured / asked for − 1, both in anchors."""
+        if self.asked_us is None:
+            return None
+        return self.measured_us / self.anchor_us / (self.asked_us / (self.table_anchor_us or self.anchor_us)) - 1
 
 
 class TableCheck(Value):
@@ -152,7 +162,8 @@ def check_network(
         UserError: the plan is unknown, the model cannot be used, or the table lacks layers of it.
     """
     specs = read_specs(model, shapes)
-    chosen = look_up(PLANS, plan, "plan").make(Path(model), specs, table, density, shapes)
+    how = look_up(PLANS, plan, "plan")
+    chosen = how.make(Path(model), specs, table, density, shapes)
     with TemporaryDirectory(prefix="prunemap-") as folder:
         pruned = Path(folder) / "pruned.onnx"
         write_pruned(model, chosen, pruned, shapes)
@@ -169,6 +180,7 @@ def check_network(
         table_anchor_us=table.anchor_us,
         anchor_us=anchor * 1e6,
         rounds=rounds,
+        asked_us=how.asked_us(specs, table),
     )
 
 
@@ -193,8 +205,12 @@ def _macs_by_layer(costs: Mapping[str, NodeCost]) -> Counter[str]:
 MakePlan = Callable[[Path, Sequence[LayerSpec], LatencyTable, float, Shapes], Plan]
 
 
-def _dense(_: Path, specs: Sequence[LayerSpec], __: LatencyTable, ___: float, ____: Shapes) -> Plan:
+def _dense_plan(specs: Sequence[LayerSpec]) -> Plan:
     return Plan(layers=tuple(PlanLayer.of(spec, DENSE, 1.0) for spec in specs))
+
+
+def _dense(_: Path, specs: Sequence[LayerSpec], __: LatencyTable, ___: float, ____: Shapes) -> Plan:
+    return _dense_plan(specs)
 
 
 def _everywhere(*schemes: SchemeSpec) -> MakePlan:
@@ -230,12 +246,27 @@ def _rule(model: Path, _: Sequence[LayerSpec], table: LatencyTable, density: flo
     return map_model(model, table, Budget(density=density), shapes=shapes).plan
 
 
+def _in_time(model: Path, specs: Sequence[LayerSpec], table: LatencyTable, _: float, shapes: Shapes) -> Plan:
+    return map_model(model, table, Budget(latency_ms=_half_us(specs, table) / 1e3), shapes=shapes).plan
+
+
+def _half_us(specs: Sequence[LayerSpec], table: LatencyTable) -> float:
+    """Return half of what the dense network is predicted to take."""
+    return 1e3 * PlanLatency(table, specs, _dense_plan(specs))() / 2
+
+
+def _not_asked(_: Sequence[LayerSpec], __: LatencyTable) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class CheckedPlan:
     """A way to prune a network that predictions are checked on."""
 
     name: str
     make: MakePlan
+    asked_us: Callable[[Sequence[LayerSpec], LatencyTable], float | None] = _not_asked
+    """The latency budget, in microseconds."""
 
 
 PLANS: dict[str, CheckedPlan] = by_name(
@@ -244,9 +275,11 @@ PLANS: dict[str, CheckedPlan] = by_name(
         CheckedPlan("punched", _everywhere(PUNCHED)),
         CheckedPlan("pattern", _everywhere(PATTERN, UNSTRUCTURED)),
         CheckedPlan("rules", _rule),
+        CheckedPlan("budget", _in_time, _half_us),
     )
 )
-"""``punched``: 8x4 everywhere; ``pattern``: on 3x3, unstructured elsewhere; ``rules``: what ``map`` says."""
+"""``punched``: 8x4 everywhere; ``pattern``: on 3x3, unstructured elsewhere; ``rules``: what ``map --density`` says;
+``budget``: what ``map --latency-ms`` says, for half of the dense latency."""
 
 
 class _Timed(LoadedEngine):

@@ -120,5 +120,12 @@ def _say_notes(request: MapRequest) -> None:
         console.print(other, markup=False)
     for note in request.table.notes:
         console.print(f"the latency table says: {note}", markup=False)
-    for line in request.predictor().describe_estimates(layer.spec.setting for layer in request.layers):
+    predictor = request.predictor()
+    if not predictor.has_network:
+        console.print(
+            "the latency table does not have this network as a whole: its latencies are those of the layers alone, "
+            "without what lies between them; `prunemap profile MODEL` adds it",
+            markup=False,
+        )
+    for line in predictor.describe_estimates(layer.spec.setting for layer in request.layers):
         console.print(line, markup=False)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
@@ -63,11 +64,20 @@ class Compiler:
                 f"{target.arch}: name a compiler for that, or leave --cc out"
             )
         if self.is_zig:
-            triple = target.static_triple if static else target.triple
-            machine = ["-target", triple, f"-mcpu={target.march.replace('-', '_')}", "-fno-sanitize=undefined"]
+            machine = [*_zig_machine(target, target.march, static), "-fno-sanitize=undefined"]
         else:
             machine = [f"{target.march_option}={target.march}"]
         return [*machine, *target.cc_flags, *_FLAGS]
+
+    def libc_flags(self, target: Target, *, static: bool = False) -> list[str]:
+        """Return the options that link with a C library that zig builds, none where it builds none."""
+        if not self.is_zig or not (static or target.carries_libc):
+            return []
+        return [*_zig_machine(target, target.libc_march, static), "-O3", "-g0"]
+
+
+def _zig_machine(target: Target, march: str, static: bool) -> tuple[str, ...]:
+    return ("-target", target.static_triple if static else target.triple, f"-mcpu={march.replace('-', '_')}")
 
 
 def find_compiler(cc: str | None = None) -> Compiler:
@@ -112,14 +122,16 @@ def build_library(source: str, target: Target, compiler: Compiler) -> bytes:
     Raises:
         InternalError: the compiler refuses the generated program.
     """
-    flags = [*compiler.flags(target), *target.link_flags]
+    flags = [*compiler.flags(target), *target.link_flags, *compiler.libc_flags(target)]
     key = hashlib.sha256(repr((source, flags, compiler.command, compiler.version)).encode())
     key.update(kernel_sources())
     name = f"{key.hexdigest()}.so"
     library = _unsealed(read_kept("build", name) or b"")
     if library is None:
         with tempfile.TemporaryDirectory(prefix="prunemap-") as folder:
-            library = _compile(source, Path(folder), [*compiler.command, *flags]).read_bytes()
+            (Path(folder) / "program.c").write_text(source, encoding="utf-8")
+            make = CRun(compiler, target, Path(folder), compiled=(f"-I{KERNELS}", f"-I{RUNTIME}"))
+            library = make("program.so", ("program.c",), (*target.link_flags, "-lpthread")).read_bytes()
         keep("build", name, library + _seal(library))
     return library
 
@@ -141,25 +153,48 @@ def kernel_sources() -> bytes:
     return b"".join(header.read_bytes() for header in sorted([*KERNELS.glob("*.h"), *RUNTIME.glob("*.h")]))
 
 
-def _compile(source: str, folder: Path, command: list[str]) -> Path:
-    (folder / "program.c").write_text(source, encoding="utf-8")
-    return run_compiler([*command, f"-I{KERNELS}", f"-I{RUNTIME}", "program.c", "-lpthread"], folder, "program.so")
+@dataclass(frozen=True)
+class CRun:
+    """A compiler at work in a folder, for one target.
 
-
-def run_compiler(command: list[str], folder: Path, made: str) -> Path:
-    """Run a compiler in a folder and return what it has made there.
-
-    Raises:
-        InternalError: it refuses what we have generated.
+    Programs that carry the C library are compiled first and then linked, for the least machine of the target's kind:
+    zig builds the library, which takes a minute, for each machine that it links for.
     """
-    output = folder / made
-    try:
-        done = subprocess.run(
-            [*command, "-o", str(output)], capture_output=True, text=True, timeout=_TIMEOUT_S, cwd=folder, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise InternalError(f"the C compiler took more than {_TIMEOUT_S} s") from None
-    if done.returncode or not output.exists():
-        shown = "\n".join(done.stderr.strip().splitlines()[:6])
-        raise InternalError(f"the C compiler failed on the generated program:\n{shown}")
-    return output
+
+    compiler: Compiler
+    target: Target
+    folder: Path
+    static: bool = False
+    compiled: tuple[str, ...] = ()
+    """Options of the compilation."""
+
+    def __call__(self, made: str, sources: Sequence[str], linked: Sequence[str]) -> Path:
+        """Make a program or library of C files and return its file.
+
+        Args:
+            made: its name.
+            linked: options of the linker.
+
+        Raises:
+            InternalError: the compiler refuses what we have generated.
+        """
+        flags = [*self.compiler.flags(self.target, static=self.static), *self.compiled]
+        least = self.compiler.libc_flags(self.target, static=self.static)
+        if not least:
+            return self._run([*flags, *sources, *linked], made)
+        objects = [self._run([*flags, "-c", source], f"{Path(source).stem}.o") for source in sources]
+        return self._run([*least, *map(str, objects), *linked], made)
+
+    def _run(self, arguments: list[str], made: str) -> Path:
+        output = self.folder / made
+        command = [*self.compiler.command, *arguments, "-o", str(output)]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=_TIMEOUT_S, cwd=self.folder, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise InternalError(f"the C compiler took more than {_TIMEOUT_S} s") from None
+        if done.returncode or not output.exists():
+            shown = "\n".join(done.stderr.strip().splitlines()[:6])
+            raise InternalError(f"the C compiler failed on the generated program:\n{shown}")
+        return output

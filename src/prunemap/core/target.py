@@ -43,6 +43,10 @@ class Target:
     """What ``march`` is given to gcc and clang by."""
     link_flags: tuple[str, ...] = ("-fPIC", "-shared")
     """What makes the library of a ``.pmap``."""
+    carries_libc: bool = False
+    """Whether the library of a ``.pmap`` has the C library inside, because the machine has none."""
+    libc_march: str = ""
+    """The ``march`` of a C library that is built for programs that carry it; one serves all targets of a kind."""
     static_triple: str = ""
     """Target triple of programs that need nothing on the device; "" = this target has none."""
 

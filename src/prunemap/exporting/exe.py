@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from prunemap.compiler.build import Compiler, run_compiler
+from prunemap.compiler.build import Compiler, CRun
 from prunemap.core.files import replacing
 from prunemap.errors import UserError
 from prunemap.exporting.c_source import c_files
@@ -15,7 +15,7 @@ from prunemap.targets import resolve_target
 
 C_FILES = Path(__file__).parent / "c"
 _SOURCES = ("model.c", "weights.c", "runner.c")
-_LINK = ("-static", "-s", "-ffunction-sections", "-Wl,--gc-sections")
+_LINK = ("-static", "-s", "-Wl,--gc-sections", "-lpthread", "-lm")
 
 
 def executable(program: Program, name: str, reference: Reference, compiler: Compiler, output: Path) -> None:
@@ -35,8 +35,8 @@ def executable(program: Program, name: str, reference: Reference, compiler: Comp
         (folder / "kernels").mkdir()
         for each, data in files.items():
             (folder / each).write_bytes(data)
-        command = [*compiler.command, *compiler.flags(target, static=True), *_LINK, *_SOURCES, "-lpthread", "-lm"]
-        made = run_compiler(command, folder, "runner")
+        make = CRun(compiler, target, folder, static=True, compiled=("-ffunction-sections",))
+        made = make("runner", _SOURCES, _LINK)
         with replacing(output) as beside:
             beside.write_bytes(made.read_bytes())
         output.chmod(0o755)

@@ -67,7 +67,8 @@ def with_threads(target: Target) -> Target:
     """Return a target of WebAssembly with memory that threads share, which the page makes."""
     memory = f"--initial-memory={_INITIAL_PAGES * _PAGE_BYTES},--max-memory={_MOST_PAGES * _PAGE_BYTES}"
     shared = f"-Wl,--shared-memory,--import-memory,{memory},--export=__stack_pointer"
-    return replace(target, march=f"{target.march}+atomics+bulk_memory", link_flags=(*target.link_flags, shared))
+    march, libc_march = (f"{each}+atomics+bulk_memory" for each in (target.march, target.libc_march))
+    return replace(target, march=march, libc_march=libc_march, link_flags=(*target.link_flags, shared))
 
 
 def _shared_memory(manifest: Manifest, weight_bytes: int) -> dict[str, int]:

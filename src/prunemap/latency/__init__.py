@@ -1,7 +1,6 @@
 """Measured latency of layers: which cases (probe, grid), how they are timed (measure), what lies between (predict)."""
 
 from prunemap.latency.anchor import ANCHOR, compile_anchor
-from prunemap.latency.estimate import Estimate
 from prunemap.latency.grid import GRID
 from prunemap.latency.local_timer import LocalTimer
 from prunemap.latency.measure import NetworkSeconds, ProbeTimer, ProbeTimes, measure
@@ -16,7 +15,6 @@ __all__ = [
     "DEFAULT_DENSITIES",
     "DEFAULT_SCHEMES",
     "GRID",
-    "Estimate",
     "LocalTimer",
     "NetworkSeconds",
     "PlanLatency",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -69,11 +68,6 @@ def check_settings(table: LatencyTable) -> list[PointCheck]:
             probe = Probe(point.setting, point.scheme, point.density)
             found.append(_check(probe, estimated, point.at_anchor(table.anchor_us)))
     return found
-
-
-def errors_of(checks: Sequence[PointCheck]) -> list[float]:
-    """Return |error| of each."""
-    return [abs(each.error) for each in checks]
 
 
 def _check(probe: Probe, predicted_us: float, measured_us: float) -> PointCheck:

@@ -28,15 +28,6 @@ LatencyOf = Callable[[LayerSetting, SchemeSpec, float], float]
 """Measured, in microseconds."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A latency that was not measured."""
-
-    latency_us: float
-    error: float
-    """Mean |estimated / measured − 1| over the measured settings of the family, each estimated from the others."""
-
-
 @dataclass
 class Estimator:
     """Estimates settings from the measured ones; errors are worked out when they are asked for."""
@@ -71,7 +62,7 @@ class Estimator:
         )
 
     def latency_us(self, setting: LayerSetting, scheme: SchemeSpec, density: float) -> float | None:
-        """Return the estimate alone; None where too few settings were measured."""
+        """Return the estimate; None where too few settings were measured."""
         near = self.neighbours(setting, scheme)
         if not near:
             return None
@@ -84,13 +75,8 @@ class Estimator:
         rate = np.linalg.solve(columns.T @ (weights[:, None] * columns) + penalty, columns.T @ (weights * y))[0]
         return float(np.exp(rate)) * setting.macs
 
-    def estimate(self, setting: LayerSetting, scheme: SchemeSpec, density: float) -> Estimate | None:
-        """Return the estimate with its error; None where too few settings were measured."""
-        latency_us = self.latency_us(setting, scheme, density)
-        return None if latency_us is None else Estimate(latency_us, self.error(setting, scheme))
-
     def error(self, setting: LayerSetting, scheme: SchemeSpec) -> float:
-        """Return the mean error in the setting's family, each measured setting left out in turn."""
+        """Return the mean |estimated / measured − 1| in the setting's family, each estimated from the others."""
         key = family_of(setting), scheme
         if key not in self._errors:
             errors = [

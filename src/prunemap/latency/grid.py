@@ -10,7 +10,6 @@ from prunemap.core.layer import LayerSetting
 MOST_MACS, LEAST_MACS = 300e6, 1e6
 """Of a setting; larger and smaller ones are far from both ends of what networks have."""
 
-
 DEPTHWISE = ((112, 32), (56, 96), (56, 192), (28, 144), (28, 288), (14, 288), (14, 576), (7, 576), (7, 960))
 """(size of the output map, channels)"""
 
@@ -32,17 +31,7 @@ def _convolutions(kernel: int, stride: int, channels: tuple[tuple[int, int], ...
 
 
 def _depthwise(stride: int) -> Iterator[LayerSetting]:
-    for size, channels in (
-        (112, 32),
-        (56, 96),
-        (56, 192),
-        (28, 144),
-        (28, 288),
-        (14, 288),
-        (14, 576),
-        (7, 576),
-        (7, 960),
-    ):
+    for size, channels in DEPTHWISE:
         yield LayerSetting(
             kind="depthwise",
             in_channels=channels,

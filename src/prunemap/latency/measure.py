@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
@@ -102,7 +102,7 @@ def measure(
     moved = 0
     for attempt in range(1, ATTEMPTS):
         table = file.read()
-        again = _to_repeat(table, wanted, set(missing), attempt)
+        again = _to_repeat(table, wanted, attempt)
         moved += sum(has_moved(point, table.anchor_us) for point in again)
         _measure_all(file, [probe_of(point) for point in again], timer, "measuring again what was unsteady")
     if moved:
@@ -116,21 +116,15 @@ def measure(
     return table
 
 
-def _to_repeat(
-    table: LatencyTable, wanted: Sequence[Probe], new: Collection[Probe], attempts: int
-) -> list[LatencyPoint]:
-    """Return the points that were measured so often and should be once more.
-
-    Args:
-        new: those that were not there before; only among them is it asked whether the machine's speed moved.
-    """
+def _to_repeat(table: LatencyTable, wanted: Sequence[Probe], attempts: int) -> list[LatencyPoint]:
+    """Return the points that were measured so often and should be once more, by this run or by one before it."""
     asked = set(wanted)
     return [
         point
         for point in table.points
         if point.attempts == attempts
         and probe_of(point) in asked
-        and (point.unstable or (attempts == 1 and probe_of(point) in new and has_moved(point, table.anchor_us)))
+        and (point.unstable or (attempts == 1 and has_moved(point, table.anchor_us)))
     ]
 
 

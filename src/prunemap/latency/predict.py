@@ -12,7 +12,7 @@ from prunemap.core.latency_table import LatencyTable, NetworkTimes
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import Problems, UserError
-from prunemap.latency.estimate import Estimate, Estimator
+from prunemap.latency.estimate import Estimator
 from prunemap.schemes import why_illegal
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -101,27 +101,15 @@ class Predictor:
                 return estimated
         return self._measured_us(setting, scheme, density)
 
-    def estimate(self, setting: LayerSetting, scheme: SchemeSpec, density: float) -> Estimate:
-        """Return what the latency is estimated to be from other settings, with the error that this has in the table.
-
-        Raises:
-            UserError: too few settings of its family were measured with this scheme.
-        """
-        found = self.estimator.estimate(setting, scheme, density)
-        if found is None:
-            raise UserError(
-                f"latency table: {setting} as {scheme} cannot be estimated: too few layers of its kind, kernel and "
-                f"stride were measured; add some with `prunemap profile --grid --threads {self.table.threads}`"
-            )
-        return found
-
     def describe_estimates(self, settings: Iterable[LayerSetting | None]) -> list[str]:
-        """Return a line for every setting that is estimated, with the error that this has over the table."""
+        """Return a line for every setting that is estimated, with the largest error that a scheme's estimates have."""
         lines = []
         for setting in dict.fromkeys(settings):
             if setting is not None and self._estimates(setting):
-                error = self.estimator.error(setting, DENSE)
-                lines.append(f"{setting}: not measured, estimated from others to about ±{error:.0%}")
+                errors = {scheme: self.estimator.error(setting, scheme) for scheme in (DENSE, *self.schemes(setting))}
+                worst = max(errors, key=errors.__getitem__)
+                how = f"±{errors[DENSE]:.0%} dense, ±{errors[worst]:.0%} as {worst}, the worst"
+                lines.append(f"{setting}: not measured, estimated from others to about {how}")
         return lines
 
     def require(self, settings: Iterable[LayerSetting]) -> None:

@@ -35,9 +35,9 @@ def network_check_table(networks: Sequence[NetworkCheck]) -> Table:
     """Return every network and plan: in milliseconds at the speed of the measurement, and in anchors."""
     caption = (
         "predicted: scaled to the speed of the machine while it was measured, by the anchor's time;\n"
-        "slots far below measured: the machine was interrupted"
+        "slots far below measured: the machine was interrupted; budget: measured beside the latency asked for"
     )
-    headers = ("network", "plan", "predicted, ms", "measured, ms", "its slots", "anchor, µs", "error")
+    headers = ("network", "plan", "predicted, ms", "measured, ms", "its slots", "anchor, µs", "error", "budget")
     table = new_table("whole networks", *headers, caption=caption, left=2)
     for each in networks:
         scale = each.anchor_us / (each.table_anchor_us or each.anchor_us)
@@ -48,5 +48,6 @@ def network_check_table(networks: Sequence[NetworkCheck]) -> Table:
             *map(milliseconds, times_ms),
             f"{each.anchor_us:.1f}",
             f"{each.error * 100:+.1f} %",
+            "" if each.over_budget is None else f"{each.over_budget * 100:+.1f} %",
         )
     return table

@@ -19,6 +19,7 @@ _X86_64 = Target(
     march="",
     cc_flags=(),
     triple="x86_64-linux-gnu.2.28",
+    libc_march="x86_64",
     static_triple="x86_64-linux-musl",
     tiles=(),
 )
@@ -54,6 +55,7 @@ AARCH64 = Target(
     march_option="-mcpu",
     cc_flags=(),
     triple="aarch64-linux-gnu.2.28",
+    libc_march="generic",
     static_triple="aarch64-linux-musl",
     tiles=((16, 1), (8, 3), (4, 6), (2, 8), (1, 8)),
     l2_bytes=512 << 10,
@@ -99,6 +101,8 @@ WASM32_SIMD = Target(
     march_option="-mcpu",
     cc_flags=(),
     triple="wasm32-wasi",
+    carries_libc=True,
+    libc_march="generic",
     link_flags=(
         "-mexec-model=reactor",
         "-rdynamic",

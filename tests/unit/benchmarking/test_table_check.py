@@ -16,7 +16,7 @@ from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.value import write_json
 from prunemap.errors import UserError
-from prunemap.latency import LocalTimer, make_probes, probe_settings
+from prunemap.latency import LocalTimer, PlanLatency, make_probes, probe_settings
 from prunemap.latency.check import held_out_probes
 from prunemap.report import check_tables
 from tests.networks import residual_network, save
@@ -90,6 +90,18 @@ def test_every_plan_prunes_what_it_may(model: Path, table: LatencyTable, plan: s
     assert any(entry.scheme != DENSE for entry in resolved) == (plan != "dense")
 
 
+def test_a_budget_is_half_of_the_dense_latency_and_the_plan_is_predicted_to_meet_it(
+    model: Path, table: LatencyTable
+) -> None:
+    specs, budget = read_specs(model), PLANS["budget"]
+    asked_us = budget.asked_us(specs, table)
+    dense_us = sum(spec.macs for spec in specs) / 1e3 + 7
+    assert asked_us == pytest.approx(dense_us / 2)
+    predicted_us = 1e3 * PlanLatency(table, specs, budget.make(model, specs, table, 0.2, None))()
+    assert 0.9 * asked_us < predicted_us <= asked_us * (1 + 1e-6)
+    assert all(each.asked_us(specs, table) is None for name, each in PLANS.items() if name != "budget")
+
+
 def test_networks_are_measured_beside_the_anchor(model: Path, table: LatencyTable, tmp_path: Path) -> None:
     path = tmp_path / "latency.json"
     write_json(path, table)
@@ -128,7 +140,8 @@ def test_an_error_is_of_times_in_anchors() -> None:
         anchor_us=200,
         rounds=3,
     )
-    assert check.error == pytest.approx(0.1)
+    assert check.error == pytest.approx(0.1) and check.over_budget is None
+    assert check.model_copy(update={"asked_us": 800}).over_budget == pytest.approx(0.25)
     assert check.model_copy(update={"table_anchor_us": None}).error == pytest.approx(-0.45)
 
 

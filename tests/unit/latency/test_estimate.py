@@ -65,8 +65,7 @@ def test_is_exact_where_time_follows_the_work() -> None:
     predictor = Predictor(table_of(by_macs), estimate=True)
     predictor.require([NEW])
     assert predictor.latency_us(NEW, PUNCHED, 0.3) == pytest.approx(by_macs(NEW, 0.3))
-    estimate = predictor.estimate(NEW, PUNCHED, 0.3)
-    assert estimate.error == pytest.approx(0, abs=1e-9)
+    assert predictor.estimator.error(NEW, PUNCHED) == pytest.approx(0, abs=1e-9)
     assert predictor.schemes(NEW) == (PUNCHED,)
     assert predictor.lowest_density(NEW, PUNCHED) == 0.1
 
@@ -74,12 +73,12 @@ def test_is_exact_where_time_follows_the_work() -> None:
 def test_the_stated_error_is_that_of_leaving_each_setting_out() -> None:
     table = table_of(with_overheads)
     predictor = Predictor(table, estimate=True)
-    estimate = predictor.estimate(NEW, PUNCHED, 0.3)
+    error = predictor.estimator.error(NEW, PUNCHED)
     off = [abs(each.error) for each in check_settings(table) if each.scheme == PUNCHED]
     assert len(off) == 2 * len(MEASURED)
-    assert estimate.error == pytest.approx(sum(off) / len(off))
-    assert 0 < estimate.error < 0.15
-    assert estimate.latency_us == pytest.approx(with_overheads(NEW, 0.3), rel=2 * estimate.error)
+    assert error == pytest.approx(sum(off) / len(off))
+    assert 0 < error < 0.15
+    assert predictor.latency_us(NEW, PUNCHED, 0.3) == pytest.approx(with_overheads(NEW, 0.3), rel=2 * error)
 
 
 def test_measured_settings_are_not_estimated() -> None:
@@ -88,6 +87,8 @@ def test_measured_settings_are_not_estimated() -> None:
     assert predictor.describe_estimates([MEASURED[4], None]) == []
     (line,) = predictor.describe_estimates([NEW, NEW])
     assert line.startswith(f"{NEW}: not measured, estimated from others to about ±")
+    errors = [predictor.estimator.error(NEW, scheme) for scheme in (DENSE, PUNCHED)]
+    assert f"±{errors[0]:.0%} dense" in line and f"±{max(errors):.0%} as" in line
 
 
 def test_nothing_is_estimated_unless_asked() -> None:
@@ -112,8 +113,6 @@ def test_what_cannot_be_estimated_is_said(measured: list[LayerSetting], wanted: 
     predictor = Predictor(table_of(by_macs, measured), estimate=True)
     with pytest.raises(UserError, match="it lacks layers of this model"):
         predictor.require([wanted])
-    with pytest.raises(UserError, match=r"cannot be estimated: too few layers .* --grid"):
-        predictor.estimate(wanted, DENSE, 1.0)
 
 
 def test_every_setting_of_the_grid_can_be_estimated_from_the_others() -> None:

@@ -113,6 +113,17 @@ def test_batches_in_which_the_machine_was_slower_are_measured_again_and_it_is_sa
     assert said in caplog.text and said in table.notes[0]
 
 
+def test_an_interrupt_forgets_no_batch_in_which_the_machine_was_slower(tmp_path: Path) -> None:
+    probes, path = make_probes(SETTINGS), tmp_path / "latency.json"
+    batches = list(split_batches(probes))
+    with pytest.raises(KeyboardInterrupt):
+        measure(probes, path, FakeTimer(anchors_us=[100, 100, 130], interrupt_at=len(batches)))
+    second = FakeTimer()
+    table = measure(probes, path, second)
+    assert [probe for batch in second.batches for probe in batch] == batches[2]
+    assert {round(point.anchor_us or 0) for point in table.points} == {100}
+
+
 def test_predictions_divide_by_the_anchor(tmp_path: Path) -> None:
     """A batch that stays slow counts at the speed of the others."""
     probes = make_probes(SETTINGS)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
@@ -19,6 +22,7 @@ from prunemap.core.cache import keep, read_kept
 from prunemap.core.target import Target
 from prunemap.errors import InternalError, UserError
 
+log = logging.getLogger(__name__)
 KERNELS = Path(__file__).parent / "kernels"
 RUNTIME = Path(__file__).parent.parent / "runtime"
 _FLAGS = (
@@ -34,6 +38,7 @@ _FLAGS = (
     "-Wno-psabi",
 )
 _TIMEOUT_S = 600
+_SLOW_S = 3.0
 _ARCHES = {"arm64": "aarch64", "amd64": "x86_64"}
 """What some compilers call an ``arch`` of TARGETS."""
 
@@ -183,7 +188,8 @@ class CRun:
         if not least:
             return self._run([*flags, *sources, *linked], made)
         objects = [self._run([*flags, "-c", source], f"{Path(source).stem}.o") for source in sources]
-        return self._run([*least, *map(str, objects), *linked], made)
+        with _said_if_slow(f"building the C library for {self.target.arch}, once: up to a minute"):
+            return self._run([*least, *map(str, objects), *linked], made)
 
     def _run(self, arguments: list[str], made: str) -> Path:
         output = self.folder / made
@@ -198,3 +204,15 @@ class CRun:
             shown = "\n".join(done.stderr.strip().splitlines()[:6])
             raise InternalError(f"the C compiler failed on the generated program:\n{shown}")
         return output
+
+
+@contextmanager
+def _said_if_slow(text: str) -> Iterator[None]:
+    """Log a text if the block takes longer than people wait without wondering."""
+    timer = threading.Timer(_SLOW_S, log.warning, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

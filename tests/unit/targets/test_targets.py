@@ -5,9 +5,11 @@ from __future__ import annotations
 import platform
 import re
 from pathlib import Path
+from time import sleep
 
 import pytest
 
+from prunemap.compiler import build
 from prunemap.compiler.build import Compiler, find_compiler
 from prunemap.compiler.compile import compile_model
 from prunemap.core.target import Target
@@ -54,6 +56,29 @@ def test_flags_name_the_machine(target: Target) -> None:
     assert flags[:2] == ["-target", target.triple] and target.march.replace("-", "_") in flags[2]
     if target.static_triple:
         assert target.static_triple in find_compiler().flags(target, static=True)
+
+
+@pytest.mark.parametrize("triple", sorted({target.static_triple or target.triple for target in TARGETS.values()}))
+def test_targets_of_a_kind_share_the_c_library_that_zig_builds(triple: str) -> None:
+    """It takes up to a minute for each set of options."""
+    kind = [target for target in TARGETS.values() if triple in (target.static_triple, target.triple)]
+    static = bool(kind[0].static_triple)
+    assert len({tuple(find_compiler().libc_flags(target, static=static)) for target in kind}) == 1 < len(kind)
+    assert triple in find_compiler().libc_flags(kind[0], static=static)
+    given = Compiler(("gcc",), "1.0", is_zig=False, machine=kind[0].arch)
+    assert not given.libc_flags(kind[0], static=static), "it has its own"
+    assert not static or not find_compiler().libc_flags(kind[0]), "a .pmap takes that of the machine"
+
+
+def test_a_long_wait_is_said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_SLOW_S", 0.0)
+    with build._said_if_slow("building, once"):
+        while "building, once" not in caplog.text:
+            sleep(0.01)
+    monkeypatch.setattr(build, "_SLOW_S", 60.0)
+    with build._said_if_slow("not yet"):
+        pass
+    assert "not yet" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ benchmarks/checkpoints, else trained first. Several processes may share the file
 runs/cifar10/compact.
 
 Rows called ``rules`` are pruned as `prunemap map` says: --latency is the table of `prunemap profile` for the exported
-dense networks.
+dense networks. Their plans are kept in benchmarks/results/plans and taken from there.
 
     .venv/bin/python benchmarks/cifar10.py --data-folder FOLDER -o RESULTS.csv [--only REGEX] [--latency TABLE.json]
 """
@@ -72,6 +72,8 @@ WORK = Path("runs") / "cifar10"
 """Where the files of the stages are kept between runs."""
 EXPORTED = WORK / "exported"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
+PLANS = Path(__file__).parent / "results" / "plans"
+"""Of the rows of the rules, kept: another table, or another version of the rules, gives others."""
 TRAIN_IMAGES = 5000
 """Whose accuracy is measured at the end of a row."""
 
@@ -134,9 +136,7 @@ class Study:
         start, config = self.dense_checkpoint(row.start), self.config(row, way.epochs - way.prune_epochs)
         if way.pruning is None:
             return train_to_files(*load_checkpoint(start), self.data, config, output, resume=True)
-        plan = (
-            self.plan_by_rules(row, way.pruning) if isinstance(way.pruning, ByRules) else make_plan(start, way.pruning)
-        )
+        plan = self.plan_of(row, way.pruning)
         write_json(output.with_suffix(".plan.json"), plan)
         phase = PrunePhase(
             config=PruneConfig(method=way.method, density=way.density),
@@ -144,16 +144,24 @@ class Study:
         )
         return prune_to_files(start, plan, self.data, config, output, resume=True, phase=phase)
 
-    def plan_by_rules(self, row: Row, rules: ByRules) -> Plan:
-        """Return the plan of the rules for the dense network that a row starts from."""
+    def plan_of(self, row: Row, pruning: Pruning | ByRules) -> Plan:
+        """Return the plan of a row: that of the rules, for the dense network that it starts from, is made once."""
+        start, kept_plan = self.dense_checkpoint(row.start), plan_file(row)
+        if isinstance(pruning, Pruning):
+            return make_plan(start, pruning)
+        if kept_plan.exists():
+            return read_json(kept_plan, Plan, "plan")
         if self.table is None:
             raise UserError(f"--latency: none given, {row.name} needs the table of `prunemap profile`")
-        module, info = load_checkpoint(self.dense_checkpoint(row.start))
+        module, info = load_checkpoint(start)
         model = EXPORTED / f"{row.start.name}.onnx"
         model.parent.mkdir(parents=True, exist_ok=True)
         export_onnx(module, torch.zeros(1, *info.input_shape), model)
-        table = rules.allowed(read_json(self.table, LatencyTable, "--latency"))
-        return map_model(model, table, Budget(density=rules.density), beta=rules.beta).plan
+        table = pruning.allowed(read_json(self.table, LatencyTable, "--latency"))
+        plan = map_model(model, table, Budget(density=pruning.density), beta=pruning.beta).plan
+        kept_plan.parent.mkdir(parents=True, exist_ok=True)
+        write_json(kept_plan, plan)
+        return plan
 
     def dense_checkpoint(self, row: Row) -> Path:
         """Return the checkpoint of a dense row: of this run, else the one that is kept, else trained now."""
@@ -191,6 +199,11 @@ class Study:
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "command": f"{self.command} --only '^{row.name}$'",
         }
+
+
+def plan_file(row: Row) -> Path:
+    """Return where the plan of a row of the rules is kept."""
+    return PLANS / f"{row.name}.json"
 
 
 def all_rows() -> list[Row]:

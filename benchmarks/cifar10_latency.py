@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cifar10 import CHECKPOINTS, EXPORTED, WORK, all_rows, make_plan
+from cifar10 import CHECKPOINTS, EXPORTED, WORK, all_rows, make_plan, plan_file
 from cifar10_rows import Pruning
 from rich.console import Console
 from rows import Result, Row, Run, measure_rows, now, options_parser
@@ -27,6 +27,8 @@ from torch import nn
 from zoo import macs_run
 
 from prunemap.benchmarking import TOLERANCE, BenchResult, bench, open_subject
+from prunemap.core.plan import Plan
+from prunemap.core.value import read_json
 from prunemap.pruning import ModelInfo, build_described, export_onnx, load_checkpoint, prune
 from prunemap.report.text import milliseconds, new_table, percent, times
 
@@ -117,11 +119,15 @@ def _load(name: str, pruned: str) -> tuple[nn.Module, ModelInfo]:
         return build_described(info), info
     row = next((row for row in all_rows() if row.name == name), None)
     way = None if row is None else row.way
-    if row is None or way is None or way.density is not None or not isinstance(way.pruning, Pruning):
+    dense = checkpoint_of(name if row is None else row.start.name)
+    if row is not None and plan_file(row).exists():
+        plan = read_json(plan_file(row), Plan, "plan")
+    elif way is not None and way.density is None and isinstance(way.pruning, Pruning):
+        plan = make_plan(dense, way.pruning)
+    else:
         return load_checkpoint(checkpoint_of(name))  # which says what is missing
-    dense = checkpoint_of(row.start.name)
     module, info = load_checkpoint(dense)
-    prune(module, make_plan(dense, way.pruning), torch.zeros(1, *info.input_shape))
+    prune(module, plan, torch.zeros(1, *info.input_shape))
     return module, info
 
 

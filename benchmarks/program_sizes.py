@@ -1,6 +1,6 @@
 """How large a static program is: what it has beside its weights, for networks in benchmarks/checkpoints.
 
-    .venv/bin/python benchmarks/program_sizes.py [--only REGEX]
+.venv/bin/python benchmarks/program_sizes.py [--only REGEX]
 """
 
 from __future__ import annotations

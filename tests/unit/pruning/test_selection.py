@@ -91,7 +91,7 @@ def test_one_threshold_meets_the_density_to_one_group(case: Case) -> None:
     assert budget is not None
     tau = threshold.find(budget)
     masks = selection.masks(selection.values())
-    kept = {name: float(mask.float().mean()) for name, mask in masks.items()}
+    kept = {name: float(mask.double().mean()) for name, mask in masks.items()}
     assert kept == pytest.approx(threshold.densities(tau), rel=1e-5)
     assert budget.met(kept) or tau == pytest.approx(threshold.highest)
     pruned = [

@@ -14,7 +14,8 @@ from prunemap.cli import app
 TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
 SHORTER = {
     "-o latency.json": "-o latency.json --densities 0.2 --schemes unstructured,punched:8x4",
-    "bench ": "bench --quick ",
+    "bench dense.onnx": "bench dense.onnx --quick --no-tune",
+    "bench pruned.pmap": "bench pruned.pmap --quick",
     "-o pruned.pmap": "-o pruned.pmap --no-tune",
 }
 

@@ -42,7 +42,7 @@ _FACTS = (
 ARM = "0x41"
 _CORES = {
     "cortex-a55": ("0xd05",),
-    "cortex-a76": ("0xd0b", "0xd0c", "0xd0d", "0xd41", "0xd4a", "0xd47", "0xd4d"),
+    "cortex-a76": ("0xd0b", "0xd0c", "0xd0d", "0xd41", "0xd42", "0xd4b", "0xd47", "0xd4d"),
     "cortex-x1": ("0xd44", "0xd4c", "0xd48", "0xd4e"),
 }
 """Part numbers of cores of ARM's that a target is made for or that run its code best (A76 to A715, X1 to X3, …)."""

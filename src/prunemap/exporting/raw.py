@@ -19,7 +19,7 @@ Array = NDArray[Any]
 def probe_inputs(infos: Sequence[TensorInfo]) -> dict[str, Array]:
     """Return the inputs that a reference is made for: in [-1, 1), or 0 and 1 for integers, by place alone.
 
-    ``runner.c`` and ``pmap.js`` make the same numbers, bit for bit, so that none need be stored.
+    ``runner.c`` and ``model.js`` make the same numbers, bit for bit, so that none need be stored.
     """
     inputs, first = {}, 0
     for info in infos:

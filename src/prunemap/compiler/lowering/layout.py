@@ -1,11 +1,11 @@
 """Where every element of a tensor lies: channel planes with their zero halo in the buffer, one pitch per stage.
 
-A plane of an (N, C, H, W) tensor, ``pitch`` = 7 for W = 5 and a halo of 1::
+A plane of an (N, C, H, W) tensor, ``pitch`` = 6 for W = 5 and a halo of 1::
 
-    . . . . . . .      top halo rows           element (y, x) lies at  origin + y·pitch + x
-    . . x x x x x      the columns right of a row are the left halo of the next one
-    . . x x x x x
-    . . . . . . .      bottom halo rows, then slack up to whole vectors
+    . . . . . .      top halo rows           element (y, x) lies at  origin + y·pitch + x
+    . x x x x x      the columns right of a row are the left halo of the next one
+    . x x x x x
+    . . . . . .      bottom halo rows, then slack up to whole vectors
 
 So a kernel position is just an address offset, and a vector may run across row ends: what it computes for the halo
 columns is masked to zero at the store. Vectors (N, F), and maps of one pixel without halo, are stored densely.

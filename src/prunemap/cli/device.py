@@ -16,7 +16,10 @@ ACTIONS = ("list", "check")
 def device(
     action: Annotated[str, typer.Argument(help="list or check.", metavar="list|check", show_default=False)],
     name: Annotated[
-        str, typer.Argument(help="To check: local, qemu, node, chromium, ssh:USER@HOST[:PORT], adb[:SERIAL].", metavar="[DEVICE]")
+        str,
+        typer.Argument(
+            help="To check: local, qemu, node, chromium, ssh:USER@HOST[:PORT], adb[:SERIAL].", metavar="[DEVICE]"
+        ),
     ] = "local",
     cc: Cc = None,
     json: Json = False,

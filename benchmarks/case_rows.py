@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 from cases import Case, Network
 from rich.console import Console
-from rows import Result, Row, Run, measure_rows, now, options_parser
+from rows import Result, Row, Run, measure_rows, options_parser
 
 from prunemap.benchmarking import TOLERANCE, bench, open_subject, verify
 from prunemap.benchmarking.engines import LoadedOnnxRuntime, Subject
 from prunemap.benchmarking.verify import Input, named_batch
 from prunemap.compiler.layers import list_layers
 from prunemap.compiler.onnx.file import read_onnx
+from prunemap.core.value import now
 from prunemap.devices import float_mode_kept
 from prunemap.report.text import milliseconds, new_table, percent, size
 from prunemap.runtime import start

@@ -22,13 +22,13 @@ import torch
 from cifar10 import CHECKPOINTS, EXPORTED, WORK, all_rows, make_plan, plan_file
 from cifar10_rows import Pruning
 from rich.console import Console
-from rows import Result, Row, Run, measure_rows, now, options_parser
+from rows import Result, Row, Run, measure_rows, options_parser
 from torch import nn
 from zoo import macs_run
 
 from prunemap.benchmarking import TOLERANCE, BenchResult, bench, open_subject
 from prunemap.core.plan import Plan
-from prunemap.core.value import read_json
+from prunemap.core.value import now, read_json
 from prunemap.pruning import ModelInfo, build_described, export_onnx, load_checkpoint, prune
 from prunemap.report.text import milliseconds, new_table, percent, times
 

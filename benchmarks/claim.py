@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 from cifar10_latency import LatencyRow
 from rich.console import Console
-from rows import Result, now
+from rows import Result
 
 from prunemap.core.latency_table import Machine
-from prunemap.core.value import Value, read_json, write_json
+from prunemap.core.value import Value, now, read_json, write_json
 from prunemap.report.text import new_table, percent, times
 
 LOSS, STANDARD_ERROR = 0.005, 0.003

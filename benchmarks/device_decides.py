@@ -26,14 +26,14 @@ from itertools import combinations
 from pathlib import Path
 
 from rich.console import Console
-from rows import Result, Row, Run, measure_rows, now, options_parser
+from rows import Result, Row, Run, measure_rows, options_parser
 from zoo import LARGE, dense_model
 
 from prunemap.compiler import ModelLayer
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import SchemeSpec
-from prunemap.core.value import Value, read_json
+from prunemap.core.value import Value, now, read_json
 from prunemap.errors import UserError
 from prunemap.latency import PlanLatency
 from prunemap.mapping import Budget, MapRequest, MapResult, Rules

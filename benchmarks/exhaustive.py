@@ -21,11 +21,12 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rows import Result, Row, Run, measure_rows, now, options_parser
+from rows import Result, Row, Run, measure_rows, options_parser
 
 from prunemap.compiler import ModelLayer, read_layers
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.core.value import now
 from prunemap.datasets import Dataset, load_dataset
 from prunemap.latency import LocalTimer, Predictor, make_probes, measure
 from prunemap.mapping.choices import FILTER, LayerChoices

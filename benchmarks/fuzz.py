@@ -23,7 +23,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -34,6 +33,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from prunemap.core.files import write_text
+from prunemap.core.value import now
 from prunemap.targets import NATIVE, resolve_target
 from tests.fuzz.seeds import seed_models, seed_programs
 from tests.fuzz.trial import DEFECT, Result, try_onnx, try_pmap
@@ -138,7 +138,7 @@ def summary_of(results: list[Result], seed: int) -> dict[str, object]:
     mutations = Counter(name for each in results for name in each.mutations)
     return {
         "command": shlex.join(["python", "-m", "benchmarks.fuzz", *sys.argv[1:]]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": now(),
         "versions": {name: version(name) for name in ("prunemap", "onnx", "numpy")}
         | {"python": platform.python_version()},
         "seed": seed,

@@ -21,7 +21,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import prod
 from pathlib import Path
 
@@ -47,11 +46,11 @@ from prunemap.compiler.build import find_compiler
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.target import Target
-from prunemap.core.value import write_json
+from prunemap.core.value import now, write_json
 from prunemap.devices import Limits, measure_limits, pinned, read_machine
 from prunemap.errors import UserError
 from prunemap.latency.probe import Probe, make_probes
-from prunemap.latency.time_cases import time_cases
+from prunemap.latency.time_cases import prepare_cases
 from prunemap.report.text import percent
 from prunemap.targets import resolve_target
 
@@ -133,7 +132,7 @@ def measure(probes: list[Probe], limits: Limits, run: Run) -> list[Row]:
     """Compile the cases into one program, check what they compute, and time them."""
     cases = [LayerCase(probe.setting, probe.weight()) for probe in probes]
     seconds = (0.1 if run.quick else 1.0) * BATCH_SECONDS
-    times = time_cases(cases, threads=run.threads, target=run.target.name, timed_seconds=seconds)
+    times = prepare_cases(cases, target=run.target.name).time(run.threads, seconds)
     return [
         _row(probe, case.weight, kernel, seconds, limits)
         for probe, case, kernel, seconds in zip(probes, cases, times.kernels, times.seconds.T, strict=True)
@@ -204,7 +203,7 @@ def main() -> None:
     if options.every is not None and options.every < 1:
         parser.error(f"--every: got {options.every}, allowed are numbers from 1 on")
     run = Run(resolve_target(options.target), options.threads, options.quick)
-    date = datetime.now(UTC).isoformat(timespec="seconds")
+    date = now()
     path = options.output or RESULTS / f"kernels-{run.target.name}-{date[:10]}.csv"
     settings = settings_to_measure(options.only, options.quick, options.every or (4 if options.quick else 1))
     machine = read_machine(run.target.name, find_compiler().version)

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from functools import partial
 
 from rich.console import Console
-from rows import Result, Row, Run, measure_rows, now, options_parser
+from rows import Result, Row, Run, measure_rows, options_parser
 from synthetic_device import synthetic_table
 from zoo import LARGE, WORK, dense_model
 
 from prunemap.compiler import read_specs
-from prunemap.core.value import write_json
+from prunemap.core.value import now, write_json
 from prunemap.latency import probe_settings
 from prunemap.mapping import Budget, map_model
 from prunemap.report.text import new_table

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rows import Result, Row, Run, measure_rows, now, options_parser
+from rows import Result, Row, Run, measure_rows, options_parser
 from zoo import WORK, dense_model, macs_run, sparse_model, with_batch
 
 from prunemap.benchmarking import bench, open_subject
@@ -30,14 +30,13 @@ from prunemap.benchmarking.compare import interleave, ratio
 from prunemap.benchmarking.engines import Batch, LoadedEngine
 from prunemap.compiler import Tuning, compile_model
 from prunemap.compiler.cost import read_costs
+from prunemap.core.value import now
 from prunemap.devices import float_mode_kept, pinned
 from prunemap.report.text import milliseconds, new_table, percent, size
 from prunemap.runtime import Engine, Program, random_inputs
 
 ORT = "onnxruntime"
 BATCH = 8
-COLD_BAR_S, CACHED_BAR_S = 90, 5
-"""Of compiling ResNet-50 on two cores."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import shlex
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from peer_engines import Peer, peer_rows
@@ -27,7 +26,7 @@ from prunemap.benchmarking.compare import interleave, ratio
 from prunemap.benchmarking.engines import Batch, BenchEngine, LoadedEngine, LoadedOnnxRuntime
 from prunemap.benchmarking.verify import relative_error
 from prunemap.core.latency_table import Machine
-from prunemap.core.value import Value, write_json
+from prunemap.core.value import Value, now, write_json
 from prunemap.devices import float_mode_kept, pinned, read_machine
 from prunemap.errors import PrunemapError
 from prunemap.report.text import milliseconds, new_table, times
@@ -175,7 +174,7 @@ def main() -> None:
         threads=options.threads,
         quick=options.quick,
         command=shlex.join(["python", *sys.argv]),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=now(),
     )
     effort = QUICK if options.quick else Effort()
     for name in options.networks:

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rows import Result, Row, Run, measure_rows, now, options_parser
+from rows import Result, Row, Run, measure_rows, options_parser
 from zoo import LARGE, WORK, dense_model
 
 from prunemap.benchmarking import PLANS, check_network
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.scheme_spec import SchemeSpec
-from prunemap.core.value import read_json
+from prunemap.core.value import now, read_json
 from prunemap.latency import DEFAULT_DENSITIES, DEFAULT_SCHEMES, LocalTimer, profile_models
 from prunemap.latency.check import PointCheck, check_densities, check_settings
 from prunemap.report.text import milliseconds, new_table, percent

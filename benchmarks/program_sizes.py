@@ -11,8 +11,9 @@ from tempfile import TemporaryDirectory
 
 import torch
 from rich.console import Console
-from rows import Result, Row, Run, measure_rows, now, options_parser
+from rows import Result, Row, Run, measure_rows, options_parser
 
+from prunemap.core.value import now
 from prunemap.pruning import export_onnx, load_checkpoint
 from prunemap.report.text import new_table
 from prunemap.sources import export_compiled

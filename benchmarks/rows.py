@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -20,7 +19,7 @@ from prunemap.benchmarking import QUICK, Effort
 from prunemap.compiler import Tuning
 from prunemap.compiler.build import find_compiler
 from prunemap.core.latency_table import Machine
-from prunemap.core.value import Value, read_json, write_json
+from prunemap.core.value import Value, now, read_json, write_json
 from prunemap.devices import read_machine
 from prunemap.targets import resolve_target
 
@@ -58,7 +57,7 @@ class Run:
     @classmethod
     def of(cls, options: argparse.Namespace, what: str) -> Run:
         """Return the run that options of :func:`options_parser` ask for; ``what`` begins the default file's name."""
-        path = options.output or RESULTS / f"{what}-{_machine().target}-{datetime.now(UTC).date()}.json"
+        path = options.output or RESULTS / f"{what}-{_machine().target}-{now()[:10]}.json"
         return cls(options.threads, options.quick, options.only, path)
 
     @property
@@ -75,11 +74,6 @@ class Run:
 
     def wants(self, name: str) -> bool:
         return re.search(self.only, name) is not None
-
-
-def now() -> str:
-    """Return the time, for the ``date`` of a row."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def options_parser(description: str | None, example: str) -> argparse.ArgumentParser:

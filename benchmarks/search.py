@@ -26,7 +26,6 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 
@@ -37,7 +36,7 @@ from search_compare import compare
 from search_retrain import retrain
 from search_setup import Facts, Setup
 
-from prunemap.core.value import write_json
+from prunemap.core.value import now, write_json
 from prunemap.mapping.search import (
     Candidate,
     Evaluation,
@@ -105,7 +104,7 @@ def table(setup: Setup) -> None:
                 complete=found.complete,
                 latency_us=latency_us,
                 seconds=found.seconds,
-                finished=datetime.now(UTC).isoformat(timespec="seconds"),
+                finished=now(),
             )
         )
         known.add(key)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 from prunemap.core.latency_table import Machine
-from prunemap.core.value import Value
+from prunemap.core.value import Value, now
 from prunemap.datasets import Dataset, load_dataset
 from prunemap.devices import read_machine
 from prunemap.mapping import Budget, MapRequest
@@ -78,7 +77,7 @@ class Setup:
     def facts(self) -> dict[str, object]:
         return {
             "command": shlex.join(["python", *sys.argv]),
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "date": now(),
             "machine": read_machine(),
         }
 

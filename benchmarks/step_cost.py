@@ -19,12 +19,13 @@ from itertools import product
 import torch
 from cifar10_rows import NETWORKS, Network
 from rich.console import Console
-from rows import Result, Row, Run, measure_rows, now, options_parser
+from rows import Result, Row, Run, measure_rows, options_parser
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.core.value import now
 from prunemap.models import build_model
 from prunemap.pruning import PruneConfig, Pruner, list_layers
 from prunemap.pruning.prune_config import METHODS, Method

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from cifar10_latency import exported
 from rich.console import Console
-from rows import Result, Row, Run, measure_rows, now, options_parser
+from rows import Result, Row, Run, measure_rows, options_parser
 from zoo import sparse_model
 
+from prunemap.core.value import now
 from prunemap.devices import parse_device
 from prunemap.on_device import DeviceBench, choose_place, sustained_on_device
 from prunemap.report.text import milliseconds, new_table, times

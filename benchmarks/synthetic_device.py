@@ -1,6 +1,6 @@
 """A latency table that nobody measured: for benchmarks of what is done with tables, and to try them out.
 
-Latency = 1 µs + MACs · density / SPEED × what the device makes of the scheme.
+Latency = 1 µs + MACs · density / MACS_PER_US × what the device makes of the scheme.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ FACTORS: Mapping[str, float] = {"unstructured": 2.2, "pattern": 1.5, "block:8x4"
 SYNTHETIC = Machine(cpu="synthetic", arch="none", cores=1, system="none")
 
 
-def synthetic_table(
-    settings: Sequence[LayerSetting], factors: Mapping[str, float] = FACTORS, threads: int = 1
-) -> LatencyTable:
+def synthetic_table(settings: Sequence[LayerSetting]) -> LatencyTable:
     """Return the table with the points that ``profile`` would measure."""
     points = []
     for probe in make_probes(settings):
-        macs = probe.setting.macs * probe.density * factors.get(str(probe.scheme), 1.0)
+        macs = probe.setting.macs * probe.density * FACTORS.get(str(probe.scheme), 1.0)
         us = 1 + macs / MACS_PER_US
         points.append(
             LatencyPoint(
@@ -36,4 +34,4 @@ def synthetic_table(
                 runs=1,
             )
         )
-    return LatencyTable(machine=SYNTHETIC, threads=threads, command="synthetic", points=tuple(points))
+    return LatencyTable(machine=SYNTHETIC, threads=1, command="synthetic", points=tuple(points))

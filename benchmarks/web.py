@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rows import Result, Row, Run, measure_rows, now, options_parser
+from rows import Result, Row, Run, measure_rows, options_parser
 from zoo import dense_model, macs_run, sparse_model
 
 from prunemap.benchmarking import TOLERANCE
+from prunemap.core.value import now
 from prunemap.devices import CHROMIUM, NODE
 from prunemap.devices.browser import run_page
 from prunemap.report.text import milliseconds, new_table

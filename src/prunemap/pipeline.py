@@ -49,7 +49,6 @@ class DemoConfig(Value):
     effort: Effort = Effort()
     threads: int = 1
     """Of everything that is timed."""
-    seed: int = 0
 
 
 QUICK_DEMO = DemoConfig(

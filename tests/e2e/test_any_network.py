@@ -8,20 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from typer.testing import CliRunner
 
-from prunemap.cli import app
 from prunemap.compiler import tune
 from prunemap.devices import limits
+from tests.command_line import run
 from tests.networks import OnnxBuilder, save, weight
-
-RUNNER = CliRunner()
-
-
-def run(*arguments: object) -> str:
-    result = RUNNER.invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 def network() -> onnx.ModelProto:

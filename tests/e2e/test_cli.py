@@ -10,18 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
-from typer.testing import CliRunner
 
-from prunemap.cli import VERBS, app
+from prunemap.cli import VERBS
+from tests.command_line import run
 from tests.networks import residual_network, save
-
-RUNNER = CliRunner()
-
-
-def run(*arguments: object) -> str:
-    result = RUNNER.invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +49,7 @@ def test_bench_without_the_source_names_the_option(folder: Path, tmp_path: Path)
     moved.write_bytes((folder / "m.onnx").read_bytes())
     run("compile", moved, "-o", tmp_path / "m.pmap", "--no-tune")
     moved.unlink()
-    result = RUNNER.invoke(app, ["bench", str(tmp_path / "m.pmap"), "--quick"])
-    assert result.exit_code == 2 and "--reference" in result.output
+    assert "--reference" in run("bench", tmp_path / "m.pmap", "--quick", code=2)
     run("bench", tmp_path / "m.pmap", "--reference", folder / "m.onnx", "--quick")
 
 

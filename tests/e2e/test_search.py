@@ -34,6 +34,7 @@ from prunemap.pruning import (
     save_checkpoint,
     train,
 )
+from tests.command_line import run_line
 from tests.made_up_table import made_up_table
 
 SCHEMES = [SchemeSpec("unstructured"), SchemeSpec("filter")]
@@ -81,17 +82,10 @@ def search(folder: Path) -> str:
     return SEARCH.format(ms=f"{found.latency_us / 1e3:.5f}")
 
 
-def run(command: str) -> str:
-    result = CliRunner().invoke(app, command.split())
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
 def fails(command: str) -> str:
-    result = CliRunner().invoke(app, command.split())
-    assert result.exit_code == 2, result.output
-    assert "Traceback" not in result.output
-    return " ".join(result.output.split())
+    said = run_line(command, code=2)
+    assert "Traceback" not in said
+    return " ".join(said.split())
 
 
 def test_a_search_its_files_and_its_resumption(search: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,16 +105,18 @@ def test_a_search_its_files_and_its_resumption(search: str, folder: Path, monkey
     assert "go on with it by --resume" in fails(search)
     with locked("found/search.jsonl"):
         assert "search.jsonl is being written by another process" in fails(f"{search} --resume")
-    record = json.loads(run(f"{search} --resume --json"))
+    record = json.loads(run_line(f"{search} --resume --json"))
     assert record == json.loads((folder / "found" / "search.json").read_text())
     assert len(record["evaluations"]) == 3
     assert len((folder / "found" / "search.jsonl").read_text().splitlines()) == 4
     assert (folder / "found" / "search" / "events.out.tfevents.search").stat().st_size > 300
-    text = run(f"{search} --resume")
+    text = run_line(f"{search} --resume")
     assert "best so far" in text and "front of accuracy and latency" in text and "chosen" in text
     plan = json.loads((folder / "found" / "plan.json").read_text())
     assert plan["layers"][0]["name"] == "conv1"
-    run("prune dense.safetensors --plan found/plan.json --data fashion-mnist-subset --epochs 0 -o pruned.safetensors")
+    run_line(
+        "prune dense.safetensors --plan found/plan.json --data fashion-mnist-subset --epochs 0 -o pruned.safetensors"
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,10 +155,10 @@ def test_candidates_are_measured_on_devices(search: str, monkeypatch: pytest.Mon
     for runner in (LocalRunner, DeviceRunner):
         monkeypatch.setattr(runner, "latency_us", latency_us)
     measured = search.replace("found/", "measured/").replace("--evaluations 3", "--evaluations 1")
-    run(f"{measured.replace('measured/', 'board/')} --measure ssh:pi@board --cc gcc")
+    run_line(f"{measured.replace('measured/', 'board/')} --measure ssh:pi@board --cc gcc")
     assert compilers == ["gcc"]
     assert asked == [("ssh:pi@board", 1, "native")], "as the table was measured"
-    record = json.loads(run(f"{measured} --measure local --json"))
+    record = json.loads(run_line(f"{measured} --measure local --json"))
     assert record["measured"] and record["evaluations"][0]["latency_us"] > 3
     assert "is of another search" in fails(search.replace("found/", "measured/") + " --resume")
     said = fails(f"{measured} --measure ssh:pi@board --resume")
@@ -181,7 +177,7 @@ def test_a_full_disk_is_said(search: str, monkeypatch: pytest.MonkeyPatch) -> No
         patched.setattr("prunemap.plan_search.append_scalars", full)
         said = fails(command)
     assert "No space left on device; what was finished is kept" in said and "events.out.tfevents" in said
-    run(f"{command} --resume")
+    run_line(f"{command} --resume")
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (extra ray)")
@@ -199,7 +195,7 @@ def test_the_checkpoint_of_another_network_is_said(search: str, folder: Path) ->
     assert "its network is not that of the ONNX file" in said and "weight shape" in said
 
 
-def test_an_impossible_budget_and_a_budget_of_another_kind_are_said(folder: Path) -> None:
+def test_an_impossible_budget_and_a_budget_of_another_kind_are_said() -> None:
     assert "the least possible with this table is" in fails(SEARCH.format(ms="0.0001").replace("found/", "bad/"))
     assert "a search has a budget of latency" in fails(SEARCH.replace("--latency-ms {ms}", "--density 0.5"))
 
@@ -212,7 +208,7 @@ def test_a_table_without_the_layers_is_said(search: str, folder: Path) -> None:
 
 
 def test_the_journal_of_another_model_is_refused(search: str, folder: Path) -> None:
-    run(search.replace("found/", "other/").replace("--evaluations 3", "--evaluations 1"))
+    run_line(search.replace("found/", "other/").replace("--evaluations 3", "--evaluations 1"))
     before = (folder / "other" / "search.jsonl").read_bytes()
     changed = search.replace("found/", "other/") + " --resume --seed 5"
     said = fails(changed)

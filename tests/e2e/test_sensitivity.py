@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from prunemap.cli import app
 from prunemap.compiler import read_specs
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import write_json
 from prunemap.datasets import load_dataset
 from prunemap.pruning import build_described, describe_model, export_onnx, save_checkpoint
+from tests.command_line import run_line
 from tests.made_up_table import made_up_table
 
 SCHEMES = [SchemeSpec("unstructured"), SchemeSpec("filter")]
@@ -33,23 +32,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(command: str) -> str:
-    result = CliRunner().invoke(app, command.split())
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
 def test_sensitivity_and_the_plan_it_changes(folder: Path) -> None:
-    text = run(f"{MEASURE} --plot s.svg")
+    text = run_line(f"{MEASURE} --plot s.svg")
     assert "sensitivity of dense" in text and "layer3.0.conv2" in text
     assert (folder / "s.svg").read_text().startswith("<?xml")
     before = (folder / "s.json").read_bytes()
-    found = json.loads(run(f"{MEASURE} --json"))
+    found = json.loads(run_line(f"{MEASURE} --json"))
     assert (folder / "s.json").read_bytes() == before and json.loads(before) == found
     assert {row["layer"] for row in found["rows"]} >= {"conv1", "layer1.0.conv1", "fc"}
     write_json(
         folder / "l.json", made_up_table((spec.setting for spec in read_specs(folder / "dense.onnx")), schemes=SCHEMES)
     )
-    plan = json.loads(run("map dense.onnx --latency l.json --density 0.8 --sensitivity s.json -o plan.json --json"))
+    plan = json.loads(
+        run_line("map dense.onnx --latency l.json --density 0.8 --sensitivity s.json -o plan.json --json")
+    )
     pruned = [layer for layer in plan["layers"] if layer["scheme"] != "dense"]
     assert pruned and all("; sensitivity " in layer["reason"] for layer in pruned)

@@ -84,7 +84,7 @@ def try_onnx(models: Mapping[str, bytes], rng: np.random.Generator, folder: Path
     else:
         done = change_structure(model, rng)
         path.write_bytes(model.SerializeToString())
-    outcome, detail = _compiler(path, folder, compiled_share > rng.random())
+    outcome, detail = _compiler(path, compiled_share > rng.random())
     return Result(source, tuple(done), outcome, detail)
 
 
@@ -109,7 +109,7 @@ def _change_external(model: onnx.ModelProto, rng: np.random.Generator, path: Pat
     return done
 
 
-def _compiler(path: Path, folder: Path, compile_it: bool) -> tuple[str, str]:
+def _compiler(path: Path, compile_it: bool) -> tuple[str, str]:
     stages = _Stages()
 
     def work() -> str:

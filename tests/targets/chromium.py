@@ -1,4 +1,4 @@
-"""Headless Chromium over its DevTools protocol: pages opened, scripts evaluated, screenshots; standard library only."""
+"""Headless Chromium over its DevTools protocol: pages opened, scripts evaluated; standard library only."""
 
 from __future__ import annotations
 
@@ -144,10 +144,6 @@ class Page:
         while not self.evaluate(script):
             assert time.monotonic() < end, f"{script}: not in {seconds} s; complaints: {self.complaints}"
             time.sleep(0.1)
-
-    def screenshot(self, path: Path) -> None:
-        """Write what is seen as PNG."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
 
 @contextmanager

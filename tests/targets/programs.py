@@ -15,6 +15,7 @@ from prunemap.compiler.build import find_compiler
 from prunemap.compiler.compile import build_graph
 from prunemap.compiler.graph.interpret import interpret
 from prunemap.compiler.graph.ir import AnyArray, Graph
+from prunemap.exporting.reference import OutputSample, Reference
 from prunemap.runtime import Program
 from prunemap.targets import TARGETS
 from tests.kernels.cases import all_cases, make_batch_graph, make_case_graph, make_chain_graph, spread_tiles
@@ -36,10 +37,24 @@ FEW = {"few": lambda: make_case_graph([*all_cases()[::7], *[case for case in all
 class Subject:
     """A program, its inputs, and what the interpreter makes of them."""
 
+    maker: str
+    shift: int
     graph: Graph
     program: Program
     inputs: Mapping[str, AnyArray]
     expected: Sequence[AnyArray]
+
+    @property
+    def unchecked(self) -> Reference:
+        """A reference that outputs are not compared with."""
+        return Reference("", tuple(OutputSample(1, (), 1.0) for _ in self.program.manifest.outputs))
+
+    def check_families(self) -> None:
+        """Check that the program has every kernel that its graph is there for."""
+        if self.maker == "layers" and self.shift == 1:
+            assert _kernel_families(self.program) >= FAMILIES
+        if self.maker in FEW:
+            assert _kernel_families(self.program) >= FEW_FAMILIES
 
     def check(self, outputs: Sequence[AnyArray], where: str) -> None:
         """Compare outputs: floats as closely as sums of some hundred products allow, everything else exactly."""
@@ -61,10 +76,10 @@ def make_subject(maker: str, target: str, shift: int) -> Subject:
     tiles = spread_tiles(graph, machine, shift)
     program = build_graph(graph, machine, find_compiler(), tiles=tiles)
     with np.errstate(all="ignore"):
-        return Subject(graph, program, inputs, interpret(graph, inputs))
+        return Subject(maker, shift, graph, program, inputs, interpret(graph, inputs))
 
 
-def kernel_families(program: Program) -> set[str]:
+def _kernel_families(program: Program) -> set[str]:
     """Return the kernels of the layers with weights, without their sizes."""
     return {choice.kernel.rstrip("0123456789xic_") for choice in program.manifest.layers}
 

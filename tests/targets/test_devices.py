@@ -12,9 +12,7 @@ from pathlib import Path
 from time import sleep
 
 import pytest
-from typer.testing import CliRunner
 
-from prunemap.cli import app
 from prunemap.cli.app import EXIT_FAILED_CHECK
 from prunemap.compiler.compile import compile_model
 from prunemap.devices import (
@@ -29,6 +27,7 @@ from prunemap.devices import (
 )
 from prunemap.on_device import DeviceBenchResult, DeviceCheck, choose_place
 from prunemap.runtime import read_program
+from tests.command_line import run
 from tests.networks import residual_network, save
 
 SSHD = shutil.which("sshd") or shutil.which("/usr/sbin/sshd")
@@ -125,12 +124,6 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server.start()
     yield server
     server.stop()
-
-
-def run(*arguments: object, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, f"{result.output}\n{result.exception}"
-    return result.stdout if code == 0 else result.output
 
 
 @NEEDS_SSHD
@@ -242,7 +235,7 @@ def test_the_runner_refuses_what_it_cannot_do(engine: str, model: Path) -> None:
     assert times.shape == (3, len(program.manifest.slots)) and times.sum() > 0
 
 
-def test_a_device_that_is_not_there_fails_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_is_not_there_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prunemap.devices.session.PAUSES_S", ())
     said = " ".join(run("device", "check", "ssh:nobody@127.0.0.1:1", code=EXIT_FAILED_CHECK).split())
     assert "FAILED" in said and ("start the ssh server there" in said or "openssh-client" in said)

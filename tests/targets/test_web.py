@@ -15,19 +15,10 @@ from prunemap.compiler.build import find_compiler
 from prunemap.core.artifact import TensorInfo
 from prunemap.exporting import probe_inputs, read_raw, write_raw
 from prunemap.exporting.export import MARK_WEB, write_folder
-from prunemap.exporting.reference import OutputSample, Reference
 from prunemap.exporting.web import web_files
 from prunemap.sources import export_compiled
 from tests.networks import residual_network, save
-from tests.targets.programs import (
-    FAMILIES,
-    FEW,
-    FEW_FAMILIES,
-    MAKERS,
-    kernel_families,
-    make_subject,
-    whole_network,
-)
+from tests.targets.programs import FEW, MAKERS, make_subject, whole_network
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="no node on this machine: WebAssembly programs are not run")
@@ -65,13 +56,9 @@ def variants_of(folder: Path) -> list[str]:
 )
 def test_kernels_agree_with_the_interpreter(maker: str, shift: int, tmp_path: Path) -> None:
     subject = make_subject(maker, "wasm32-simd", shift)
-    if maker == "layers" and shift == 1:
-        assert kernel_families(subject.program) >= FAMILIES
-    if maker in FEW:
-        assert kernel_families(subject.program) >= FEW_FAMILIES
+    subject.check_families()
     ends = subject.program.manifest
-    unchecked = Reference("", tuple(OutputSample(1, (), 1.0) for _ in ends.outputs))
-    write_folder(tmp_path / "web", web_files(subject.program, maker, unchecked, find_compiler()), MARK_WEB)
+    write_folder(tmp_path / "web", web_files(subject.program, maker, subject.unchecked, find_compiler()), MARK_WEB)
     write_raw(tmp_path / "in", ends.inputs, subject.inputs)
     for variant in variants_of(tmp_path / "web"):
         node(RUN, tmp_path / "web", variant, tmp_path / "in", tmp_path / "out", flags=FLAGS[variant])
@@ -82,9 +69,8 @@ def test_kernels_agree_with_the_interpreter(maker: str, shift: int, tmp_path: Pa
 def test_threads_return_what_one_does(maker: str, tmp_path: Path) -> None:
     subject = make_subject(maker, "wasm32-simd", 0)
     ends = subject.program.manifest
-    unchecked = Reference("", tuple(OutputSample(1, (), 1.0) for _ in ends.outputs))
     write_folder(
-        tmp_path / "web", web_files(subject.program, maker, unchecked, find_compiler(), threads=True), MARK_WEB
+        tmp_path / "web", web_files(subject.program, maker, subject.unchecked, find_compiler(), threads=True), MARK_WEB
     )
     write_raw(tmp_path / "in", ends.inputs, subject.inputs)
     for variant in variants_of(tmp_path / "web"):
@@ -101,7 +87,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_network_checks_and_times_itself(web: Path, variant: str, tmp_path: Path) -> None:
+def test_a_network_checks_and_times_itself(web: Path, variant: str) -> None:
     if variant not in variants_of(web):
         pytest.skip(f"this Node has no {variant}")
     found = script(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +20,7 @@ from prunemap.core.files import existing_file
 from prunemap.core.latency_table import Machine
 from prunemap.core.plan import Plan
 from prunemap.core.table import look_up
-from prunemap.core.value import Value
+from prunemap.core.value import Value, now
 from prunemap.devices import Limits, check_threads, float_mode_kept, pinned, read_machine
 from prunemap.errors import UserError
 from prunemap.runtime import Compiled, random_inputs, read_program, start
@@ -214,7 +213,7 @@ def bench(
         reference=checked.reference,
         model=str(subject.given),
         command=command,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=now(),
         layers=layers,
         limits=limits,
         faked=subject.faked,

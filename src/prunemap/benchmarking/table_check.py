@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,7 +31,7 @@ from prunemap.core.layer import GATES, LayerSpec
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.table import by_name, look_up
-from prunemap.core.value import Value, read_json
+from prunemap.core.value import Value, now, read_json
 from prunemap.devices import float_mode_kept, pinned
 from prunemap.errors import UserError
 from prunemap.latency import LocalTimer, PlanLatency, Predictor, compile_anchor
@@ -137,7 +136,7 @@ def check_table(
     return TableCheck(
         machine=machine,
         threads=timer.threads,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=now(),
         networks=tuple(found for model in models for plan in PLANS if (found := check(model, plan)) is not None),
         densities=tuple(check_densities(table, timer, held_out, seed)),
         settings=tuple(check_settings(table)),

@@ -3,7 +3,7 @@
 from prunemap.compiler.build import kernel_sources
 from prunemap.compiler.compile import compile_model
 from prunemap.compiler.coupling import coupled_layers
-from prunemap.compiler.fallback import FALLBACKS, compile_with_fallback, read_segment_costs
+from prunemap.compiler.fallback import compile_with_fallback, read_segment_costs
 from prunemap.compiler.layer_cases import (
     LayerCase,
     case_slots,
@@ -17,7 +17,6 @@ from prunemap.compiler.structure import structure_of
 from prunemap.compiler.tune import Tuning
 
 __all__ = [
-    "FALLBACKS",
     "LayerCase",
     "ModelLayer",
     "Tuning",

@@ -57,15 +57,11 @@ def time_locally(programs: Sequence[Program], threads: int = 1) -> NDArray[np.fl
     return np.stack(rounds)
 
 
-def choose_tiles(
-    candidates: Candidates,
-    build: Build,
-    timer: Timer = time_locally,
-) -> dict[str, TileChoice]:
+def choose_tiles(candidates: Candidates, build: Build, timer: Timer) -> dict[str, TileChoice]:
     """Return the tile for every node that has candidates.
 
     Args:
-        timer: what times the programs; locally by default.
+        timer: what times the programs.
     """
     variants = max((len(tiles) for tiles in candidates.values()), default=0)
     programs = [build(tiles={n: tiles[k % len(tiles)] for n, tiles in candidates.items()}) for k in range(variants)]

@@ -23,7 +23,7 @@ BATCH_NORM = ("add", ("mul", 0, 1), 2)
 """Of tensors that are no maps; the second and third operands are constants."""
 
 
-def kept_with_filters(graph: Graph, alive: Mapping[str, Kept], fixed: Collection[str] = ()) -> dict[str, Kept]:
+def kept_with_filters(graph: Graph, alive: Mapping[str, Kept], fixed: Collection[str]) -> dict[str, Kept]:
     """Return, by the name of the ONNX node, which entries of its bias, or of its scale and shift, stay.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,11 @@ class Value(BaseModel, Shown):
 
 
 AnyValue = TypeVar("AnyValue", bound=Value)
+
+
+def now() -> str:
+    """Return the date and time as values hold them: UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def write_json(path: str | Path, value: Value) -> None:

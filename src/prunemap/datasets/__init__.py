@@ -15,10 +15,10 @@ __all__ = ["DATASETS", "Batch", "Dataset", "DatasetEntry", "DatasetOptions", "No
 
 DATASETS: dict[str, DatasetEntry] = by_name(
     (
-        DatasetEntry("fashion-mnist-subset", "10,000 + 2,000 images of Fashion-MNIST, bundled", load_subset),
-        DatasetEntry("fashion-mnist", "Fashion-MNIST, 60,000 + 10,000 images, four IDX files", load_full),
-        DatasetEntry("cifar10", "CIFAR-10, 50,000 + 10,000 images, the official binary archive", load_cifar10),
-        DatasetEntry("image-folder", "train/<class>/* and val/<class>/* or test/<class>/*", load_image_folder),
+        DatasetEntry("fashion-mnist-subset", load_subset),  # 10,000 + 2,000 images of Fashion-MNIST, bundled
+        DatasetEntry("fashion-mnist", load_full),  # Fashion-MNIST, 60,000 + 10,000 images, four IDX files
+        DatasetEntry("cifar10", load_cifar10),  # CIFAR-10, 50,000 + 10,000 images, the official binary archive
+        DatasetEntry("image-folder", load_image_folder),  # train/<class>/* and val/<class>/* or test/<class>/*
     )
 )
 

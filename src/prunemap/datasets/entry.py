@@ -26,5 +26,4 @@ class DatasetEntry:
     """A data set that prunemap can load."""
 
     name: str
-    description: str
     load: Callable[[DatasetOptions], Dataset]

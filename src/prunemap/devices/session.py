@@ -90,9 +90,8 @@ class Device:
         failure = find_failure(said, (*self.connection.failures, *SHELL_FAILURES))
         if failure:
             return self.failed(failure.what, failure.step, lost=failure.passing)
-        detail = f" ({' '.join(said.split())[:300]})" if said.strip() else ""
         return self.failed(
-            f"the connection broke{detail}", "check that it is on and attached, then try again", lost=True
+            f"the connection broke{_detail(said)}", "check that it is on and attached, then try again", lost=True
         )
 
     def copied(self, copy: Callable[[], Outcome], what: str) -> None:
@@ -191,8 +190,7 @@ class Session:
         if code in allowed:
             return
         what, step = program_failure(code, said) or (f"the program failed with exit code {code}", "see what it said")
-        detail = f" ({' '.join(said.split())[:300]})" if said.strip() else ""
-        raise self.device.failed(f"{what}{detail}", step)
+        raise self.device.failed(f"{what}{_detail(said)}", step)
 
     def close(self) -> None:
         """End what still runs and remove the folder; a failure is only logged."""
@@ -225,6 +223,11 @@ def opened(device: Device) -> Iterator[Session]:
         yield session
     finally:
         session.close()
+
+
+def _detail(said: str) -> str:
+    """Return the beginning of what was said there, for a message."""
+    return f" ({' '.join(said.split())[:300]})" if said.strip() else ""
 
 
 def _make_folder(bases: Sequence[str], name: str) -> str:

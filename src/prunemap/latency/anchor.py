@@ -9,7 +9,6 @@ from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import DENSE
 from prunemap.latency.probe import Probe
 from prunemap.runtime import Program
-from prunemap.targets import NATIVE
 
 ANCHOR = Probe(
     LayerSetting(kind="conv", in_channels=64, out_channels=64, kernel=(3, 3), pads=(1, 1, 1, 1), size=(14, 14)),
@@ -20,6 +19,6 @@ ANCHOR = Probe(
 this process gets, and little else."""
 
 
-def compile_anchor(target: str = NATIVE, cc: str | None = None) -> Program:
+def compile_anchor(target: str, cc: str | None) -> Program:
     """Compile the anchor with the tile that a model chooses, so that it is the same program every time."""
     return compile_layers([LayerCase(ANCHOR.setting, ANCHOR.weight().astype(np.float32))], target=target, cc=cc)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine, NetworkTimes
 from prunemap.core.lock import locked
-from prunemap.core.value import read_json, write_json
+from prunemap.core.value import now, read_json, write_json
 from prunemap.errors import Problems, UserError
 from prunemap.latency.probe import Probe
 
@@ -36,7 +35,7 @@ class TableFile:
         Raises:
             UserError: the table is damaged, of another number of threads or, unless ``force``, of another machine.
         """
-        empty = LatencyTable(machine=machine, threads=threads, command=command, date=_now())
+        empty = LatencyTable(machine=machine, threads=threads, command=command, date=now())
         file = cls(Path(path), empty)
         table = file.read()
         if table.threads != threads:
@@ -113,7 +112,3 @@ def probe_of(point: LatencyPoint) -> Probe:
 def has_moved(point: LatencyPoint, anchor_us: float | None) -> bool:
     """Return whether the machine was faster or slower than usual when a point was measured."""
     return bool(anchor_us and point.anchor_us and abs(point.anchor_us / anchor_us - 1) > MOVED)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

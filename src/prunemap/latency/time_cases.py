@@ -113,19 +113,6 @@ def prepare_cases(
     return PreparedCases(variants, program, compile_anchor(target, cc), inputs, largest)
 
 
-def time_cases(
-    cases: Sequence[LayerCase],
-    *,
-    threads: int = 1,
-    target: str = NATIVE,
-    cc: str | None = None,
-    seed: int = 0,
-    timed_seconds: float = TIMED_SECONDS,
-) -> CaseTimes:
-    """Compile, check and time layer cases: :func:`prepare_cases`, then :meth:`PreparedCases.time`."""
-    return prepare_cases(cases, target=target, cc=cc, seed=seed).time(threads, timed_seconds)
-
-
 def sums_of(seconds: NDArray[np.float64], slots: Mapping[int, Sequence[int]]) -> NDArray[np.float64]:
     """Return what each case took in all of its steps, (runs, cases).
 

@@ -13,6 +13,7 @@ from prunemap.latency import Predictor
 from prunemap.mapping.decision import Decision, RatedScheme, Verdict, Yardstick
 from prunemap.mapping.energy import EnergyAt, kept_energy
 from prunemap.mapping.importance import EQUAL, Importance
+from prunemap.mapping.mapper import MapRequest
 from prunemap.schemes import SCHEMES, why_illegal
 
 FILTER = SchemeSpec("filter")
@@ -201,3 +202,12 @@ def _rated(option: Option, verdict: Verdict) -> RatedScheme:
         energy=option.energy,
         verdict=verdict,
     )
+
+
+def layer_choices(request: MapRequest, predictor: Predictor) -> dict[str, LayerChoices]:
+    """Return what can be chosen for the layers that are not fixed, by name, in the order of the network."""
+    return {
+        layer.spec.name: LayerChoices(layer, predictor, request.beta, request.importance)
+        for layer in request.layers
+        if layer.spec.name not in request.fixed
+    }

@@ -116,6 +116,11 @@ class MapResult(Value):
     """Of every layer in the order of the plan: what else it could have had, and why it did not."""
 
 
+def mean_of(values: Sequence[float], weights: Sequence[int]) -> float:
+    """Return the mean over the prunable layers; 1 where there are none: nothing was pruned."""
+    return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights) if weights else 1.0
+
+
 class BudgetError(UserError):
     """The budget cannot be met by this way of choosing; another may meet it."""
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.latency import Predictor
 from prunemap.mapping.allocate import Point, allocate
-from prunemap.mapping.choices import LayerChoices
+from prunemap.mapping.choices import LayerChoices, layer_choices
 from prunemap.mapping.decision import Decision, never_pruned
-from prunemap.mapping.mapper import Budget, BudgetError, MapRequest, MapResult
+from prunemap.mapping.mapper import Budget, BudgetError, MapRequest, MapResult, mean_of
 from prunemap.mapping.units import Choice, Unit, cheapest_units, latency_of, least, loss_of, macs_of, make_units
 
 ASKED_DENSITY = 0.25
@@ -41,11 +41,7 @@ class Rules:
         predictor = request.predictor()
         fixed = fixed_decisions(request, predictor)
         fixed_us = predictor.glue_us + sum(each.dense_us or 0.0 for each in fixed.values())
-        layers = {
-            layer.spec.name: LayerChoices(layer, predictor, request.beta, request.importance)
-            for layer in request.layers
-            if layer.spec.name not in fixed
-        }
+        layers = layer_choices(request, predictor)
         dense = tuple(layer.dense for layer in layers.values())
         if request.budget.keep_energy is not None:
             units = make_units(layers, request.coupled, ASKED_DENSITY)
@@ -145,7 +141,7 @@ def _fastest_keeping(energy: float, units: Sequence[Unit]) -> list[Choice]:
 
 def _energy_kept(chosen: Sequence[Choice]) -> float:
     options = [option for choice in chosen for option in choice]
-    return _mean([option.energy for option in options], [1] * len(options))
+    return mean_of([option.energy for option in options], [1] * len(options))
 
 
 def _densest(unit: Unit, choice: Choice, limit: float, fits: Callable[[Choice], bool]) -> Choice:
@@ -179,13 +175,8 @@ def _result(
         plan=Plan(model=request.model, layers=tuple(entries)),
         latency_us=fixed_us + latency_of(tuple(options)),
         dense_latency_us=fixed_us + sum(latency_of(unit.dense) for unit in units),
-        density=_mean([option.kept for option in options], [spec.macs for spec in specs]),
-        weights_kept=_mean([option.kept for option in options], weights),
+        density=mean_of([option.kept for option in options], [spec.macs for spec in specs]),
+        weights_kept=mean_of([option.kept for option in options], weights),
         energy_kept=_energy_kept(chosen),
         decisions=tuple(decisions),
     )
-
-
-def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
-    """Weighted mean; 1 for no values: nothing was pruned."""
-    return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights) if weights else 1.0

@@ -19,13 +19,13 @@ __all__ = ["MODELS", "ModelEntry", "Options", "build_model"]
 
 MODELS: dict[str, ModelEntry] = by_name(
     (
-        ModelEntry("resnet8", "ResNet-8, widths 32/64/128, for 28 or 32 px", 28, make_resnet8),
-        ModelEntry("resnet20", "ResNet-20 of CIFAR-10, widths 16/32/64", 32, make_resnet20),
-        ModelEntry("vgg16-cifar", "VGG-16 with batch norm and one linear layer", 32, make_vgg16_cifar),
-        ModelEntry("mobilenetv2-cifar", "MobileNetV2 with the strides of CIFAR-10", 32, make_mobilenetv2_cifar),
-        ModelEntry("resnet50", "ResNet-50 (v1.5)", 224, make_resnet50),
-        ModelEntry("vgg16", "VGG-16 without batch norm", 224, make_vgg16),
-        ModelEntry("mobilenetv2", "MobileNetV2", 224, make_mobilenetv2),
+        ModelEntry("resnet8", 28, make_resnet8),  # ResNet-8, widths 32/64/128, for 28 or 32 px
+        ModelEntry("resnet20", 32, make_resnet20),  # ResNet-20 of CIFAR-10, widths 16/32/64
+        ModelEntry("vgg16-cifar", 32, make_vgg16_cifar),  # VGG-16 with batch norm and one linear layer
+        ModelEntry("mobilenetv2-cifar", 32, make_mobilenetv2_cifar),  # MobileNetV2 with the strides of CIFAR-10
+        ModelEntry("resnet50", 224, make_resnet50),  # ResNet-50 (v1.5)
+        ModelEntry("vgg16", 224, make_vgg16),  # VGG-16 without batch norm
+        ModelEntry("mobilenetv2", 224, make_mobilenetv2),
     )
 )
 

@@ -20,7 +20,6 @@ class ModelEntry:
     """
 
     name: str
-    description: str
     input_size: int
     """Pixels per side that the network is made for."""
     make: Callable[..., nn.Module]

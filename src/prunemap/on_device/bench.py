@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import cycle
 from math import ceil
 from pathlib import Path
@@ -20,7 +19,7 @@ from prunemap.compiler import compile_model
 from prunemap.compiler.fake_sparsity import FakedLayer, parse_sparsity, with_fake_sparsity
 from prunemap.core.files import existing_file
 from prunemap.core.plan import Plan
-from prunemap.core.value import Value
+from prunemap.core.value import Value, now
 from prunemap.devices import (
     DeviceError,
     DeviceLostError,
@@ -220,7 +219,7 @@ def bench_on_device(
         faked=bench.faked,
         size_bytes=placed[OURS].size_bytes,
         command=command,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=now(),
         lost=lost,
     )
 

@@ -26,11 +26,11 @@ _STARTS = {
 def program_files(
     program: Program,
     name: str,
-    reference: Reference | None = None,
-    cc: str | None = None,
+    reference: Reference | None,
+    cc: str | None,
     *,
-    engine: str = NODE,
-    threads: int = 1,
+    engine: str,
+    threads: int,
 ) -> dict[str, bytes]:
     """Return the files of a program by their path there; ``name`` is what runs it.
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from math import ceil
 from time import monotonic
 
 import numpy as np
 
-from prunemap.core.value import Value
+from prunemap.core.value import Value, now
 from prunemap.devices import DeviceLostError, Facts, Reading, Session, opened, parse_report
 from prunemap.devices.facts import READING, parse_reading
 from prunemap.devices.program import ProgramCheck
@@ -112,7 +111,7 @@ def sustained_on_device(bench: DeviceBench, place: Place, seconds: float, comman
         p99_ms=float(np.percentile(everything, 99)),
         frames_per_second=1e3 / float(everything.mean()),
         command=command,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=now(),
         lost=lost,
     )
 

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cached_property
 from math import isfinite
@@ -24,7 +23,7 @@ from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.sensitivity import Sensitivity, SensitivityConditions, SensitivityRow
-from prunemap.core.value import read_json, write_json
+from prunemap.core.value import now, read_json, write_json
 from prunemap.datasets import Dataset, Split
 from prunemap.errors import Problems, UserError
 from prunemap.pruning.dead_filters import FilterGraph, filter_graph
@@ -128,7 +127,7 @@ def sensitivity(
                 baseline_accuracy=dense.accuracy,
                 baseline_loss=dense.loss,
                 command=command,
-                date=datetime.now(UTC).isoformat(timespec="seconds"),
+                date=now(),
             )
         return _measure_into(Path(output), found, cases, measurement)
 

@@ -43,17 +43,18 @@ class PrunableWeight:
 
     def seen(self, values: Tensor) -> Tensor:
         """Return values of the parameter's shape as schemes see them: filters first, (O, I/groups, …)."""
-        if not self.transposed_groups:
-            return values
-        g, (i, o), kernel = self.transposed_groups, values.shape[:2], values.shape[2:]
-        return values.reshape(g, i // g, o, *kernel).transpose(1, 2).reshape(g * o, i // g, *kernel)
+        return self._turned(values)
 
     def stored(self, values: Tensor) -> Tensor:
         """Inverse of :meth:`seen`."""
+        return self._turned(values)
+
+    def _turned(self, values: Tensor) -> Tensor:
+        """Exchange filters and inputs within every group of a transposed convolution; twice gives what was given."""
         if not self.transposed_groups:
             return values
-        g, (o, i), kernel = self.transposed_groups, values.shape[:2], values.shape[2:]
-        return values.reshape(g, o // g, i, *kernel).transpose(1, 2).reshape(g * i, o // g, *kernel)
+        g, (rows, columns), kernel = self.transposed_groups, values.shape[:2], values.shape[2:]
+        return values.reshape(g, rows // g, columns, *kernel).transpose(1, 2).reshape(g * columns, rows // g, *kernel)
 
 
 def prunable_weights(module: nn.Module) -> dict[str, PrunableWeight]:

@@ -10,7 +10,7 @@ from prunemap.report.networks import (
     plan_tables,
     training_table,
 )
-from prunemap.report.pruning import rates_table, recipe_tables, training_tables
+from prunemap.report.pruning import recipe_tables, training_tables
 from prunemap.report.search import search_tables
 from prunemap.report.sensitivity import sensitivity_tables
 from prunemap.report.sensitivity_plot import check_plot, write_sensitivity_plot
@@ -32,7 +32,6 @@ __all__ = [
     "latency_table",
     "onnx_pruning_table",
     "plan_tables",
-    "rates_table",
     "recipe_tables",
     "search_tables",
     "sensitivity_tables",

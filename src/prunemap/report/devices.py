@@ -7,6 +7,7 @@ from rich.table import Table
 from prunemap.devices import DeviceList, Facts, Reading
 from prunemap.on_device import DeviceBenchResult, DeviceCheck, SustainedResult
 from prunemap.report.text import milliseconds, new_table, percent, size, times
+from prunemap.report.timings import engine_table, thread_count
 
 TOP_LAYERS = 20
 
@@ -59,13 +60,7 @@ def device_bench_tables(result: DeviceBenchResult) -> list[Table]:
     )
     if result.faked:
         caption += "\npruned without any training (--sparsity): the speed is real, the accuracy is gone"
-    headers = ("program", "median, ms", "p10", "p90", "runs", "prunemap is faster")
-    table = new_table(f"{result.model} on {result.device}", *headers, caption=caption)
-    for each in result.results:
-        ratio = result.ratios.get(each.engine)
-        figures = map(milliseconds, (each.median_ms, each.p10_ms, each.p90_ms))
-        style = "bold" if ratio is None else None
-        table.add_row(each.engine, *figures, str(each.runs), "" if ratio is None else times(ratio), style=style)
+    table = engine_table(f"{result.model} on {result.device}", "program", result.results, result.ratios, caption)
     return [table, *([_slots_table(result)] if result.layers else [])]
 
 
@@ -98,9 +93,8 @@ def sustained_table(result: SustainedResult) -> Table:
 
 def _where(result: DeviceBenchResult | SustainedResult) -> str:
     pinned = f"on CPU {', '.join(map(str, result.pinned_cpus))}" if result.pinned_cpus else "not pinned"
-    threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
     name = f"{result.facts.product}: {result.facts.cpu}" if result.facts.product else result.facts.cpu
-    return f"{name}, {result.facts.system}\ntarget {result.target}, {threads} {pinned}"
+    return f"{name}, {result.facts.system}\ntarget {result.target}, {thread_count(result.threads)} {pinned}"
 
 
 def _untold(result: SustainedResult) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from rich.table import Table
 
-from prunemap.benchmarking import BenchResult, VerifyResult
+from prunemap.benchmarking import BenchResult, EngineResult, VerifyResult
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import DENSE
@@ -69,6 +71,12 @@ def thread_count(threads: int) -> str:
     return "1 thread" if threads == 1 else f"{threads} threads"
 
 
+def threads_and_cpus(result: BenchResult) -> str:
+    """Return how many threads ran, and on which CPUs."""
+    pinned = f"pinned to CPU {', '.join(map(str, result.pinned_cpus))}" if result.pinned_cpus else "not pinned"
+    return f"{thread_count(result.threads)} {pinned}"
+
+
 def verify_table(result: VerifyResult) -> Table:
     """Return the error of every output and whether it is inside the tolerance."""
     verdict = "[green]all inside[/]" if result.passed else "[red]NOT all inside[/]"
@@ -89,16 +97,26 @@ def bench_tables(result: BenchResult) -> list[Table]:
 
 def bench_table(result: BenchResult) -> Table:
     """Return what every engine took, beside how many times longer than ours."""
-    pinned = f"pinned to CPU {', '.join(map(str, result.pinned_cpus))}" if result.pinned_cpus else "not pinned"
     caption = (
-        f"{thread_count(result.threads)} {pinned}, {result.rounds} interleaved rounds\n"
+        f"{threads_and_cpus(result)}, {result.rounds} interleaved rounds\n"
         f"{machine_name(result.machine)}\n"
         f"largest relative error of prunemap against {result.reference}: {result.max_relative_error:.2g}"
     )
-    headers = ("engine", "median, ms", "p10", "p90", "runs", "prunemap is faster")
-    table = new_table(result.model, *headers, caption=caption)
-    for each in result.results:
-        ratio = result.ratios.get(each.engine)
+    return engine_table(result.model, "engine", result.results, result.ratios, caption)
+
+
+def engine_table(
+    title: str, what: str, results: Iterable[EngineResult], ratios: Mapping[str, float], caption: str
+) -> Table:
+    """Return the times of engines side by side; ours, which has no ratio, in bold.
+
+    Args:
+        what: heads the column of their names.
+        ratios: how many times longer than ours each other engine took.
+    """
+    table = new_table(title, what, "median, ms", "p10", "p90", "runs", "prunemap is faster", caption=caption)
+    for each in results:
+        ratio = ratios.get(each.engine)
         figures = map(milliseconds, (each.median_ms, each.p10_ms, each.p90_ms))
         style = "bold" if ratio is None else None
         table.add_row(each.engine, *figures, str(each.runs), "" if ratio is None else times(ratio), style=style)

@@ -25,7 +25,7 @@ from prunemap.compiler.graph.node_names import onnx_name
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.latency import Probe
-from prunemap.latency.time_cases import time_cases
+from prunemap.latency.time_cases import prepare_cases
 from prunemap.runtime import Engine, random_inputs
 from prunemap.schemes import legal_schemes
 
@@ -136,7 +136,7 @@ def test_a_layer_means_what_onnx_says(setting: LayerSetting) -> None:
 
 def test_layers_of_all_kinds_are_checked_and_timed() -> None:
     """Raises where an output is not what the interpreter says."""
-    times = time_cases([case_of(setting) for setting in SETTINGS], timed_seconds=0.001)
+    times = prepare_cases([case_of(setting) for setting in SETTINGS]).time(timed_seconds=0.001)
     assert times.seconds.shape[1] == len(SETTINGS)
     assert (times.seconds > 0).all()
     kernels = dict(zip(map(str, SETTINGS), times.kernels, strict=True))

@@ -66,7 +66,7 @@ def test_programs_that_do_not_run_say_why(program: str, message: str) -> None:
         session.run(program)
 
 
-def test_a_program_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+def test_a_program_that_takes_too_long_is_ended() -> None:
     with opened(parse_device("local")) as session:
         with pytest.raises(DeviceLostError, match=r"no answer within 0\.3 s"):
             session.run("sleep 61.5", timeout_s=0.3)

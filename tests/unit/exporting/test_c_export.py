@@ -137,7 +137,7 @@ def test_the_folder_has_the_headers_that_are_needed_and_no_others(folder: Path) 
     assert (folder / "weights.bin").stat().st_size < 20_000
 
 
-def test_a_pmap_exports_the_same_files(model: Path, program: Program, folder: Path, tmp_path: Path) -> None:
+def test_a_pmap_exports_the_same_files(program: Program, folder: Path, tmp_path: Path) -> None:
     program.save(tmp_path / "net.pmap")
     result = export_compiled(tmp_path / "net.pmap", tmp_path / "again", "c")
     assert result.target == program.manifest.target and result.weight_bytes == program.weights_size

@@ -114,7 +114,7 @@ def test_a_reference_without_the_onnx_file_is_the_program_itself(program: Progra
         make_reference(foreign, None)
 
 
-def test_large_outputs_are_sampled(program: Program, monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
+def test_large_outputs_are_sampled(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prunemap.exporting.reference.MOST_VALUES", 4)
     whole = make_reference(program, None)
     (sample,) = whole.outputs

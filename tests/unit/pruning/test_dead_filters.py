@@ -172,7 +172,7 @@ def test_over_lines_and_tokens(make_plan: MakePlan, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("retrained", [True, False])
-def test_they_stay_zero(net: nn.Module, make_plan: MakePlan, data: Dataset, tmp_path: Path, retrained: bool) -> None:
+def test_they_stay_zero(net: nn.Module, make_plan: MakePlan, data: Dataset, retrained: bool) -> None:
     """Held through retraining, and by a Pruner that is saved and resumed."""
     trained_statistics(net)
     plan = make_plan(list_layers(net, EXAMPLE), "filter", 0.5, dense=("fc",))

@@ -88,7 +88,7 @@ def test_a_plot_is_written_the_same_every_time(ending: str, tmp_path: Path) -> N
             assert part in text
 
 
-def test_panels_and_lines(tmp_path: Path) -> None:
+def test_panels_and_lines() -> None:
     pytest.importorskip("matplotlib")
     figure = sensitivity_figure(measured(3, SCHEMES[:4]))
     shown = [axes for axes in figure.axes if axes.get_visible()]

@@ -183,7 +183,7 @@ def test_foreign_names_are_refused(path: Path) -> None:
         read_program(path)
 
 
-def test_another_schema_and_another_machine(program: Program, path: Path) -> None:
+def test_another_schema_and_another_machine(program: Program) -> None:
     raw = json.loads(program.manifest.to_json())
     with pytest.raises(UserError, match="schema version 99"):
         Manifest.from_json(json.dumps({**raw, "schema": 99}))

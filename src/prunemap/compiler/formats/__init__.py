@@ -1,4 +1,4 @@
-"""How weights are stored for the kernels: pack, unpack, sizes."""
+"""How weights are stored for the kernels: pack and unpack."""
 
 from prunemap.compiler.formats.mask_bundles import MaskBundles, pack_bundles
 from prunemap.compiler.formats.mask_runs import MOST_COLUMNS, MaskRuns, masks_of, pack_runs
@@ -6,6 +6,7 @@ from prunemap.compiler.formats.pick_lists import MOST_PICKED, PickLists, count_s
 from prunemap.compiler.formats.row_groups import (
     Grouping,
     RowGroups,
+    SmallIndex,
     group_rows,
     pack,
     reorder_units,
@@ -21,6 +22,7 @@ __all__ = [
     "MaskRuns",
     "PickLists",
     "RowGroups",
+    "SmallIndex",
     "count_steps",
     "group_rows",
     "masks_of",

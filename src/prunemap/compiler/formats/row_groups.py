@@ -1,4 +1,4 @@
-"""Row groups: the one storage of sparse and dense weight matrices.
+"""Row groups: how dense and block-pruned weight matrices are stored; the other formats group rows likewise.
 
 The rows (filters) of a matrix are cut into groups of ``height``; a group has one list of kept columns, shared by its
 rows, and a weight for each row of each kept column (zeros filled in where only some rows of the group have one)::
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from prunemap.compiler.graph.ir import Array
 
 Index = NDArray[np.int32]
+SmallIndex = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]
+"""As narrow as its values allow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +38,6 @@ class RowGroups:
     """(U,)"""
     weights: Array
     """(U, F)"""
-
-    @property
-    def height(self) -> int:
-        """F, rows per group."""
-        return int(self.rows.shape[1])
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of weights and indices."""
-        return self.rows.nbytes + self.starts.nbytes + self.columns.nbytes + self.weights.nbytes
 
     def unpack(self) -> Array:
         """Return the (O, columns) matrix."""
@@ -120,7 +112,7 @@ def reorder_units(packed: RowGroups, keys: NDArray[np.int64]) -> tuple[RowGroups
     return replace(packed, columns=packed.columns[order], weights=packed.weights[order]), keys[order]
 
 
-def smallest_index(values: NDArray[np.int64]) -> NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]:
+def smallest_index(values: NDArray[np.int64]) -> SmallIndex:
     """Return the values in 8 or 16 bits without a sign if they fit, else in 32."""
     least, most = values.min(initial=0), values.max(initial=0)
     if least < 0 or most > np.iinfo(np.uint16).max:

@@ -29,6 +29,7 @@ from prunemap.compiler.graph.ir import (
     WindowPool,
 )
 from prunemap.compiler.graph.row_functions import ROW_FUNCTIONS
+from prunemap.core.layer import sliding_sizes
 
 
 def _elementwise(op: Elementwise, *xs: AnyArray) -> AnyArray:
@@ -101,10 +102,7 @@ def _scatter_elements(op: ScatterElements, x: AnyArray, indices: AnyArray, updat
 
 def _window_pool(op: WindowPool, x: AnyArray) -> AnyArray:
     count, size = len(op.kernel), x.shape[2:]
-    out = [
-        (size[i] + op.pads[i] + op.pads[i + count] - op.dilation[i] * (op.kernel[i] - 1) - 1) // op.stride[i] + 1
-        for i in range(count)
-    ]
+    out = sliding_sizes(size, op.kernel, op.stride, op.pads, op.dilation)
     y = np.empty((*x.shape[:2], *out), np.int32 if op.kind == "max_index" else np.float32)
     order = np.arange(x.size).reshape(x.shape)
     if op.column_major:

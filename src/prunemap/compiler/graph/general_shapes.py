@@ -30,6 +30,7 @@ from prunemap.compiler.graph.ir import (
     WindowPool,
 )
 from prunemap.compiler.graph.row_functions import ROW_FUNCTIONS
+from prunemap.core.layer import sliding_sizes
 
 
 def _matmul(op: MatMul, a: Shape, b: Shape) -> Shape:
@@ -54,12 +55,7 @@ def _gather_nd(op: GatherND, x: Shape, indices: Shape) -> Shape:
 
 
 def _window_pool(op: WindowPool, x: Shape) -> Shape:
-    count = len(op.kernel)
-    sizes = (
-        (size + op.pads[i] + op.pads[i + count] - op.dilation[i] * (op.kernel[i] - 1) - 1) // op.stride[i] + 1
-        for i, size in enumerate(x[2:])
-    )
-    return (*x[:2], *sizes)
+    return (*x[:2], *sliding_sizes(x[2:], op.kernel, op.stride, op.pads, op.dilation))
 
 
 def _interpolate(op: Interpolate, x: Shape) -> Shape:

@@ -9,14 +9,14 @@ import numpy as np
 from prunemap.compiler.graph.ir import Graph, Node
 
 
-def print_node(node: Node, graph: Graph | None = None) -> str:
+def print_node(node: Node, graph: Graph) -> str:
     """Return ``output shape = Op(fields)(inputs)  # name``."""
     settings = []
     for each in fields(node.op):
         value = getattr(node.op, each.name)
         text = "x".join(map(str, value.shape)) if isinstance(value, np.ndarray) else str(value)
         settings.append(f"{each.name}={text}")
-    shape = f" {list(graph.shapes[node.output])}" if graph and node.output in graph.shapes else ""
+    shape = f" {list(graph.shapes[node.output])}" if node.output in graph.shapes else ""
     call = f"{type(node.op).__name__}({', '.join(settings)})({', '.join(node.inputs)})"
     return f"{node.output}{shape} = {call}  # {node.name}"
 

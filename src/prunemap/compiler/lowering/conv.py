@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.formats import Grouping, pack, pack_runs, reorder_units, smallest_index
+from prunemap.compiler.formats import Grouping, SmallIndex, pack, pack_runs, reorder_units, smallest_index
 from prunemap.compiler.graph.ir import Conv, Node
 from prunemap.compiler.lowering.depthwise import depthwise_step
 from prunemap.compiler.lowering.layout import Layout, phases_name
@@ -22,7 +22,7 @@ from prunemap.compiler.lowering.program import (
     conv_tile,
 )
 from prunemap.compiler.lowering.select import TileChoice, conv_candidates
-from prunemap.compiler.lowering.state import Index, Lowering
+from prunemap.compiler.lowering.state import Lowering
 
 
 def conv_steps(low: Lowering, node: Node, source: Tensor, residual: Tensor | None = None) -> list[Step]:
@@ -121,7 +121,7 @@ def _conv_tiles(low: Lowering, choice: TileChoice, out: Layout, steps: StepType)
 
 def _steps(
     offsets: NDArray[np.int64], starts: NDArray[np.int64] | NDArray[np.int32], plane: int
-) -> tuple[Index, StepType]:
+) -> tuple[SmallIndex, StepType]:
     """Return every unit's step from the one before it in its list, from 0 for the first; ``starts``: of the lists."""
     steps = np.diff(offsets, prepend=0)
     first = starts[:-1][np.diff(starts) > 0]

@@ -43,7 +43,7 @@ def tensors_of(value: object) -> list[Tensor]:
 
 
 def cut_loops(
-    graph: Graph, lowered: Iterable[NodeSteps], outputs: Sequence[str], first_slot: int, rows: Container[str] = ()
+    graph: Graph, lowered: Iterable[NodeSteps], outputs: Sequence[str], first_slot: int, rows: Container[str]
 ) -> tuple[ImageLoop, ...]:
     """Join neighbours that run alike. Linear layers see all images at once, so that they read their weights once.
 

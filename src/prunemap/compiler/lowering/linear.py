@@ -7,11 +7,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.formats import Grouping, pack, pack_bundles, pack_picks, smallest_index
+from prunemap.compiler.formats import Grouping, SmallIndex, pack, pack_bundles, pack_picks, smallest_index
 from prunemap.compiler.graph.ir import Linear, Node
 from prunemap.compiler.lowering.program import LinearStep, Step, Symbol, Tensor, linear_tile
 from prunemap.compiler.lowering.select_linear import linear_candidates, tile_items
-from prunemap.compiler.lowering.state import Index, Lowering
+from prunemap.compiler.lowering.state import Lowering
 
 
 def linear_steps(low: Lowering, node: Node, source: Tensor, residual: Tensor | None = None) -> list[Step]:
@@ -46,7 +46,7 @@ def product_fields(low: Lowering, node: Node, op: Linear, items: int, pitch: int
 
 def _group_fields(
     low: Lowering, op: Linear, kept: NDArray[np.bool_], grouping: Grouping, pitch: int
-) -> tuple[dict[str, Any], Index]:
+) -> tuple[dict[str, Any], SmallIndex]:
     packed = pack(op.weight, kept, grouping)
     indices = smallest_index(packed.columns.astype(np.int64) * pitch)
     return {**low.packed_fields(packed, indices, op.bias, op.clamp), "stored": packed.weights.size}, indices
@@ -54,7 +54,7 @@ def _group_fields(
 
 def _masked_fields(
     low: Lowering, op: Linear, kept: NDArray[np.bool_], grouping: Grouping, pitch: int
-) -> tuple[dict[str, Any], Index]:
+) -> tuple[dict[str, Any], SmallIndex]:
     packed = pack_bundles(op.weight, kept, grouping)
     codes, weight_starts = smallest_index(packed.codes(pitch)), packed.weight_starts
     fields = low.packed_fields(packed, codes, op.bias, op.clamp)
@@ -63,7 +63,7 @@ def _masked_fields(
 
 def _pick_fields(
     low: Lowering, op: Linear, kept: NDArray[np.bool_], grouping: Grouping, pitch: int
-) -> tuple[dict[str, Any], Index]:
+) -> tuple[dict[str, Any], SmallIndex]:
     assert pitch == 1, "whole vectors of inputs are read"
     packed = pack_picks(op.weight, kept, grouping)
     return {**low.packed_fields(packed, packed.codes, op.bias, op.clamp), "stored": packed.weights.size}, packed.codes

@@ -80,7 +80,7 @@ class StepType:
         return ("INDEX", _c_type(self.dtype)), ("STEP", "s->in->plane" if self.in_channels else 1)
 
 
-def conv_tile(filters: int, vectors: int, steps: StepType, masked: bool = False) -> Tile:
+def conv_tile(filters: int, vectors: int, steps: StepType, masked: bool) -> Tile:
     """A tile of conv.h, such as f32_conv_8x3_i16, or for mask runs, such as f32_conv_masked_4x6_c8."""
     kind = "conv_masked" if masked else "conv"
     sizes = (("FILTERS", filters), ("VECTORS", vectors), *steps.defines)
@@ -93,7 +93,7 @@ def conv_lanes_tile(filters: int, rows: int, cols: int, steps: StepType) -> Tile
     return Tile(f"f32_conv_lanes_{filters}x{rows}x{cols}_{steps}", "conv_lanes_tile.h", sizes)
 
 
-def linear_tile(filters: int, items: int, index: IndexType, form: Literal["", "masked", "pick"] = "") -> Tile:
+def linear_tile(filters: int, items: int, index: IndexType, form: Literal["", "masked", "pick"]) -> Tile:
     """A tile of linear.h, such as f32_linear_16x1_i16.
 
     Args:

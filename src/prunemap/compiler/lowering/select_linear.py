@@ -22,7 +22,7 @@ _LEAST_ZEROS = 0.1
 """Part of what row groups would store, from which masks are worth trying."""
 
 
-def linear_candidates(kept: NDArray[np.bool_], items: int, target: Target, pitch: int = 1) -> list[Candidate]:
+def linear_candidates(kept: NDArray[np.bool_], items: int, target: Target, pitch: int) -> list[Candidate]:
     """Return the tiles that can run a linear layer, best first.
 
     Args:

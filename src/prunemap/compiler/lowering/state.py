@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.compiler.formats import Grouping, MaskBundles, MaskRuns, PickLists, RowGroups, group_rows
+from prunemap.compiler.formats import Grouping, MaskBundles, MaskRuns, PickLists, RowGroups, SmallIndex, group_rows
 from prunemap.compiler.graph.ir import Array, Conv, Graph, Node, Range
 from prunemap.compiler.lowering.concat import root_of
 from prunemap.compiler.lowering.layout import Layout, Layouts, phases_name, position_offsets
@@ -20,8 +20,6 @@ from prunemap.compiler.structure import structure_of
 from prunemap.core.artifact import KernelChoice
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.target import Target
-
-Index = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]
 
 
 @dataclass
@@ -144,7 +142,7 @@ class Lowering:
         return np.asarray(position_offsets(op, layout, phases), np.int64)
 
     def packed_fields(
-        self, packed: RowGroups | MaskRuns | MaskBundles | PickLists, indices: Index, bias: Array, clamp: Range
+        self, packed: RowGroups | MaskRuns | MaskBundles | PickLists, indices: SmallIndex, bias: Array, clamp: Range
     ) -> dict[str, Any]:
         """The fields that conv and linear steps share."""
         return {

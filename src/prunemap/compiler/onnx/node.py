@@ -182,6 +182,17 @@ class OnnxNode:
             raise NotTaken(f"its {what} are {values.dtype}, only integers are supported")
         return [int(value) for value in values.reshape(-1)]
 
+    def numbers(self, index: int, what: str) -> list[int] | None:
+        """Return integers that are an input since some opset and were an attribute before, None if they are not given.
+
+        Args:
+            what: the name of either.
+        """
+        if self.has(index):
+            return self.integers(index, what)
+        given: Sequence[int] | None = self.attributes.get(what)
+        return None if given is None else [int(value) for value in given]
+
     def floats(self, index: int, what: str) -> Array:
         """Return a constant input as fp32."""
         value = self.constant(index, what)

@@ -42,9 +42,9 @@ PIPELINE: tuple[Pass, ...] = (
 by_name(PIPELINE)  # no name twice
 
 
-def optimise(graph: Graph, passes: tuple[Pass, ...] = PIPELINE) -> Graph:
-    """Run ``passes`` in order, checking the graph after each."""
-    for each in passes:
+def optimise(graph: Graph) -> Graph:
+    """Run the passes of ``PIPELINE`` in order, checking the graph after each."""
+    for each in PIPELINE:
         with np.errstate(all="ignore"):  # weights that are not finite are the compiler's to refuse
             graph = verify_graph(each.run(graph), after=f"pass {each.name}")
     return graph

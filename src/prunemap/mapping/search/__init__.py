@@ -62,9 +62,9 @@ def _make_reinforce(problem: Problem, config: SearchConfig) -> Searcher:
 
 SEARCHERS: dict[str, SearcherEntry] = by_name(
     (
-        SearcherEntry("reinforce", "policy-gradient reinforcement learning", _make_reinforce),
-        SearcherEntry("random", "every action alike", RandomSearch),
-        SearcherEntry("tpe", "tree-structured Parzen estimator of Optuna", make_tpe),
-        SearcherEntry("nsga2", "NSGA-II of Optuna: the front of accuracy and latency", make_nsga2),
+        SearcherEntry("reinforce", _make_reinforce),  # policy-gradient reinforcement learning
+        SearcherEntry("random", RandomSearch),  # every action alike
+        SearcherEntry("tpe", make_tpe),  # tree-structured Parzen estimator of Optuna
+        SearcherEntry("nsga2", make_nsga2),  # NSGA-II of Optuna: the front of accuracy and latency
     )
 )

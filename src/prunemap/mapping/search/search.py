@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from prunemap.core.plan import Plan
+from prunemap.core.value import now
 from prunemap.errors import UserError
 from prunemap.mapping.mapper import MapResult
 from prunemap.mapping.search.config import SearchConfig
@@ -122,7 +122,7 @@ class Search:
             ),
             measured=self.runners is not None,
             command=command,
-            date=_now(),
+            date=now(),
         )
 
     def _propose(self, recorded: Mapping[str, Evaluation]) -> None:
@@ -184,7 +184,7 @@ class Search:
             complete=found.complete,
             latency_us=self._training.pop(key),
             seconds=found.seconds,
-            finished=_now(),
+            finished=now(),
         )
         self.journal.append(evaluation)
         return evaluation
@@ -197,7 +197,3 @@ class Search:
 
     def _tell(self, candidate: Candidate, evaluation: Evaluation) -> None:
         self.searcher.tell(candidate, self.objective.told(evaluation, list(self._done.values())))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -32,6 +32,5 @@ class SearcherEntry:
     """A row of SEARCHERS."""
 
     name: str
-    description: str
     make: Callable[[Problem, SearchConfig], Searcher]
     """Raises UserError where what it needs is not installed."""

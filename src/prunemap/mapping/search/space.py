@@ -17,8 +17,8 @@ from math import inf
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE
 from prunemap.errors import UserError
-from prunemap.mapping.choices import FILTER, LayerChoices, Option
-from prunemap.mapping.mapper import MapRequest, MapResult
+from prunemap.mapping.choices import FILTER, LayerChoices, Option, layer_choices
+from prunemap.mapping.mapper import MapRequest, MapResult, mean_of
 from prunemap.mapping.search.config import SearchConfig
 from prunemap.mapping.search.features import action_features, decision_features
 from prunemap.mapping.search.problem import Candidate, Problem
@@ -111,18 +111,14 @@ class Space:
             for unit, choice in self._chosen(candidate)
             for layer, option in zip(unit.layers, choice, strict=True)
         ]
-
-        def share(values: Sequence[float], weights: Sequence[float]) -> float:
-            return sum(v * w for v, w in zip(values, weights, strict=True)) / (sum(weights) or 1.0)
-
         kept = [option.kept for _, option in options]
         return MapResult(
             plan=self.plan(candidate),
             latency_us=self.latency_us(candidate),
             dense_latency_us=self.dense_us,
-            density=share(kept, [spec.macs for spec, _ in options]),
-            weights_kept=share(kept, [spec.params for spec, _ in options]),
-            energy_kept=share([option.energy for _, option in options], [1] * len(options)),
+            density=mean_of(kept, [spec.macs for spec, _ in options]),
+            weights_kept=mean_of(kept, [spec.params for spec, _ in options]),
+            energy_kept=mean_of([option.energy for _, option in options], [1] * len(options)),
         )
 
     def plan(self, candidate: Candidate) -> Plan:
@@ -168,11 +164,7 @@ def make_space(request: MapRequest, rules: MapResult | None, config: SearchConfi
         raise UserError("budget: a search needs one of latency (latency_ms, --latency-ms)")
     predictor = request.predictor()
     fixed = request.fixed
-    layers = {
-        layer.spec.name: LayerChoices(layer, predictor, request.beta, request.importance)
-        for layer in request.layers
-        if layer.spec.name not in fixed
-    }
+    layers = layer_choices(request, predictor)
     planned = {entry.name: (entry.scheme, entry.density) for entry in rules.plan.layers} if rules else {}
     seeded = config.seeded and rules is not None
     decisions, first = list[SearchDecision](), list[int]()

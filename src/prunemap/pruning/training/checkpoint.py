@@ -77,7 +77,7 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, ModelInfo]:
     Raises:
         UserError: the file is missing or corrupted, or does not fit the model that it names.
     """
-    tensors, info = read_tensors(path, ModelInfo, "checkpoint")
+    tensors, info = read_tensors(path, ModelInfo)
     module = build_described(info)
     try:
         module.load_state_dict(expanded(tensors, module.state_dict()))

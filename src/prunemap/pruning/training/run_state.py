@@ -50,9 +50,7 @@ def start_sha256(module: nn.Module, masks: Masks) -> str:
     return digest.hexdigest()
 
 
-def save_run(
-    path: Path, state: RunState, module: nn.Module, optimizer: Optimizer, pruner: Pruner | None = None
-) -> None:
+def save_run(path: Path, state: RunState, module: nn.Module, optimizer: Optimizer, pruner: Pruner | None) -> None:
     """Write the state, the module, the momentum and what the pruner has."""
     tensors = {MODULE + name: tensor for name, tensor in module.state_dict().items()}
     for name, parameter in module.named_parameters():
@@ -65,15 +63,13 @@ def save_run(
     write_tensors(path, tensors, state)
 
 
-def load_run(
-    path: Path, start: RunState, module: nn.Module, optimizer: Optimizer, pruner: Pruner | None = None
-) -> RunState:
+def load_run(path: Path, start: RunState, module: nn.Module, optimizer: Optimizer, pruner: Pruner | None) -> RunState:
     """Read a run that started as ``start`` into the module, optimizer and pruner; return how far it came.
 
     Raises:
         UserError: the file is not a run of prunemap, is corrupted, or belongs to a run that started otherwise.
     """
-    tensors, state = read_tensors(path, RunState, "checkpoint")
+    tensors, state = read_tensors(path, RunState)
     _check_same_run(path, start, state)
     module.load_state_dict(_under(MODULE, tensors))
     momentum = _under(MOMENTUM, tensors)

@@ -28,21 +28,18 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], value: BaseMo
         save_file(copies, temporary, metadata={KEY: value.model_dump_json()})
 
 
-def read_tensors(path: str | Path, kind: type[Value], what: str) -> tuple[dict[str, Tensor], Value]:
-    """Return the tensors and the value.
-
-    Args:
-        what: the name of the argument, for messages.
+def read_tensors(path: str | Path, kind: type[Value]) -> tuple[dict[str, Tensor], Value]:
+    """Return the tensors and the value of a checkpoint.
 
     Raises:
         UserError: the file is missing, corrupted, or holds no value of that kind.
     """
-    path = existing_file(path, what)
+    path = existing_file(path, "checkpoint")
     try:
         with safe_open(path, framework="pt") as file:
             value = kind.model_validate_json((file.metadata() or {}).get(KEY, ""))
             return {name: file.get_tensor(name) for name in file.keys()}, value  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
-        raise UserError(f"{what}: {path} is corrupted or not a safetensors file ({error})") from None
+        raise UserError(f"checkpoint: {path} is corrupted or not a safetensors file ({error})") from None
     except ValidationError:
-        raise UserError(f"{what}: {path} is not a {kind.__name__} file of prunemap") from None
+        raise UserError(f"checkpoint: {path} is not a {kind.__name__} file of prunemap") from None

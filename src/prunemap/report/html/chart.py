@@ -115,12 +115,16 @@ def y_scale(low: float, high: float) -> Scale:
     return Scale(low, high, PLOT_HEIGHT, 0)
 
 
-def round_ticks(low: float, high: float, whole: bool = False) -> list[float]:
-    """Return about ``TICKS`` round values from ``low`` to ``high``.
+def round_ticks(scale: Scale, whole: bool = False) -> tuple[Tick, ...]:
+    """Return ticks at about ``TICKS`` round values of a scale.
 
     Args:
         whole: whole numbers only.
     """
+    return tuple(Tick(scale(value), f"{value:g}") for value in _round_values(scale.low, scale.high, whole))
+
+
+def _round_values(low: float, high: float, whole: bool) -> list[float]:
     if not high > low:
         return [low]
     rough = (high - low) / TICKS

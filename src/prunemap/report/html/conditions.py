@@ -11,7 +11,7 @@ from prunemap.report.html.paths import shown_command, shown_path
 from prunemap.report.html.run_folder import Run
 from prunemap.report.html.training_charts import PARTS
 from prunemap.report.text import milliseconds, percent, size, times
-from prunemap.report.timings import machine_name, thread_count
+from prunemap.report.timings import machine_name, thread_count, threads_and_cpus
 
 if TYPE_CHECKING:  # importing pruning imports torch
     from prunemap.pruning import History
@@ -99,11 +99,10 @@ def _of_bench(run: Run) -> Facts:
     benched = run.benched
     if benched is None:
         return ()
-    pinned = f"pinned to CPU {', '.join(map(str, benched.pinned_cpus))}" if benched.pinned_cpus else "not pinned"
     return (
         *_of_machine(benched.machine, run),
         ("network", shown_path(benched.model, run.folder)),
-        ("measured", f"{thread_count(benched.threads)} {pinned}, {benched.rounds} interleaved rounds"),
+        ("measured", f"{threads_and_cpus(benched)}, {benched.rounds} interleaved rounds"),
         ("error", f"{benched.max_relative_error:.2g} relative at most, against {benched.reference}"),
         ("versions", ", ".join(dict.fromkeys(benched.versions.values()))),
         ("command", shown_command(benched.command, run.folder)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.mapping import LayerChoices, Option, why_fixed
-from prunemap.report.html.chart import Chart, Line, Mark, Tick, round_ticks, x_scale, y_scale
+from prunemap.report.html.chart import Chart, Line, Mark, round_ticks, x_scale, y_scale
 from prunemap.report.html.latency_charts import CUT_AT
 from prunemap.report.html.layer_rows import LayerRow, predictor_of
 from prunemap.report.html.run_folder import Run
@@ -109,8 +109,8 @@ def _chart(
         label=f"Share of the weight energy that {row.name} keeps against its latency, a line per scheme",
         x_label="µs",
         y_label="%",
-        x_ticks=tuple(Tick(x(tick), f"{tick:g}") for tick in round_ticks(0, x.high)),
-        y_ticks=tuple(Tick(y(tick), f"{tick:g}") for tick in round_ticks(0, 100)),
+        x_ticks=round_ticks(x),
+        y_ticks=round_ticks(y),
         lines=tuple(lines),
         marks=ring,
     )

@@ -126,7 +126,7 @@ def _chart(
         x_label="density",
         y_label="µs",
         x_ticks=density_ticks(x),
-        y_ticks=tuple(Tick(y(tick), f"{tick:g}") for tick in round_ticks(0, y.high)),
+        y_ticks=round_ticks(y),
         lines=tuple(lines),
         marks=tuple(marks.values()),
     )

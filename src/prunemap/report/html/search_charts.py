@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prunemap.mapping.search import SearchedDecision, SearchRecord
-from prunemap.report.html.chart import Chart, Line, Mark, Point, Scale, Tick, finite, round_ticks, x_scale, y_scale
+from prunemap.report.html.chart import Chart, Line, Mark, Point, Scale, finite, round_ticks, x_scale, y_scale
 from prunemap.report.html.conditions import Grid
 from prunemap.report.text import milliseconds, percent
 
@@ -93,8 +93,8 @@ def _chart(
         label=f"{label} by {x_label}, a line per search",
         x_label=x_label,
         y_label=label,
-        x_ticks=tuple(Tick(x(tick), f"{tick:g}") for tick in round_ticks(x.low, x.high, whole=whole)),
-        y_ticks=tuple(Tick(y(tick), f"{tick:g}") for tick in round_ticks(y.low, y.high)),
+        x_ticks=round_ticks(x, whole),
+        y_ticks=round_ticks(y),
         lines=tuple(Line(styles[n], tuple(drawn(n, point) for point in each)) for n, each in curves.items() if each),
         marks=tuple(Mark(styles[name], *drawn(name, point)) for name, point in (rings or {}).items()),
     )

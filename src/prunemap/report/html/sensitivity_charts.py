@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.sensitivity import Sensitivity, SensitivityRow
-from prunemap.report.html.chart import Chart, Line, Scale, Tick, round_ticks, x_scale, y_scale
+from prunemap.report.html.chart import Chart, Line, Scale, round_ticks, x_scale, y_scale
 from prunemap.report.html.conditions import Grid
 from prunemap.report.html.latency_charts import density_ticks
 from prunemap.report.sensitivity import TOLERATED, overview_rows
@@ -69,6 +69,6 @@ def _chart(
         x_label="density",
         y_label="%",
         x_ticks=density_ticks(x),
-        y_ticks=tuple(Tick(y(tick), f"{tick:g}") for tick in round_ticks(y.low, y.high)),
+        y_ticks=round_ticks(y),
         lines=tuple(lines),
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prunemap.report.html.chart import Chart, Line, Point, Tick, finite, round_ticks, x_scale, y_scale
+from prunemap.report.html.chart import Chart, Line, Point, finite, round_ticks, x_scale, y_scale
 from prunemap.report.html.run_folder import Trainings
 from prunemap.report.html.styles import phase_style
 
@@ -101,7 +101,7 @@ def _chart(label: str, unit: str, curves: dict[str, list[Point]]) -> Chart | Non
         label=f"{label} by epoch, a line per training",
         x_label="epoch",
         y_label=f"{label}, {unit}",
-        x_ticks=tuple(Tick(x(tick), f"{tick:g}") for tick in round_ticks(x.low, x.high, whole=True)),
-        y_ticks=tuple(Tick(y(tick), f"{tick:g}") for tick in round_ticks(y.low, y.high)),
+        x_ticks=round_ticks(x, whole=True),
+        y_ticks=round_ticks(y),
         lines=tuple(lines),
     )

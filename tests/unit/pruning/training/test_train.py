@@ -239,7 +239,7 @@ def test_a_huge_learning_rate_is_a_readable_error(net: nn.Module, data: Dataset)
         train(net, data, CONFIG.model_copy(update={"lr": 1e30}))
 
 
-def test_module_and_data_must_fit(net: nn.Module, data: Dataset) -> None:
+def test_module_and_data_must_fit(data: Dataset) -> None:
     with pytest.raises(UserError, match=r"cannot take images of \[1, 8, 8\]"):
         train(nn.Sequential(nn.Conv2d(3, 4, 3)), data, CONFIG)
     with pytest.raises(UserError, match="stripes has 3 classes, the model 2 outputs"):

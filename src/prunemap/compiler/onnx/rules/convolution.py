@@ -57,12 +57,13 @@ def convolved(node: OnnxNode, weight: Array, bias: Array, window: Window, groups
     if count == 1:  # of maps of one row
         x = node.build.reshape(x, (*shape[:2], 1, shape[2]))
         weight, window = weight[:, :, None], of_one_row(window)
-    y = node.build.add_layer(_op(weight, bias, window, groups), x)
+    y = node.build.add_layer(conv_op(weight, bias, window, groups), x)
     sizes = node.build.shapes[y]
     return y if count == 2 else node.build.reshape(y, (*sizes[:2], sizes[3]))
 
 
-def _op(weight: Array, bias: Array, window: Window, groups: int) -> Conv:
+def conv_op(weight: Array, bias: Array, window: Window, groups: int) -> Conv:
+    """Return a 2-D convolution."""
     return Conv(weight, bias, pair(window.stride), four(window.pads), pair(window.dilation), groups)
 
 
@@ -81,6 +82,6 @@ def _in_three_axes(node: OnnxNode, weight: Array, bias: Array, window: Window, g
     _, up, left, _, down, right = window.pads
     flat = Window(window.kernel[1:], window.stride[1:], (up, left, down, right), window.dilation[1:])
     merged = weight.reshape(len(weight), prod(weight.shape[1:3]), *weight.shape[3:])
-    y = node.build.add_layer(_op(merged, bias, flat, groups), images)
+    y = node.build.add_layer(conv_op(merged, bias, flat, groups), images)
     y = node.build.reshape(y, (batch, len(starts), *node.build.shapes[y][1:]))
     return transposed(node, y, (0, 2, 1, 3, 4))

@@ -13,7 +13,6 @@ from prunemap.compiler.graph.ir import (
     AveragePool,
     Clamp,
     Concat,
-    Conv,
     Flatten,
     GlobalAveragePool,
     Identity,
@@ -24,6 +23,7 @@ from prunemap.compiler.graph.ir import (
     Shape,
 )
 from prunemap.compiler.onnx.node import FastRule, NotTaken, OnnxNode, Taken, X
+from prunemap.compiler.onnx.rules.convolution import conv_op
 from prunemap.compiler.onnx.rules.windows import four, pair, read_window, with_ceil
 
 
@@ -33,8 +33,7 @@ def _conv(node: OnnxNode) -> Taken:
         raise NotTaken(f"a {weight.ndim - 2}-D convolution, only 2-D is supported")
     window = read_window(node.attributes, weight.shape[2:], node.map_size())
     bias = node.floats(2, "bias") if node.has(2) else np.zeros(len(weight), np.float32)
-    groups = node.attributes.get("group", 1)
-    return Conv(weight, bias, pair(window.stride), four(window.pads), pair(window.dilation), groups), X
+    return conv_op(weight, bias, window, node.attributes.get("group", 1)), X
 
 
 def _gemm(node: OnnxNode) -> Taken:
@@ -149,8 +148,8 @@ def _pool(node: OnnxNode, kind: type[MaxPool] | type[AveragePool]) -> Taken:
 
 
 def _reduce_mean(node: OnnxNode) -> Taken:
-    axes = node.integers(1, "axes") if node.has(1) else node.attributes.get("axes", ())
-    if len(node.shape()) != 4 or sorted(int(a) % 4 for a in axes) != [2, 3]:
+    axes = node.numbers(1, "axes") or []
+    if len(node.shape()) != 4 or sorted(axis % 4 for axis in axes) != [2, 3]:
         raise NotTaken("only the mean over height and width is supported")
     return GlobalAveragePool(flat=not node.attributes.get("keepdims", 1)), X
 
@@ -171,8 +170,8 @@ def _reshape(node: OnnxNode) -> Taken:
 
 
 def _squeeze(node: OnnxNode) -> Taken:
-    axes = node.integers(1, "axes") if node.has(1) else node.attributes.get("axes", ())
-    if len(node.shape()) != 4 or node.shape()[2:] != (1, 1) or sorted(int(a) % 4 for a in axes) != [2, 3]:
+    axes = node.numbers(1, "axes") or []
+    if len(node.shape()) != 4 or node.shape()[2:] != (1, 1) or sorted(axis % 4 for axis in axes) != [2, 3]:
         raise NotTaken("only squeezing (N, C, 1, 1) to (N, C) is supported")
     return Flatten(), X
 

@@ -51,17 +51,9 @@ def transposed(node: OnnxNode, tensor: str, axes: Sequence[int]) -> str:
     return node.build.add(Remap(tuple(axes), tuple(np.arange(shape[axis]) for axis in axes)), tensor)
 
 
-def numbers(node: OnnxNode, index: int, what: str) -> list[int] | None:
-    """Return integers that are an input since some opset and were an attribute before, None if they are not given."""
-    if node.has(index):
-        return node.integers(index, what)
-    given: Sequence[int] | None = node.attributes.get(what)
-    return None if given is None else [int(value) for value in given]
-
-
 def _sizes(node: OnnxNode, index: int, what: str) -> list[int]:
     """Return integers that ask for elements: none may ask for more than a tensor can have."""
-    asked = numbers(node, index, what) or []
+    asked = node.numbers(index, what) or []
     if max(map(abs, asked), default=0) > MAX_ELEMENTS:
         raise NotTaken(f"its {what} {asked} ask for more than {MAX_ELEMENTS} elements")
     return asked
@@ -80,7 +72,7 @@ def _concat(node: OnnxNode) -> Sequence[str]:
 def _split(node: OnnxNode) -> Sequence[str]:
     axis = node.axis(node.attributes.get("axis", 0))
     size, count = node.shape()[axis], len(node.proto.output)
-    sizes = numbers(node, 1, "split")
+    sizes = node.numbers(1, "split")
     if sizes is None:
         each = -(-size // count)
         sizes = [each] * (count - 1) + [size - each * (count - 1)]
@@ -92,11 +84,11 @@ def _split(node: OnnxNode) -> Sequence[str]:
 
 
 def _slice(node: OnnxNode) -> Sequence[str]:
-    starts, ends = numbers(node, 1, "starts"), numbers(node, 2, "ends")
+    starts, ends = node.numbers(1, "starts"), node.numbers(2, "ends")
     if starts is None or ends is None:
         raise NotTaken("its starts or ends are missing")
-    axes = numbers(node, 3, "axes") or list(range(len(starts)))
-    steps = numbers(node, 4, "steps") or [1] * len(starts)
+    axes = node.numbers(3, "axes") or list(range(len(starts)))
+    steps = node.numbers(4, "steps") or [1] * len(starts)
     places = {}
     for axis, start, end, step in zip(map(node.axis, axes), starts, ends, steps, strict=True):
         places[axis] = np.arange(node.shape()[axis])[start:end:step]
@@ -105,7 +97,7 @@ def _slice(node: OnnxNode) -> Sequence[str]:
 
 def _pad(node: OnnxNode) -> Sequence[str]:
     pads = _sizes(node, 1, "pads")
-    axes = numbers(node, 3, "axes") or list(range(len(node.shape())))
+    axes = node.numbers(3, "axes") or list(range(len(node.shape())))
     mode = node.attributes.get("mode", b"constant").decode()
     if mode not in ("constant", "reflect", "edge", "wrap") or len(pads) != 2 * len(axes):
         raise NotTaken(f"{len(pads)} pads of mode {mode!r} for {len(axes)} axes")
@@ -134,7 +126,7 @@ def _transpose(node: OnnxNode) -> Sequence[str]:
 
 
 def _reshape(node: OnnxNode) -> Sequence[str]:
-    shape, wanted = node.shape(), numbers(node, 1, "shape") or []
+    shape, wanted = node.shape(), node.numbers(1, "shape") or []
     if not node.attributes.get("allowzero", 0):
         if 0 in wanted[len(shape) :]:
             raise NotTaken(f"a reshape of {list(shape)} to {wanted}: a 0 means the size of an axis that is not there")
@@ -153,7 +145,7 @@ def _flatten(node: OnnxNode) -> Sequence[str]:
 
 
 def _squeeze(node: OnnxNode) -> Sequence[str]:
-    shape, given = node.shape(), numbers(node, 1, "axes")
+    shape, given = node.shape(), node.numbers(1, "axes")
     axes = [i for i, size in enumerate(shape) if size == 1] if given is None else [node.axis(axis) for axis in given]
     if any(shape[axis] != 1 for axis in axes):
         raise NotTaken(f"squeezes axes {axes} of {list(shape)}")
@@ -161,7 +153,7 @@ def _squeeze(node: OnnxNode) -> Sequence[str]:
 
 
 def _unsqueeze(node: OnnxNode) -> Sequence[str]:
-    shape, given = list(node.shape()), numbers(node, 1, "axes") or []
+    shape, given = list(node.shape()), node.numbers(1, "axes") or []
     for axis in sorted(node.axis(each, len(shape) + len(given)) for each in given):
         shape.insert(axis, 1)
     return [node.build.reshape(node.tensor(), shape)]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from prunemap.compiler.graph.ir import MAX_ELEMENTS, Interpolate
 from prunemap.compiler.onnx.node import GeneralRule, NotTaken, OnnxNode
-from prunemap.compiler.onnx.rules.movement import Places, numbers, taken_at
+from prunemap.compiler.onnx.rules.movement import Places, taken_at
 
 Coordinates = NDArray[np.floating[Any]]
 
@@ -143,7 +143,7 @@ def _resize(node: OnnxNode) -> Sequence[str]:
     transformation = node.attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
     listed = [node.axis(axis) for axis in node.attributes.get("axes", range(len(node.shape())))]
     if node.has(3) and node.constant(3, "sizes").size:
-        axes = _sized_axes(node, numbers(node, 3, "sizes") or [], transformation, listed)
+        axes = _sized_axes(node, node.numbers(3, "sizes") or [], transformation, listed)
     else:
         axes = _scaled_axes(node, node.floats(2, "scales"), transformation, listed)
     return [_resized(node, axes, transformation, node.attributes.get("nearest_mode", b"round_prefer_floor").decode())]

@@ -52,8 +52,7 @@ def _from_axis(node: OnnxNode, default: int) -> tuple[int, ...]:
 
 def _axes(node: OnnxNode) -> tuple[int, ...] | None:
     """Return the axes to reduce: an input since some opset, an attribute before; None = none are given."""
-    given = node.integers(1, "axes") if node.has(1) else node.attributes.get("axes", ())
-    axes = sorted({node.axis(axis) for axis in given})
+    axes = sorted({node.axis(axis) for axis in node.numbers(1, "axes") or []})
     if axes:
         return tuple(axes)
     return None if node.attributes.get("noop_with_empty_axes", 0) else tuple(range(len(node.shape())))

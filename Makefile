@@ -6,7 +6,7 @@ EXTRAS := train,report,search,ray,bench,dev
 SOURCES := src tests benchmarks
 CHECKPOINTS := benchmarks/checkpoints
 
-.PHONY: setup setup-targets demo demo-quick demo-web test test-targets check bench clean
+.PHONY: setup setup-targets demo demo-quick demo-web test test-whole test-targets check bench clean
 
 setup: $(VENV)/.installed
 
@@ -40,6 +40,10 @@ check: setup
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n auto tests/kernels/test_sanitizers.py
+
+# What takes minutes, too: every network of the zoo, every kernel and shape for other machines.
+test-whole: setup
+	$(BIN)/python -m pytest -n auto -rs --whole
 
 # Every kernel and shape for ARM64 (qemu) and WebAssembly (Node); minutes. What is missing is skipped with a reason.
 test-targets: setup

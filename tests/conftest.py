@@ -11,7 +11,7 @@ settings.load_profile("busy machine")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden texts anew")
-    parser.addoption("--whole", action="store_true", help="tests/targets: every kernel and shape, not a small set")
+    parser.addoption("--whole", action="store_true", help="what takes minutes, too")
 
 
 @pytest.fixture

@@ -82,7 +82,9 @@ def own(tmp_path: Path) -> Path:
     return tmp_path / "r.yaml"
 
 
-@pytest.mark.parametrize("name", WIDTHS)
+@pytest.mark.parametrize(
+    "name", ["vgg16", *(pytest.param(name, marks=pytest.mark.whole) for name in ("resnet50", "mobilenetv2"))]
+)
 def test_imagenet(name: str, photographs: Path, tmp_path: Path) -> None:
     """From a file as torchvision publishes it to the last table, on a narrow network."""
     module = build_model(name, (3, PIXELS[name], PIXELS[name]), 2, {"width": WIDTHS[name]})

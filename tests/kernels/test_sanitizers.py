@@ -46,7 +46,11 @@ RUNNABLE = [name for name, target in TARGETS.items() if not why_not_here(target)
 )
 @pytest.mark.parametrize(
     ("target", "threads", "sanitizers"),
-    [(RUNNABLE[-1], 1, "address,undefined"), (RUNNABLE[0], 1, "address,undefined"), (RUNNABLE[0], 3, "thread")],
+    [
+        *(pytest.param(target, 1, "address,undefined", marks=pytest.mark.whole) for target in RUNNABLE[1:]),
+        (RUNNABLE[0], 1, "address,undefined"),
+        (RUNNABLE[0], 3, "thread"),
+    ],
     ids=lambda value: str(value).replace(",", "+"),
 )
 def test_kernels_are_clean_under_sanitizers(

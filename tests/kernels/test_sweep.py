@@ -19,11 +19,11 @@ CASES = all_cases()
 RUNNABLE = [name for name, target in TARGETS.items() if not why_not_here(target)]
 SWEEPS = [(True, 0), (True, 1), (True, 3), (False, 0), (False, 2)]
 """Whether structure is detected, and which tiles are picked."""
-FEW_SWEEPS = {(True, 0), (False, 2)}
-"""What runs without --whole on targets that are not the best one here."""
+FEW = {(target, True, 0) for target in RUNNABLE} | {(RUNNABLE[0], True, 1), (RUNNABLE[0], False, 2)}
+"""What runs without --whole: more on the best target here."""
 ALL_SWEEPS = [
-    pytest.param(target, *sweep, marks=[pytest.mark.whole] if target != RUNNABLE[0] and sweep not in FEW_SWEEPS else [])
-    for target, sweep in product(RUNNABLE, SWEEPS)
+    pytest.param(*sweep, marks=[] if sweep in FEW else [pytest.mark.whole])
+    for sweep in ((target, *sweep) for target, sweep in product(RUNNABLE, SWEEPS))
 ]
 
 

@@ -207,8 +207,9 @@ def test_qemu_checks_without_times(model: Path) -> None:
 
 
 @ENGINES
-def test_webassembly_is_checked_and_timed(engine: str, model: Path, tmp_path: Path) -> None:
-    threads = min(2, len(allowed_cpus()))
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.whole)])
+def test_webassembly_is_checked_and_timed(engine: str, threads: int, model: Path, tmp_path: Path) -> None:
+    threads = min(threads, len(allowed_cpus()))
     compile_model(model, target="wasm32-simd", tune=None).save(tmp_path / "web.pmap")
     assert "all inside" in run("verify", tmp_path / "web.pmap", model, "--device", engine)
     said = run("bench", model, "--device", engine, "--quick", "--vs", "", "--per-layer", "--json", "--threads", threads)

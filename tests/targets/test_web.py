@@ -65,7 +65,8 @@ def test_kernels_agree_with_the_interpreter(maker: str, shift: int, tmp_path: Pa
         subject.check(read_raw(tmp_path / "out", ends.outputs), variant)
 
 
-@pytest.mark.parametrize("maker", [*[pytest.param(maker, marks=WHOLE) for maker in MAKERS], *FEW])
+@WHOLE
+@pytest.mark.parametrize("maker", [*MAKERS, *FEW])
 def test_threads_return_what_one_does(maker: str, tmp_path: Path) -> None:
     subject = make_subject(maker, "wasm32-simd", 0)
     ends = subject.program.manifest

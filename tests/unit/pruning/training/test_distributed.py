@@ -20,7 +20,7 @@ from prunemap.pruning.training.distributed import agree, unwrapped
 ROOT = Path(__file__).parents[4]
 
 
-@pytest.mark.parametrize("method", ["reweighted", "gradual"])
+@pytest.mark.parametrize("method", ["reweighted", pytest.param("gradual", marks=pytest.mark.whole)])
 def test_two_processes_prune_the_same(method: str, make_plan: Callable[..., Plan], tmp_path: Path) -> None:
     net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(128, 3))
     plan = make_plan(list_layers(net, torch.zeros(1, 1, 8, 8)), "unstructured", 0.5)

@@ -13,7 +13,7 @@ benchmarks/checkpoints, else trained first. Several processes may share the file
 runs/cifar10/compact.
 
 Rows called ``rules`` are pruned as `prunemap map` says: --latency is the table of `prunemap profile` for the exported
-dense networks. Their plans are kept in benchmarks/results/plans and taken from there.
+dense networks. Their plans are kept in benchmarks/results/plans and taken from there, whatever --latency says.
 
     .venv/bin/python benchmarks/cifar10.py --data-folder FOLDER -o RESULTS.csv [--only REGEX] [--latency TABLE.json]
 """

@@ -119,13 +119,15 @@ def _load(name: str, pruned: str) -> tuple[nn.Module, ModelInfo]:
         return build_described(info), info
     row = next((row for row in all_rows() if row.name == name), None)
     way = None if row is None else row.way
-    dense = checkpoint_of(name if row is None else row.start.name)
-    if row is not None and plan_file(row).exists():
+    if row is None or way is None:
+        return load_checkpoint(checkpoint_of(name))  # which says what is missing
+    dense = checkpoint_of(row.start.name)
+    if plan_file(row).exists():
         plan = read_json(plan_file(row), Plan, "plan")
-    elif way is not None and way.density is None and isinstance(way.pruning, Pruning):
+    elif way.density is None and isinstance(way.pruning, Pruning):
         plan = make_plan(dense, way.pruning)
     else:
-        return load_checkpoint(checkpoint_of(name))  # which says what is missing
+        return load_checkpoint(checkpoint_of(name))
     module, info = load_checkpoint(dense)
     prune(module, plan, torch.zeros(1, *info.input_shape))
     return module, info

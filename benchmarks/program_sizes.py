@@ -1,6 +1,8 @@
 """How large a static program is: what it has beside its weights, for networks in benchmarks/checkpoints.
 
-.venv/bin/python benchmarks/program_sizes.py [--only REGEX]
+Tiles are those of the model, not measured ones, so that sizes are the same wherever this runs.
+
+    .venv/bin/python benchmarks/program_sizes.py [--only REGEX]
 """
 
 from __future__ import annotations

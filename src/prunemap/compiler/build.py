@@ -188,7 +188,7 @@ class CRun:
         if not least:
             return self._run([*flags, *sources, *linked], made)
         objects = [self._run([*flags, "-c", source], f"{Path(source).stem}.o") for source in sources]
-        with _said_if_slow(f"building the C library for {self.target.arch}, once: up to a minute"):
+        with _said_if_slow(f"linking for {self.target.arch}; the first time its C library is built, up to a minute"):
             return self._run([*least, *map(str, objects), *linked], made)
 
     def _run(self, arguments: list[str], made: str) -> Path:

@@ -12,8 +12,14 @@ from prunemap.compiler import ModelLayer
 from prunemap.compiler.onnx.stored_weight import StoredWeight
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSetting, LayerSpec
+from prunemap.mapping import MAPPERS
 from tests.made_up_table import made_up_table
 
+RULES = MAPPERS["rules"]
+ONLY_FILTER = {"unstructured": 5.0, "pattern": 5.0, "punched": 5.0, "block": 5.0}
+COARSE = {"unstructured": 5.0, "pattern": 5.0, "punched:4x1": 2.0, "block": 2.0}
+SPARSE_NEVER_PAYS = {"unstructured": 50.0, "pattern": 50.0, "punched": 50.0, "block": 50.0, "filter": 50.0}
+"""How many times slower than others a device makes schemes."""
 MakeTable = Callable[[list[ModelLayer], Mapping[str, float]], LatencyTable]
 
 

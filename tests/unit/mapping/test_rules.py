@@ -13,16 +13,12 @@ from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.latency import Predictor
-from prunemap.mapping import MAPPERS, Budget, Decision, MapRequest, MapResult, Yardstick
+from prunemap.mapping import Budget, MapRequest, MapResult
 from prunemap.mapping.fixed import why_fixed
 from prunemap.mapping.importance import Importance
 from prunemap.schemes import SCHEMES, make_mask, why_illegal
-from tests.unit.mapping.conftest import conv
+from tests.unit.mapping.conftest import COARSE, ONLY_FILTER, RULES, SPARSE_NEVER_PAYS, conv
 
-RULES = MAPPERS["rules"]
-ONLY_FILTER = {"unstructured": 5.0, "pattern": 5.0, "punched": 5.0, "block": 5.0}
-COARSE = {"unstructured": 5.0, "pattern": 5.0, "punched:4x1": 2.0, "block": 2.0}
-SPARSE_NEVER_PAYS = {"unstructured": 50.0, "pattern": 50.0, "punched": 50.0, "block": 50.0, "filter": 50.0}
 PRUNABLE = ("wide", "point", "deep")
 
 
@@ -319,78 +315,6 @@ def test_layers_to_be_ignored_stay_dense(network: list[ModelLayer], make_table) 
         assert found[name].scheme == DENSE and "to be ignored: " in found[name].reason
     with pytest.raises(UserError, match=r"(?s)ignore: 'no\*' matches no layer; there are .*'re:\[' is no regular"):
         RULES.map(replace(request, ignore=["no*", "re:["]))
-
-
-def decision_of(result: MapResult, name: str) -> Decision:
-    return next(each for each in result.decisions if each.layer == name)
-
-
-def test_a_reason_names_the_finer_scheme_that_is_too_slow_and_the_next_best_that_is_fast(network, make_table) -> None:
-    result = RULES.map(MapRequest(network, make_table(network, COARSE), Budget(density=0.1)))
-    decision = decision_of(result, "wide")
-    rated = {str(each.scheme): each for each in decision.rated}
-    chosen, fine = rated["punched:8x4"], rated["punched:4x1"]
-    next_best = max((each for each in decision.rated if each.verdict == "keeps less"), key=lambda each: each.energy)
-    assert decision.yardstick == Yardstick(name="whole filters", latency_us=rated["filter"].latency_us)
-    assert fine.energy > chosen.energy > next_best.energy and fine.verdict == "too slow"
-    assert chosen == decision.chosen
-    less = 100 * (1 - next_best.energy / chosen.energy)
-    assert decision.reason == (
-        f"{chosen.latency_us:.3g} µs, {decision.dense_us / chosen.latency_us:.1f}x faster than dense, "
-        f"{100 * chosen.energy:.0f} % of the energy; "
-        f"punched:4x1 {fine.latency_us:.3g} µs is outside 1+β of whole filters {rated['filter'].latency_us:.3g} µs; "
-        f"{next_best.scheme} keeps {less:.{0 if less >= 9.95 else 1}f} % less energy"
-    )
-
-
-@pytest.mark.parametrize("factors", [{}, COARSE, ONLY_FILTER, SPARSE_NEVER_PAYS])
-@pytest.mark.parametrize("density", [0.1, 0.45, 1.0])
-def test_decisions_are_the_plan_with_what_each_layer_could_have_instead(network, make_table, factors, density) -> None:
-    if factors is SPARSE_NEVER_PAYS:
-        density = 1.0
-    table = make_table(network, factors)
-    result = RULES.map(MapRequest(network, table, Budget(density=density)))
-    of = Predictor(table)
-    for layer, entry, decision in zip(network, result.plan.layers, result.decisions, strict=True):
-        assert (decision.layer, decision.scheme, decision.density) == (entry.name, entry.scheme, entry.density)
-        assert decision.reason == entry.reason != ""
-        for each in decision.rated:
-            assert each.latency_us == of.latency_us(layer.spec.setting, each.scheme, each.density)
-        if decision.chosen is None:
-            assert entry.scheme == DENSE and "chosen" not in {each.verdict for each in decision.rated}
-            continue
-        assert (decision.chosen.scheme, decision.chosen.density) == (entry.scheme, entry.density)
-        fast = [each for each in decision.rated if each.verdict == "keeps less"]
-        assert all(each.energy <= decision.chosen.energy for each in fast), "the rule holds at the density in the plan"
-
-
-def test_a_dense_layer_says_what_pruning_it_would_have_given(network, make_table) -> None:
-    table = make_table(network, {})
-    reason = decision_of(RULES.map(MapRequest(network, table, Budget(density=1.0))), "wide").reason
-    assert "the budget is met without it: " in reason and ", dense " in reason and "and keep " in reason
-    reason = decision_of(RULES.map(MapRequest(network, table, Budget(density=1.0))), "stem").reason
-    assert reason.startswith("first convolution: few MACs and sensitive; dense ") and reason.endswith(" µs")
-    nothing = table.model_copy(update={"points": tuple(p for p in table.points if p.scheme == DENSE)})
-    reason = decision_of(RULES.map(MapRequest(network, nothing, Budget(density=1.0))), "wide").reason
-    assert reason == "no scheme was measured for it"
-
-
-def test_layers_that_share_filters_say_what_one_of_them_would_rather_have(network, make_table) -> None:
-    factors = {**ONLY_FILTER, "pattern": 1.1}
-    coupled = (frozenset({"wide", "point", "deep"}),)
-    table = make_table(network, factors)
-    slow = network[1].spec.setting
-    points = tuple(
-        p.model_copy(update={"median_us": 1e3}) if p.setting != slow and p.scheme.name == "pattern" else p
-        for p in table.points
-    )
-    table = table.model_copy(update={"points": points})
-    result = RULES.map(MapRequest(network, table, Budget(density=0.3), coupled=coupled))
-    decision = decision_of(result, "wide")
-    assert str(decision.scheme) == "filter"
-    assert {str(each.scheme): each.verdict for each in decision.rated}["pattern"] == "not shared"
-    assert "pattern" in decision.reason and "alone would keep" in decision.reason
-    assert decision.reason.endswith("shared by the 3 layers of a residual sum")
 
 
 def test_results_go_to_json_and_back(network, make_table) -> None:

@@ -124,7 +124,8 @@ def _say_notes(request: MapRequest) -> None:
     if not predictor.has_network:
         console.print(
             "the latency table does not have this network as a whole: its latencies are those of the layers alone, "
-            "without what lies between them; `prunemap profile MODEL` adds it",
+            "without what lies between them; what adds it: prunemap profile MODEL "
+            f"--threads {request.table.threads} -o LATENCY.json",
             markup=False,
         )
     for line in predictor.describe_estimates(layer.spec.setting for layer in request.layers):

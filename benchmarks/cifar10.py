@@ -13,7 +13,8 @@ benchmarks/checkpoints, else trained first. Several processes may share the file
 runs/cifar10/compact.
 
 Rows called ``rules`` are pruned as `prunemap map` says: --latency is the table of `prunemap profile` for the exported
-dense networks. Their plans are kept in benchmarks/results/plans and taken from there, whatever --latency says.
+dense networks, on whatever machine. Their plans are kept in benchmarks/results/plans and taken from there, whatever
+--latency says.
 
     .venv/bin/python benchmarks/cifar10.py --data-folder FOLDER -o RESULTS.csv [--only REGEX] [--latency TABLE.json]
 """
@@ -44,7 +45,7 @@ from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.value import read_json, write_json
 from prunemap.datasets import Dataset, load_dataset
 from prunemap.errors import UserError
-from prunemap.mapping import Budget, map_model
+from prunemap.mapping import map_model
 from prunemap.pruning import (
     Kept,
     Masks,
@@ -158,7 +159,7 @@ class Study:
         model.parent.mkdir(parents=True, exist_ok=True)
         export_onnx(module, torch.zeros(1, *info.input_shape), model)
         table = pruning.allowed(read_json(self.table, LatencyTable, "--latency"))
-        plan = map_model(model, table, Budget(density=pruning.density), beta=pruning.beta).plan
+        plan = map_model(model, table, pruning.budget, beta=pruning.beta, force=True).plan
         kept_plan.parent.mkdir(parents=True, exist_ok=True)
         write_json(kept_plan, plan)
         return plan

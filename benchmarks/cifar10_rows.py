@@ -9,7 +9,7 @@ from itertools import product
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSpec
 from prunemap.core.scheme_spec import DENSE
-from prunemap.mapping.mapper import DEFAULT_BETA
+from prunemap.mapping import Budget
 from prunemap.pruning.prune_config import Method
 
 
@@ -31,9 +31,8 @@ class Pruning:
 class ByRules:
     """Pruned by the plan of the rules."""
 
-    density: float
-    """Budget: kept / all MACs of the layers that may be pruned."""
-    beta: float = DEFAULT_BETA
+    budget: Budget
+    beta: float | None = None
     scheme: str = ""
     """The one that they may choose beside dense; "" = what the table has."""
 
@@ -76,6 +75,8 @@ MACS = (0.7, 0.4, 0.2)
 RIVALS = ("unstructured", "pattern", "punched:8x4")
 BETAS = (0.0, 0.05, 0.1, 0.5)
 """Beside the default."""
+ENERGIES = (0.9, 0.8, 0.7)
+"""Least mean share of the weights' energy."""
 VGG16 = {32: 0.43, 16: 0.27, 8: 0.165, 4: 0.10, 2: 0.062}
 """Weights ≥ 10x and multiply-accumulates ≥ 5x fewer. Trained layers lose alike shares of energy at alike densities, so
 density follows cost: the layers on large maps have the multiply-accumulates, those on small maps the weights."""
@@ -102,21 +103,24 @@ def methods(pruning: Pruning, density: float | None, epochs: int = 12, prune_epo
 def regularities(epochs: int) -> tuple[Way, ...]:
     """Return the ways that compare the schemes at equal MACs, pruned by magnitude in one shot, their control first.
 
-    A scheme alone has one density in every layer, so that nothing but the scheme differs. Beside it stand the rules,
-    once with every beta, and each rival of theirs with the densities that the rules give it (``allocated``), so that
-    nothing but the choice of schemes differs from them.
+    A scheme alone has one density in every layer, so that nothing but the scheme differs. Beside it stand the rules:
+    for the same budgets of MACs, once with every beta, and for budgets of energy (``rules_energy``); and each rival of
+    theirs with the densities that the rules give it (``allocated``), so that nothing but the choice of schemes differs
+    from them.
     """
     pruned = []
     for macs, scheme in product(MACS, SCHEMES):
         densities = dict.fromkeys(VGG16, _own_density(scheme, macs))
         pruned.append(Way(f"{scheme.replace(':', '')}@{macs}", epochs, Pruning(3, scheme, densities)))
-    rules = [Way(f"rules@{macs}", epochs, ByRules(macs)) for macs in MACS]
+    budgets = {macs: Budget(density=macs) for macs in MACS}
+    rules = [Way(f"rules@{macs}", epochs, ByRules(budget)) for macs, budget in budgets.items()]
+    weighed = [Way(f"rules_energy@{each}", epochs, ByRules(Budget(keep_energy=each))) for each in ENERGIES]
     rivals = [
-        Way(f"{scheme.replace(':', '')}_allocated@{macs}", epochs, ByRules(macs, scheme=scheme))
+        Way(f"{scheme.replace(':', '')}_allocated@{macs}", epochs, ByRules(budgets[macs], scheme=scheme))
         for macs, scheme in product(MACS, RIVALS)
     ]
-    betas = [Way(f"rules_beta{beta:g}@{MACS[1]}", epochs, ByRules(MACS[1], beta)) for beta in BETAS]
-    return (Way(f"control{epochs}", epochs), *pruned, *rules, *rivals, *betas)
+    betas = [Way(f"rules_beta{beta:g}@{MACS[1]}", epochs, ByRules(budgets[MACS[1]], beta)) for beta in BETAS]
+    return (Way(f"control{epochs}", epochs), *pruned, *rules, *weighed, *rivals, *betas)
 
 
 def _own_density(scheme: str, macs: float) -> float:

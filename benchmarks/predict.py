@@ -18,14 +18,13 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rows import Result, Row, Run, measure_rows, options_parser
-from zoo import LARGE, WORK, dense_model
+from rows import Result, Row, Run, measure_rows, measured_table, options_parser, table_file
+from zoo import LARGE, dense_model
 
 from prunemap.benchmarking import PLANS, check_network
 from prunemap.core.latency_table import LatencyTable
-from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import now, read_json
-from prunemap.latency import DEFAULT_DENSITIES, DEFAULT_SCHEMES, LocalTimer, profile_models
+from prunemap.latency import LocalTimer
 from prunemap.latency.check import PointCheck, check_densities, check_settings
 from prunemap.report.text import milliseconds, new_table, percent
 
@@ -36,7 +35,6 @@ LEAST_OF_BUDGET, MOST_OF_BUDGET = -0.10, 0.05
 PROFILE_BAR_S = 30 * 60
 HELD_OUT = 120
 TABLE = "table"
-QUICK_SCHEMES = tuple(map(SchemeSpec.parse, ("unstructured", "pattern", "punched:8x4")))
 
 
 class PredictionRow(Row):
@@ -67,16 +65,8 @@ class PredictionRow(Row):
 
 def make_table(path: Path, names: Sequence[str], run: Run) -> PredictionRow:
     """Measure what the table lacks."""
-    models = [dense_model(name) for name in names]
     start = time.perf_counter()
-    table = profile_models(
-        models,
-        path,
-        schemes=QUICK_SCHEMES if run.quick else DEFAULT_SCHEMES,
-        densities=DEFAULT_DENSITIES,
-        timer=LocalTimer(run.threads),
-        command=run.command,
-    )
+    table = measured_table(path, [dense_model(name) for name in names], run)
     return PredictionRow(
         name=TABLE,
         points=len(table.points),
@@ -180,7 +170,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=LARGE, default=LARGE)
     options = parser.parse_args()
     run = Run.of(options, "predict")
-    path = options.table or WORK / f"latency-{run.threads}{'-quick' if run.quick else ''}.json"
+    path = options.table or table_file(run)
     measurements = {TABLE: partial(make_table, path, options.networks)}
     measurements |= {
         f"{name} {plan}": partial(measure_network, name, plan, path) for name in options.networks for plan in PLANS

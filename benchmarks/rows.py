@@ -6,22 +6,26 @@ import argparse
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from rich.console import Console
-from zoo import RESULTS
+from zoo import RESULTS, WORK
 
 from prunemap.benchmarking import QUICK, Effort
 from prunemap.compiler import Tuning
 from prunemap.compiler.build import find_compiler
-from prunemap.core.latency_table import Machine
+from prunemap.core.latency_table import LatencyTable, Machine
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import Value, now, read_json, write_json
 from prunemap.devices import read_machine
+from prunemap.latency import DEFAULT_DENSITIES, DEFAULT_SCHEMES, LocalTimer, profile_models
 from prunemap.targets import resolve_target
+
+QUICK_SCHEMES = tuple(map(SchemeSpec.parse, ("unstructured", "pattern", "punched:8x4")))
 
 
 class Row(Value):
@@ -120,6 +124,23 @@ def measure_rows(
                 Console(stderr=True).print(name)
                 rows = (*rows, measure(run))
                 write_json(path, result.model_copy(update={"rows": rows}))
+
+
+def table_file(run: Run) -> Path:
+    """Return where the latency table of a run's threads is, or would be."""
+    return WORK / f"latency-{run.threads}{'-quick' if run.quick else ''}.json"
+
+
+def measured_table(path: Path, models: Sequence[Path], run: Run) -> LatencyTable:
+    """Return a latency table, with what it lacked of the models measured."""
+    return profile_models(
+        models,
+        path,
+        schemes=QUICK_SCHEMES if run.quick else DEFAULT_SCHEMES,
+        densities=DEFAULT_DENSITIES,
+        timer=LocalTimer(run.threads),
+        command=run.command,
+    )
 
 
 def _machine() -> Machine:

@@ -42,7 +42,14 @@ SensitivityFile = Annotated[
         show_default=False,
     ),
 ]
-Beta = Annotated[float, typer.Option("--beta", help="How much slower than coarse pruning a scheme may be.")]
+Beta = Annotated[
+    float | None,
+    typer.Option(
+        "--beta",
+        help="How much slower than coarse pruning a scheme may be; default: 0.2 with --density, else no limit.",
+        show_default=False,
+    ),
+]
 Method = Annotated[str, typer.Option("--method", help="rules (training-free) or search (trains).")]
 Estimate = Annotated[
     bool, typer.Option("--estimate", help="Estimate layers that the table lacks from others of their kind.")
@@ -69,7 +76,7 @@ def map_(
     keep_energy: KeepEnergy = None,
     sensitivity: SensitivityFile = None,
     ignore: Ignore = None,
-    beta: Beta = 0.2,
+    beta: Beta = None,
     method: Method = "rules",
     search: SearchOptions = DEFAULTS,
     shape: Shapes = None,

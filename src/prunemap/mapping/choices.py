@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from prunemap.compiler import ModelLayer
@@ -13,7 +14,7 @@ from prunemap.latency import Predictor
 from prunemap.mapping.decision import Decision, RatedScheme, Verdict, Yardstick
 from prunemap.mapping.energy import EnergyAt, kept_energy
 from prunemap.mapping.importance import EQUAL, Importance
-from prunemap.mapping.mapper import MapRequest
+from prunemap.mapping.mapper import DEFAULT_BETA, MapRequest
 from prunemap.schemes import SCHEMES, why_illegal
 
 FILTER = SchemeSpec("filter")
@@ -21,6 +22,8 @@ Filters = Literal["allowed", "forbidden", "shared"]
 """Whether a layer may lose filters alone, never, or only together with others."""
 MIN_GAIN = 1.03
 """How much faster than dense a scheme must be; less is lost in the noise of the table."""
+HALVINGS = 12
+"""Of a range of densities, to find the one that keeps so much energy."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Option:
     """The share of the weights that a mask of that density keeps."""
     latency_us: float
     energy: float
-    """Share of the weight energy kept."""
+    """Share of the weight energy kept; of whole filters its square, for the layers behind lose as much with them."""
     macs: float
     """Multiply-accumulates kept."""
     loss: float
@@ -46,10 +49,16 @@ class LayerChoices:
 
     The yardstick at a density is coarse structured pruning: the ``filter`` curve of the table, a layer compiled
     dense with ⌈density·O⌉ filters (dense latency × density where ``filter`` was not measured). Candidates are the
-    schemes within (1 + beta) of it and faster than dense; the one that keeps the most energy is chosen.
+    schemes within (1 + beta) of it and faster than dense; the rule chooses the one that keeps the most energy. What is
+    weighed (:meth:`open_at`) is limited by a beta only where one is given.
+
+    Args:
+        beta: None = DEFAULT_BETA for the rule.
     """
 
-    def __init__(self, layer: ModelLayer, predictor: Predictor, beta: float, importance: Importance = EQUAL) -> None:
+    def __init__(
+        self, layer: ModelLayer, predictor: Predictor, beta: float | None = None, importance: Importance = EQUAL
+    ) -> None:
         setting = layer.spec.setting
         assert setting is not None, "a prunable layer has a setting"
         self.spec = layer.spec
@@ -57,7 +66,8 @@ class LayerChoices:
         self._setting = setting
         self._weight = layer.weight
         self._predictor = predictor
-        self._beta = beta
+        self._beta = DEFAULT_BETA if beta is None else beta
+        self._limit = inf if beta is None else beta
         self._importance = importance
         self._energies: dict[SchemeSpec, EnergyAt] = {}
         self._floors = {
@@ -120,13 +130,20 @@ class LayerChoices:
         return Yardstick(name=f"the fastest, {fastest}", latency_us=others[fastest])
 
     def candidates(self, density: float, filters: bool = True) -> list[SchemeSpec]:
-        """Return the schemes that are fast enough at this density.
+        """Return the schemes that are fast enough for the rule at this density.
 
         Args:
             filters: whether ``filter`` may be one.
         """
+        return self._within(self._beta, density, filters)
+
+    def open_at(self, density: float, filters: bool = True) -> list[Option]:
+        """Return what can be weighed at this density."""
+        return [self.option(scheme, density) for scheme in self._within(self._limit, density, filters)]
+
+    def _within(self, beta: float, density: float, filters: bool) -> list[SchemeSpec]:
         latencies = self.latencies(density)
-        limit = (1 + self._beta) * self.yardstick(density, filters).latency_us
+        limit = (1 + beta) * self.yardstick(density, filters).latency_us
         return [
             scheme
             for scheme, latency in latencies.items()
@@ -147,28 +164,39 @@ class LayerChoices:
         loss = self._importance.of(self.spec.name, scheme) * (1 - energy)
         return Option(scheme, density, kept, latency_us, energy, self.spec.macs * kept, loss)
 
+    def keeping(self, scheme: SchemeSpec, energy: float) -> Option:
+        """Return a scheme at about the least density at which it keeps so much energy, else at its highest."""
+        low, high = self._floors[scheme], SCHEMES[scheme.name].max_density
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.option(scheme, middle).energy >= energy else (middle, high)
+        return self.option(scheme, high)
+
     def choose(self, density: float, filters: bool = True) -> Option | None:
         """Return the candidate that keeps the most energy, the faster one at a tie; None where nothing beats dense."""
         density = round(density, 4)
         options = [self.option(scheme, density) for scheme in self.candidates(density, filters)]
         return max(options, key=lambda option: (option.energy, -option.latency_us), default=None)
 
-    def decide(self, option: Option, filters: Filters, note: str = "") -> Decision:
+    def decide(self, option: Option, filters: Filters, weighed: bool = False, note: str = "") -> Decision:
         """Return an option as a decision, beside all that the layer could have instead.
 
         Args:
             filters: whether ``filter`` may be chosen for the layer alone, or is shared with others.
+            weighed: whether it was weighed against all that is open, instead of chosen by the rule.
             note: what else was decisive.
         """
-        weighed = self._importance.why(self.spec.name, option.scheme)
+        important = self._importance.why(self.spec.name, option.scheme)
+        by_rule = option.scheme != DENSE and not weighed
+        rate = self._rate_weighed if weighed else self._rate
         return Decision(
             layer=self.spec.name,
             scheme=option.scheme,
             density=option.density,
             dense_us=self.dense.latency_us,
-            yardstick=None if option.scheme == DENSE else self.yardstick(option.density, filters != "forbidden"),
-            rated=tuple(self._rate_unused() if option.scheme == DENSE else self._rate(option, filters)),
-            note="; ".join(each for each in (note, weighed) if each),
+            yardstick=self.yardstick(option.density, filters != "forbidden") if by_rule else None,
+            rated=tuple(self._rate_unused() if option.scheme == DENSE else rate(option, filters)),
+            note="; ".join(each for each in (note, important) if each),
         )
 
     def _rate(self, chosen: Option, filters: Filters) -> Iterator[RatedScheme]:
@@ -186,6 +214,28 @@ class LayerChoices:
         if not is_fast:
             return "too slow" if self.beats_dense(option.latency_us) else "no gain"
         return "not shared" if filters == "shared" and option.energy > chosen.energy else "keeps less"
+
+    def _rate_weighed(self, chosen: Option, filters: Filters) -> Iterator[RatedScheme]:
+        """Yield the chosen scheme, and every other one where it keeps as much energy."""
+        for scheme in self._floors:
+            option = chosen if scheme == chosen.scheme else self.keeping(scheme, chosen.energy)
+            yield _rated(option, self._verdict_weighed(option, chosen, filters))
+
+    def _verdict_weighed(self, option: Option, chosen: Option, filters: Filters) -> Verdict:
+        if option.scheme == chosen.scheme:
+            return "chosen"
+        if option.scheme == FILTER and filters == "forbidden":
+            return "no filters"
+        if option.energy < chosen.energy:
+            return "keeps less"
+        if not self.beats_dense(option.latency_us):
+            return "no gain"
+        if option.latency_us >= chosen.latency_us:
+            return "slower"
+        if filters == "shared":
+            return "not shared"
+        is_open = option.scheme in {each.scheme for each in self.open_at(option.density, filters == "allowed")}
+        return "as fast" if is_open else "too slow"
 
     def _rate_unused(self) -> Iterator[RatedScheme]:
         """Yield every scheme at its lowest density, of a layer that stays dense."""

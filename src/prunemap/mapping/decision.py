@@ -8,10 +8,14 @@ from typing import Literal
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.value import Value
 
-Verdict = Literal["chosen", "keeps less", "too slow", "no gain", "no filters", "not shared", "not needed"]
+Verdict = Literal[
+    "chosen", "keeps less", "too slow", "no gain", "no filters", "not shared", "not needed", "slower", "as fast"
+]
 """Fast enough, but keeps less energy; outside 1+β of the yardstick; not clearly faster than dense; the layer may not
-lose filters alone; layers of a residual sum lose filters together; the budget is met without pruning the layer."""
+lose filters alone; layers of a residual sum lose filters together; the budget is met without pruning the layer. Of what
+was weighed: as much energy takes longer; or about as long, between the densities that were tried."""
 SLOW: tuple[Verdict, ...] = ("too slow", "no gain")
+WEIGHED: tuple[Verdict, ...] = ("slower", "as fast")
 
 
 class RatedScheme(Value):
@@ -22,7 +26,7 @@ class RatedScheme(Value):
     latency_us: float
     """Predicted, of this layer."""
     energy: float
-    """Σ kept w² / Σ w²."""
+    """Σ kept w² / Σ w², of whole filters its square."""
     verdict: Verdict
 
 
@@ -44,10 +48,11 @@ class Decision(Value):
     dense_us: float | None = None
     """Predicted latency of the layer when dense; None where it is not modelled."""
     yardstick: Yardstick | None = None
-    """At the density chosen; None for a layer that stays dense."""
+    """At the density chosen; None for a layer that stays dense, and where schemes were weighed."""
     rated: tuple[RatedScheme, ...] = ()
-    """Every scheme measured at the density chosen, the chosen one too; for a layer that stays dense each at the lowest
-    density that it was measured at. Empty for layers that are never pruned."""
+    """Every scheme measured, the chosen one too: at the density chosen; where schemes were weighed, at the one at which
+    it keeps as much energy; of a layer that stays dense at the lowest that was measured. Empty for layers that are
+    never pruned."""
     note: str = ""
     """What else was decisive: why the layer is never pruned, who shares its filters, how sensitive it is."""
 
@@ -81,7 +86,14 @@ def _gain(chosen: RatedScheme, dense_us: float | None) -> str:
 
 
 def _rivals(decision: Decision, chosen: RatedScheme) -> list[str]:
-    """Return why the nearest alternatives lost: the fastest that would keep more energy, and the next best."""
+    """Return why the nearest alternatives lost: the fastest that would keep more energy, and the next best.
+
+    Of what was weighed, the two that would keep as much soonest.
+    """
+    weighed = sorted((e for e in decision.rated if e.verdict in WEIGHED), key=lambda each: each.latency_us)
+    if weighed:
+        took = " and ".join(f"{each.scheme} {in_words(each.latency_us)}" for each in weighed[:2])
+        return [f"to keep as much takes {took}"]
     better = [each for each in decision.rated if each.energy > chosen.energy and each.verdict in (*SLOW, "not shared")]
     found = []
     if better:

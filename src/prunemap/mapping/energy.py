@@ -1,4 +1,8 @@
-"""Kept energy: e = Σ kept w² / Σ w², what a scheme leaves of a layer at a density."""
+"""Kept energy: e = Σ kept w² / Σ w², what a scheme leaves of a layer at a density; of whole filters its square.
+
+The layers behind lose the channels of a filter, and so about as much again. Counted so, energy lost goes with accuracy
+lost whatever the scheme (``benchmarks/energy_loss.py``).
+"""
 
 from __future__ import annotations
 
@@ -34,9 +38,19 @@ def kept_energy(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
         weight: (O, I, Kh, Kw) or (O, I), BatchNorm folded in.
     """
     weight = _sampled(weight, scheme)
-    if isinstance(SCHEMES[scheme.name], GroupScheme):
-        return _from_sorted_groups(weight, scheme)
-    return _OTHERS.get(scheme.name, _from_masks)(weight, scheme)
+    grouped = isinstance(SCHEMES[scheme.name], GroupScheme)
+    share_at = (_from_sorted_groups if grouped else _OTHERS.get(scheme.name, _from_masks))(weight, scheme)
+
+    def at(density: float) -> tuple[float, float]:
+        kept, share = share_at(density)
+        return kept, as_counted(share, scheme)
+
+    return at
+
+
+def as_counted(share: float, scheme: SchemeSpec) -> float:
+    """Return the energy that a share of Σ w² in one layer counts as."""
+    return share**2 if scheme.name == "filter" else share
 
 
 def _sampled(weight: Weight, scheme: SchemeSpec) -> Weight:

@@ -1,7 +1,7 @@
 """Importance c_l: how much loss a layer adds per share of its weight energy that is lost, from a sensitivity file.
 
-Per layer the loss above that of the dense network is taken as c_l (1 − e), e being the share of the energy kept;
-c_l is the least squares fit through the origin, c_l = Σ Δ (1 − e) / Σ (1 − e)².
+Per layer the loss above that of the dense network is taken as c_l (1 − e), e being the share of the energy kept, of whole
+filters its square; c_l is the least squares fit through the origin, c_l = Σ Δ (1 − e) / Σ (1 − e)².
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import PlanLayer, resolve_layers
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.sensitivity import Sensitivity, SensitivityRow
+from prunemap.mapping.energy import as_counted
 
 LEAST = 0.01
 """Of the mean: less is within the noise of the measurement, and no layer is worth nothing."""
@@ -72,7 +73,7 @@ def importance_of(sensitivity: Sensitivity, layers: Sequence[LayerSpec]) -> Impo
 
 def fit(rows: Sequence[SensitivityRow], baseline_loss: float) -> float:
     """Return c_l in nats, at least 0; 0 for rows that lose no energy."""
-    lost = [1 - row.energy_kept for row in rows]
+    lost = [1 - as_counted(row.energy_kept, row.scheme) for row in rows]
     above = [row.loss - baseline_loss for row in rows]
     squares = sum(share**2 for share in lost)
     return max(0.0, sum(a * share for a, share in zip(above, lost, strict=True)) / squares) if squares else 0.0

@@ -13,7 +13,7 @@ from prunemap.core.value import read_json
 from prunemap.errors import UserError
 from prunemap.mapping.conditions import other_compiler
 from prunemap.mapping.importance import EQUAL, importance_of
-from prunemap.mapping.mapper import DEFAULT_BETA, Budget, Mapper, MapRequest, MapResult
+from prunemap.mapping.mapper import Budget, Mapper, MapRequest, MapResult
 from prunemap.mapping.rules import Rules
 
 
@@ -22,7 +22,7 @@ def map_model(
     table: LatencyTable | str | Path,
     budget: Budget,
     *,
-    beta: float = DEFAULT_BETA,
+    beta: float | None = None,
     mapper: Mapper | None = None,
     sensitivity: Sensitivity | str | Path | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -35,7 +35,8 @@ def map_model(
 
     Args:
         table: measured on the device that the network is to run on, or its file.
-        beta: how much slower than coarse structured pruning a scheme may be, as a share.
+        beta: how much slower than coarse structured pruning a scheme may be, as a share; None = DEFAULT_BETA with a
+            budget of density, else no limit.
         mapper: a row of MAPPERS; None = ``rules``.
         sensitivity: what pruning each layer costs in accuracy, or its file; None = every layer matters alike.
         cc: the C compiler that the network is to be compiled with; None = ``zig cc``.
@@ -67,7 +68,7 @@ def make_request(
     table: LatencyTable | str | Path,
     budget: Budget,
     *,
-    beta: float = DEFAULT_BETA,
+    beta: float | None = None,
     sensitivity: Sensitivity | str | Path | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     cc: str | None = None,

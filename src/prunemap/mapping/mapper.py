@@ -59,9 +59,10 @@ class MapRequest:
     """Every weight-carrying layer in graph order."""
     table: LatencyTable
     budget: Budget
-    beta: float = DEFAULT_BETA
+    beta: float | None = None
     """A scheme is a candidate while its latency is within (1 + beta) of coarse structured pruning; a harder data set
-    asks for a larger beta."""
+    asks for a larger beta. None = DEFAULT_BETA for a budget of density, no limit for one of latency or energy, where
+    speed and energy are weighed anyway."""
     importance: Importance = EQUAL
     """How much the lost energy of every layer matters; from a sensitivity analysis."""
     coupled: Sequence[frozenset[str]] = ()
@@ -73,7 +74,7 @@ class MapRequest:
     """Patterns of layers that stay dense."""
 
     def __post_init__(self) -> None:
-        if not self.beta >= 0:
+        if self.beta is not None and not self.beta >= 0:
             raise UserError(f"beta: got {self.beta:g}, allowed are values from 0")
 
     @cached_property

@@ -1,8 +1,9 @@
 """Rule-based mapping: no training, only the weights, the latency table and the budget.
 
-At every density of a grid each layer has one choice, made by the rule of :class:`LayerChoices`; the densities are
-then allocated over those choices. So scheme and density of a layer agree by construction, where choosing schemes and
-allocating densities in turns only approaches it.
+With a budget of density each layer has one choice at every density of a grid, made by the rule of
+:class:`LayerChoices`; with one of latency or energy it has every scheme at every density, for then the budget itself
+says what a microsecond is worth. The densities are allocated over those choices. So scheme and density of a layer agree
+by construction, where choosing schemes and allocating densities in turns only approaches it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from prunemap.mapping.units import Choice, Unit, cheapest_units, latency_of, lea
 
 ASKED_DENSITY = 0.25
 """Where the rule is asked whether coupled layers lose filters, if the budget gives no density."""
-BUDGETS_TRIED = 24
+BUDGETS_TRIED = 16
 """Halvings down to the least latency that keeps the energy asked for."""
 
 
@@ -43,15 +44,16 @@ class Rules:
         fixed_us = predictor.glue_us + sum(each.dense_us or 0.0 for each in fixed.values())
         layers = layer_choices(request, predictor)
         dense = tuple(layer.dense for layer in layers.values())
+        weighed = request.budget.density is None
         if request.budget.keep_energy is not None:
-            units = make_units(layers, request.coupled, ASKED_DENSITY)
+            units = make_units(layers, request.coupled, ASKED_DENSITY, weighed)
             return _result(request, fixed, fixed_us, units, _fastest_keeping(request.budget.keep_energy, units))
         constraint = _constraint(request.budget, layers, fixed_us)
         asked = min(1.0, max(0.05, constraint.allowed / (constraint.cost(dense) or 1.0)))
-        units = make_units(layers, request.coupled, asked)
+        units = make_units(layers, request.coupled, asked, weighed)
         found = _choose(constraint, units, _choices(units))
         if found is None:  # who shares filters was asked at one density; going lower may need another answer
-            units = cheapest_units(layers, request.coupled, constraint.cost)
+            units = cheapest_units(layers, request.coupled, constraint.cost, weighed)
             found = _choose(constraint, units, _choices(units))
         if found is None:
             raise constraint.impossible(least(units, constraint.cost))
@@ -86,7 +88,7 @@ class _Constraint:
         least = (cheapest + self.offset) / self.scale * 1.0005  # so that rounding never says too little
         return BudgetError(
             f"{self.argument}: got {self.value:g}, the least possible with this table is {least:.4g}; layers where "
-            "nothing measured beats dense stay dense; lower densities can be measured, and a smaller beta is faster"
+            "nothing measured beats dense stay dense; lower densities can be measured"
         )
 
 
@@ -114,12 +116,32 @@ def _choose(constraint: _Constraint, units: Sequence[Unit], choices: Sequence[Se
     if allocation.cost > constraint.allowed:
         return None
     chosen = [row[point.index] for row, point in zip(choices, allocation.chosen, strict=True)]
-    if allocation.last is not None:
-        unit, before = allocation.last
-        spare = constraint.allowed - (allocation.cost - cost(chosen[unit]))
-        densest = choices[unit][before.index][0].density
-        chosen[unit] = _densest(units[unit], chosen[unit], densest, lambda choice: cost(choice) <= spare)
-    return chosen
+    if allocation.last is None:
+        return chosen
+    unit, before = allocation.last
+    return _last_step(constraint, units, chosen, unit, choices[unit][before.index])
+
+
+def _last_step(
+    constraint: _Constraint, units: Sequence[Unit], chosen: list[Choice], unit: int, before: Choice
+) -> list[Choice]:
+    """Return the choices with the last step undone and the one step instead that loses least and meets the budget.
+
+    Args:
+        chosen: with the last step, which may save more than is needed.
+        unit: whose step it was.
+        before: what that unit had before.
+    """
+    cost, undone = constraint.cost, [*chosen]
+    undone[unit] = before
+    excess = sum(map(cost, undone)) - constraint.allowed
+    steps = [(loss_of(chosen[unit]) - loss_of(before), unit, chosen[unit])]
+    for place, (each, had) in enumerate(zip(units, undone, strict=True)):
+        fitting = [choice for choice in each.fine if cost(choice) <= cost(had) - excess]
+        steps += [(loss_of(choice) - loss_of(had), place, choice) for choice in fitting]
+    _, place, choice = min(steps, key=lambda step: step[0])
+    undone[place] = choice
+    return undone
 
 
 def _fastest_keeping(energy: float, units: Sequence[Unit]) -> list[Choice]:
@@ -142,19 +164,6 @@ def _fastest_keeping(energy: float, units: Sequence[Unit]) -> list[Choice]:
 def _energy_kept(chosen: Sequence[Choice]) -> float:
     options = [option for choice in chosen for option in choice]
     return mean_of([option.energy for option in options], [1] * len(options))
-
-
-def _densest(unit: Unit, choice: Choice, limit: float, fits: Callable[[Choice], bool]) -> Choice:
-    """Return the unit's choice at nearly the largest density below ``limit`` that fits and loses no more."""
-    low, high = choice[0].density, limit
-    for _ in range(6):
-        middle = (low + high) / 2
-        denser = unit.choose(middle)
-        if denser is not None and fits(denser) and loss_of(denser) <= loss_of(choice):
-            low, choice = middle, denser
-        else:
-            high = middle
-    return choice
 
 
 def _result(

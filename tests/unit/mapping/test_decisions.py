@@ -32,6 +32,21 @@ def test_a_reason_names_the_finer_scheme_that_is_too_slow_and_the_next_best_that
     )
 
 
+def test_where_energy_is_asked_for_the_others_are_rated_where_they_keep_as_much(network, make_table) -> None:
+    result = RULES.map(MapRequest(network, make_table(network, COARSE), Budget(keep_energy=0.8)))
+    decision = decision_of(result, "wide")
+    assert decision.yardstick is None and decision.chosen is not None
+    slower = sorted((e for e in decision.rated if e.verdict == "slower"), key=lambda each: each.latency_us)
+    for each in slower:
+        assert each.latency_us >= decision.chosen.latency_us
+        assert decision.chosen.energy <= each.energy < decision.chosen.energy + 0.05
+    first, second = (f"{each.scheme} {each.latency_us:.3g} µs" for each in slower[:2])
+    assert decision.reason.endswith(f"; to keep as much takes {first} and {second}")
+    table = make_table(network, {**COARSE, "unstructured": 50.0})
+    decision = decision_of(RULES.map(MapRequest(network, table, Budget(keep_energy=0.8))), "wide")
+    assert {str(each.scheme): each.verdict for each in decision.rated}["unstructured"] == "no gain"
+
+
 @pytest.mark.parametrize("factors", [{}, COARSE, ONLY_FILTER, SPARSE_NEVER_PAYS])
 @pytest.mark.parametrize("density", [0.1, 0.45, 1.0])
 def test_decisions_are_the_plan_with_what_each_layer_could_have_instead(network, make_table, factors, density) -> None:

@@ -12,7 +12,7 @@ from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
-from prunemap.latency import Predictor
+from prunemap.latency import DEFAULT_SCHEMES, Predictor
 from prunemap.mapping import Budget, MapRequest, MapResult
 from prunemap.mapping.fixed import why_fixed
 from prunemap.mapping.importance import Importance
@@ -119,6 +119,30 @@ def test_the_energy_asked_for_is_kept_and_no_slower_plan_would_keep_less(network
     assert energy <= result.energy_kept < energy + 0.03
     faster = RULES.map(MapRequest(network, table, Budget(latency_ms=0.97 * result.latency_us / 1e3)))
     assert faster.energy_kept < energy
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=strategies.integers(0, 2**32 - 1), energy=strategies.floats(0.4, 0.95))
+def test_no_scheme_alone_keeps_as_much_energy_sooner(network, make_table, seed: int, energy: float) -> None:
+    rng = np.random.default_rng(seed)
+    table = make_table(network, {str(scheme): rng.uniform(0.5, 4) for scheme in DEFAULT_SCHEMES})
+    together = RULES.map(MapRequest(network, table, Budget(keep_energy=energy)))
+    for scheme in DEFAULT_SCHEMES:
+        points = tuple(point for point in table.points if point.scheme in (DENSE, scheme))
+        alone = table.model_copy(update={"points": points})
+        result = RULES.map(MapRequest(network, alone, Budget(keep_energy=energy)))
+        assert together.latency_us <= 1.02 * result.latency_us, scheme
+        in_time = RULES.map(MapRequest(network, table, Budget(latency_ms=result.latency_us / 1e3)))
+        assert in_time.energy_kept >= result.energy_kept - 0.02, scheme
+
+
+def test_a_beta_limits_what_is_weighed(network, make_table) -> None:
+    """Unstructured is slower at equal density, and yet the fastest way to keep so much energy."""
+    request = MapRequest(network, make_table(network, {"unstructured": 1.4, "pattern": 5.0}), Budget(keep_energy=0.7))
+    weighed, limited = RULES.map(request), RULES.map(replace(request, beta=0.1))
+    assert {schemes_of(weighed)[name] for name in PRUNABLE} == {"unstructured"}
+    assert "unstructured" not in schemes_of(limited).values()
+    assert weighed.latency_us < limited.latency_us
 
 
 def test_all_of_the_energy_is_the_dense_network(network, make_table) -> None:

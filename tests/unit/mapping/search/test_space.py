@@ -139,19 +139,20 @@ def test_a_plan_by_the_rules_with_shared_filters_is_in_the_space(latency_ms: flo
 
 
 def test_a_search_can_run_where_only_the_rules_fail() -> None:
-    """A strict rule takes the scheme that keeps most; the fastest one reaches lower."""
+    """One filter of 16 lies between the densities that the rules try."""
     layers = [conv(name, 16 if i else 3, 16, 3, 14, seed=i) for i, name in enumerate(("stem", "a", "b", "c", "last"))]
-    table = made_up_table((layer.spec.setting for layer in layers), {"unstructured": 1.15, "pattern": 1.15})
+    table = made_up_table((layer.spec.setting for layer in layers), {"unstructured": 5, "pattern": 5, "punched": 5})
     request = MapRequest(layers, table, Budget(latency_ms=0.001), coupled=(frozenset({"a", "b"}),))
+    config = SearchConfig(densities=(0.0625, 0.2, 0.6))
     with pytest.raises(BudgetError, match="by a search too"):
-        space_of(request, SearchConfig())
-    least_us = make_space(request, None, SearchConfig()).least_us
+        space_of(request, config)
+    least_us = make_space(request, None, config).least_us
     request = replace(request, budget=Budget(latency_ms=1.001 * least_us / 1e3))
     with pytest.raises(BudgetError):
         Rules().map(request)
     with pytest.raises(BudgetError, match="--unseeded"):
-        space_of(request, SearchConfig())
-    space = space_of(request, SearchConfig(seeded=False))
+        space_of(request, config)
+    space = space_of(request, config.model_copy(update={"seeded": False}))
     assert space.rules is None and space.first is None
     possible = [space.latency_us(each) for each in product(*map(range, space.problem.sizes))]
     assert min(possible) == pytest.approx(space.least_us) and space.least_us < space.budget_us

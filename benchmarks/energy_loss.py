@@ -1,0 +1,164 @@
+"""Does the energy that a scheme keeps say what accuracy it costs, whatever the scheme?
+
+Rows of cifar10.py that were pruned in one shot, beside their control: the mean over the pruned layers of the energy
+kept, Σ kept w² / Σ w² (of whole filters its square, as `prunemap map` counts it), and the loss of accuracy after
+retraining. The figure is the rank correlation between energy lost and accuracy lost, over all schemes and densities of
+a network that were retrained equally long; beside it that of the multiply-accumulates pruned, which know nothing of
+the scheme.
+
+    .venv/bin/python benchmarks/energy_loss.py RESULTS.csv… [-o RESULT.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from cifar10 import Row, all_rows, make_plan, plan_file
+from cifar10_latency import checkpoint_of, control_of, exported, network_of, read_lines
+from cifar10_rows import Pruning
+from rich.console import Console
+from surrogate import spearman
+
+from prunemap.compiler import ModelLayer, read_layers
+from prunemap.core.plan import Plan
+from prunemap.core.scheme_spec import DENSE
+from prunemap.core.value import Value, now, read_json, write_json
+from prunemap.mapping.energy import kept_energy
+from prunemap.report.text import new_table, percent
+
+
+class EnergyLoss(Value):
+    """A network pruned and retrained. Shares are 0 to 1."""
+
+    name: str
+    network: str
+    scheme: str
+    epochs: int
+    energy_kept: float
+    macs_kept: float
+    """Of the convolutions."""
+    loss: float
+    """Accuracy of the control − its own."""
+
+
+class Correlation(Value):
+    """Rank correlations with the loss of accuracy."""
+
+    network: str
+    epochs: int
+    rows: int
+    energy_lost: float
+    macs_pruned: float
+
+
+class Result(Value):
+    """The JSON file."""
+
+    rows: tuple[EnergyLoss, ...]
+    correlations: tuple[Correlation, ...]
+    command: str
+    date: str
+
+
+@cache
+def dense_layers(name: str) -> dict[str, ModelLayer]:
+    """Return the layers of a trained dense network by module, batch norm folded in."""
+    return {layer.spec.module: layer for layer in read_layers(exported(name))}
+
+
+def plan_of(row: Row) -> Plan | None:
+    """Return the plan of a row pruned in one shot, None of any other."""
+    way = row.way
+    if way is None or way.pruning is None or way.method != "one_shot" or way.density is not None:
+        return None
+    if isinstance(way.pruning, Pruning):
+        return make_plan(checkpoint_of(row.start.name), way.pruning)
+    return read_json(plan_file(row), Plan, "plan")
+
+
+def energy_kept(plan: Plan, layers: dict[str, ModelLayer]) -> float:
+    """Return the mean over the pruned layers."""
+    kept = []
+    for entry in plan.layers:
+        if entry.scheme != DENSE:
+            _, energy = kept_energy(layers[entry.module or entry.name].weight, entry.scheme)(entry.density)
+            kept.append(energy)
+    return float(np.mean(kept))
+
+
+def compare(paths: Sequence[Path]) -> tuple[EnergyLoss, ...]:
+    """Return the rows that have a control, were pruned in one shot, and whose dense network is kept."""
+    lines, found = read_lines(paths), []
+    rows = {row.name: row for row in all_rows()}
+    for line in lines:
+        row, control = rows.get(line["name"]), control_of(line, lines)
+        if row is None or control is None or not checkpoint_of(row.start.name).exists():
+            continue
+        plan = plan_of(row)
+        if plan is None:
+            continue
+        found.append(
+            EnergyLoss(
+                name=row.name,
+                network=network_of(line),
+                scheme=line["scheme"],
+                epochs=int(line["epochs"]),
+                energy_kept=energy_kept(plan, dense_layers(row.start.name)),
+                macs_kept=float(line["conv_macs_kept"]),
+                loss=control - float(line["test_accuracy"]),
+            )
+        )
+    return tuple(sorted(found, key=lambda each: (each.network, each.epochs, -each.energy_kept)))
+
+
+def correlate(rows: Sequence[EnergyLoss]) -> tuple[Correlation, ...]:
+    """Return a line per network and epochs with rows of several schemes."""
+    found = []
+    for (network, epochs), group in groupby(rows, key=lambda each: (each.network, each.epochs)):
+        own = list(group)
+        if len({each.scheme for each in own}) > 1:
+            losses = [each.loss for each in own]
+            energy, macs = (
+                spearman([-share for share in shares], losses)
+                for shares in ([each.energy_kept for each in own], [each.macs_kept for each in own])
+            )
+            found.append(
+                Correlation(network=network, epochs=epochs, rows=len(own), energy_lost=energy, macs_pruned=macs)
+            )
+    return tuple(found)
+
+
+def print_result(result: Result, console: Console) -> None:
+    table = new_table("energy and accuracy lost", "network", "scheme", "energy kept", "MACs kept", "loss", left=2)
+    for row in result.rows:
+        table.add_row(row.name, row.scheme, percent(row.energy_kept), percent(row.macs_kept), f"{100 * row.loss:.2f}")
+    console.print(table)
+    for each in result.correlations:
+        console.print(
+            f"{each.network}, {each.rows} rows of {each.epochs} epochs: rank correlation with the loss: energy lost "
+            f"{each.energy_lost:.3f}, MACs pruned {each.macs_pruned:.3f}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="+", help="result files of cifar10.py")
+    parser.add_argument("-o", "--output", type=Path)
+    given = parser.parse_args()
+    rows = compare(given.results)
+    command = shlex.join(["python", *sys.argv])
+    result = Result(rows=rows, correlations=correlate(rows), command=command, date=now())
+    print_result(result, Console())
+    if given.output:
+        write_json(given.output, result)
+
+
+if __name__ == "__main__":
+    main()

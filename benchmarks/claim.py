@@ -29,7 +29,8 @@ from prunemap.core.value import Value, now, read_json, write_json
 from prunemap.report.text import new_table, percent, times
 
 LOSS, STANDARD_ERROR = 0.005, 0.003
-RULES, PATTERN = "rules", "pattern"
+RULES, PATTERN = "rules_energy", "pattern"
+"""The rules: what `map --keep-energy` says; what `map --density` says is the family ``rules``."""
 BAR_OVER_PATTERN = {"vgg16-half": 1.7}
 """How many times as fast as ``pattern`` everywhere the rules are to be."""
 

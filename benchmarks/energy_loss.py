@@ -6,7 +6,7 @@ retraining. The figure is the rank correlation between energy lost and accuracy 
 a network that were retrained equally long; beside it that of the multiply-accumulates pruned, which know nothing of
 the scheme.
 
-    .venv/bin/python benchmarks/energy_loss.py RESULTS.csv… [-o RESULT.json]
+    .venv/bin/python benchmarks/energy_loss.py RESULTS.csv… [-o RESULT.json] [--plot PLOT.png]
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 from cifar10 import Row, all_rows, make_plan, plan_file
 from cifar10_latency import checkpoint_of, control_of, exported, network_of, read_lines
 from cifar10_rows import Pruning
+from matplotlib.figure import Figure
 from rich.console import Console
 from surrogate import spearman
 
@@ -32,6 +33,20 @@ from prunemap.core.scheme_spec import DENSE
 from prunemap.core.value import Value, now, read_json, write_json
 from prunemap.mapping.energy import kept_energy
 from prunemap.report.text import new_table, percent
+
+MARKS = {"unstructured": "o", "punched": "s", "pattern": "^", "filter": "D", "rules": "*"}
+COLOURS = {
+    "unstructured": "#d55e00",
+    "punched:2x1": "#9ecae1",
+    "punched:4x1": "#6baed6",
+    "punched:4x4": "#4292c6",
+    "punched:8x4": "#2171b5",
+    "punched:16x8": "#08306b",
+    "pattern": "#009e73",
+    "filter": "#444444",
+    "rules": "#cc79a7",
+}
+"""By scheme; blocks darken as they grow."""
 
 
 class EnergyLoss(Value):
@@ -147,10 +162,34 @@ def print_result(result: Result, console: Console) -> None:
         )
 
 
+def write_plot(result: Result, path: Path) -> None:
+    """Draw accuracy lost against multiply-adds pruned and against energy lost, a row of panels per network."""
+    figure = Figure(figsize=(8, 3.2 * len(result.correlations)), layout="constrained")
+    grid = figure.subplots(len(result.correlations), 2, squeeze=False, sharey="row")
+    for line, panels in zip(result.correlations, grid, strict=True):
+        own = [row for row in result.rows if (row.network, row.epochs) == (line.network, line.epochs)]
+        for scheme in (name for name in COLOURS if any(row.scheme == name for row in result.rows)):
+            rows = [row for row in own if row.scheme == scheme]
+            losses = [100 * row.loss for row in rows]
+            marker, colour = MARKS[scheme.partition(":")[0]], COLOURS[scheme]
+            for panel, kept in zip(panels, ("macs_kept", "energy_kept"), strict=True):
+                pruned = [100 * (1 - getattr(row, kept)) for row in rows]
+                panel.scatter(pruned, losses, marker=marker, color=colour, label=scheme)
+        for panel, what, rank in zip(
+            panels, ("multiply-adds pruned", "energy lost"), (line.macs_pruned, line.energy_lost), strict=True
+        ):
+            panel.set(xlabel=f"{what}, %", title=f"{line.network}: rank correlation {rank:.2f}", xlim=(0, 100))
+            panel.spines[["top", "right"]].set_visible(False)
+        panels[0].set(ylabel="accuracy lost, points", ylim=(0, None))
+    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="+", help="result files of cifar10.py")
     parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
     rows = compare(given.results)
     command = shlex.join(["python", *sys.argv])
@@ -158,6 +197,8 @@ def main() -> None:
     print_result(result, Console())
     if given.output:
         write_json(given.output, result)
+    if given.plot:
+        write_plot(result, given.plot)
 
 
 if __name__ == "__main__":

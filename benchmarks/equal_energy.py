@@ -2,9 +2,9 @@
 
 Each network is pruned by magnitude to the fastest plan that keeps a share of its weights' energy, once with all schemes
 open to the rules and once per family with nothing but its own; the densities of the layers are allocated alike. Every
-network is compiled, tuned, verified and timed beside our dense program and ONNX Runtime. Trained weights: MobileNetV2
-for CIFAR-10 (the committed checkpoint), EfficientNet-Lite0 and the thin ResNet-50 of OpenNSFW (from the packages of
-real_files.py); random ones: the networks of networks.py, whose energy says little about accuracy. The latency table
+network is compiled, tuned, verified and timed beside our dense program and ONNX Runtime. Trained weights: the networks
+for CIFAR-10 whose dense checkpoint is committed, EfficientNet-Lite0 and the thin ResNet-50 of OpenNSFW (from the packages
+of real_files.py); random ones: the networks of networks.py, whose energy says little about accuracy. The latency table
 that decides is measured first, as far as it is not there. Rows that the result file has are not measured again.
 
     .venv/bin/python benchmarks/equal_energy.py [--quick] [--only REGEX] [--table LATENCY.json]
@@ -38,6 +38,7 @@ from prunemap.report.text import milliseconds, new_table, percent, times
 
 ENERGIES = (0.9, 0.8)
 """Least mean over the prunable layers of Σ kept w² / Σ w²."""
+CIFAR = ("resnet20", "vgg16-half", "mobilenetv2")
 RULES = "rules"
 BAR = 1.73
 """How many times as fast as ``pattern`` the rules are to be."""
@@ -95,7 +96,7 @@ def models() -> dict[str, Callable[[], Path]]:
     """Return what makes the ONNX file of each network."""
     real = {network.name: network for network in REAL if network.name in ("efficientnet-lite0", "open-nsfw")}
     return {
-        "mobilenetv2-cifar": partial(exported, "mobilenetv2-dense-s0"),
+        **{f"{name}-cifar": partial(exported, f"{name}-dense-s0") for name in CIFAR},
         **{name: partial(Case(network, "").model, Path("runs") / "real") for name, network in real.items()},
         **{name: partial(dense_model, name) for name in LARGE},
     }

@@ -3,9 +3,10 @@
 Each network is pruned by magnitude to the fastest plan that keeps a share of its weights' energy, once with all schemes
 open to the rules and once per family with nothing but its own; the densities of the layers are allocated alike. Every
 network is compiled, tuned, verified and timed beside our dense program and ONNX Runtime. Trained weights: the networks
-for CIFAR-10 whose dense checkpoint is committed, EfficientNet-Lite0 and the thin ResNet-50 of OpenNSFW (from the packages
-of real_files.py); random ones: the networks of networks.py, whose energy says little about accuracy. The latency table
-that decides is measured first, as far as it is not there. Rows that the result file has are not measured again.
+for CIFAR-10 whose dense checkpoint is committed, EfficientNet-Lite0 and the thin ResNet-50 of OpenNSFW (from the
+packages of real_files.py); random ones: the networks of networks.py, whose energy says little about accuracy. The
+latency table that decides is measured first, as far as it is not there. Rows that the result file has are not measured
+again.
 
     .venv/bin/python benchmarks/equal_energy.py [--quick] [--only REGEX] [--table LATENCY.json]
 """

@@ -43,6 +43,7 @@ from prunemap.schemes import why_illegal
 log = logging.getLogger(__name__)
 Shapes = Mapping[str, tuple[int, ...]] | None
 DENSITY = 0.2
+"""Of what is pruned in the plans of PLANS."""
 HELD_OUT = 40
 """Points that are measured."""
 PUNCHED, PATTERN, UNSTRUCTURED = map(SchemeSpec.parse, ("punched:8x4", "pattern", "unstructured"))
@@ -149,7 +150,6 @@ def check_network(
     timer: LocalTimer,
     plan: str,
     *,
-    density: float = DENSITY,
     shapes: Shapes = None,
     effort: Effort | None = None,
     seed: int = 0,
@@ -162,7 +162,7 @@ def check_network(
     """
     specs = read_specs(model, shapes)
     how = look_up(PLANS, plan, "plan")
-    chosen = how.make(Path(model), specs, table, density, shapes)
+    chosen = how.make(Path(model), specs, table, shapes)
     with TemporaryDirectory(prefix="prunemap-") as folder:
         pruned = Path(folder) / "pruned.onnx"
         write_pruned(model, chosen, pruned, shapes)
@@ -201,14 +201,14 @@ def _macs_by_layer(costs: Mapping[str, NodeCost]) -> Counter[str]:
     return macs
 
 
-MakePlan = Callable[[Path, Sequence[LayerSpec], LatencyTable, float, Shapes], Plan]
+MakePlan = Callable[[Path, Sequence[LayerSpec], LatencyTable, Shapes], Plan]
 
 
 def _dense_plan(specs: Sequence[LayerSpec]) -> Plan:
     return Plan(layers=tuple(PlanLayer.of(spec, DENSE, 1.0) for spec in specs))
 
 
-def _dense(_: Path, specs: Sequence[LayerSpec], __: LatencyTable, ___: float, ____: Shapes) -> Plan:
+def _dense(_: Path, specs: Sequence[LayerSpec], __: LatencyTable, ___: Shapes) -> Plan:
     return _dense_plan(specs)
 
 
@@ -218,16 +218,16 @@ def _everywhere(*schemes: SchemeSpec) -> MakePlan:
     A layer that was not measured with it has another block size of the same scheme: very large layers have few.
     """
 
-    def make(_: Path, specs: Sequence[LayerSpec], table: LatencyTable, density: float, __: Shapes) -> Plan:
+    def make(_: Path, specs: Sequence[LayerSpec], table: LatencyTable, __: Shapes) -> Plan:
         predictor, kept = Predictor(table, [spec.setting for spec in specs]), _kept(specs)
 
         def entry(spec: LayerSpec) -> PlanLayer:
-            legal = [scheme for scheme in schemes if why_illegal(scheme, spec.weight_shape, density) is None]
+            legal = [scheme for scheme in schemes if why_illegal(scheme, spec.weight_shape, DENSITY) is None]
             if spec in kept or not legal:
                 return PlanLayer.of(spec, DENSE, 1.0)
             measured = predictor.schemes(spec.setting) if spec.setting else ()
             alike = [scheme for scheme in measured if scheme.name == legal[0].name]
-            return PlanLayer.of(spec, legal[0] if legal[0] in measured or not alike else alike[0], density)
+            return PlanLayer.of(spec, legal[0] if legal[0] in measured or not alike else alike[0], DENSITY)
 
         return Plan(layers=tuple(map(entry, specs)))
 
@@ -241,11 +241,11 @@ def _kept(specs: Sequence[LayerSpec]) -> list[LayerSpec]:
     return [spec for spec in specs if spec.kind == "depthwise" or spec is first or spec in last]
 
 
-def _rule(model: Path, _: Sequence[LayerSpec], table: LatencyTable, density: float, shapes: Shapes) -> Plan:
-    return map_model(model, table, Budget(density=density), shapes=shapes).plan
+def _rule(model: Path, _: Sequence[LayerSpec], table: LatencyTable, shapes: Shapes) -> Plan:
+    return map_model(model, table, Budget(density=DENSITY), shapes=shapes).plan
 
 
-def _in_time(model: Path, specs: Sequence[LayerSpec], table: LatencyTable, _: float, shapes: Shapes) -> Plan:
+def _in_time(model: Path, specs: Sequence[LayerSpec], table: LatencyTable, shapes: Shapes) -> Plan:
     return map_model(model, table, Budget(latency_ms=_half_us(specs, table) / 1e3), shapes=shapes).plan
 
 

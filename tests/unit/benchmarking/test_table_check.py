@@ -60,13 +60,13 @@ def test_a_block_size_that_a_layer_was_not_measured_with_gives_way_to_one_that_w
     model: Path, table: LatencyTable
 ) -> None:
     specs, wanted, other = read_specs(model), SchemeSpec.parse("punched:8x4"), SchemeSpec.parse("punched:4x1")
-    pruned = [entry for entry in PLANS["punched"].make(model, specs, table, 0.2, None).layers if entry.scheme != DENSE]
+    pruned = [entry for entry in PLANS["punched"].make(model, specs, table, None).layers if entry.scheme != DENSE]
     assert pruned and {entry.scheme for entry in pruned} == {wanted}
     first = next(spec.setting for spec in specs if spec.name == pruned[0].name)
     less = table.model_copy(
         update={"points": tuple(p for p in table.points if (p.setting, p.scheme) != (first, wanted))}
     )
-    found = {entry.name: entry.scheme for entry in PLANS["punched"].make(model, specs, less, 0.2, None).layers}
+    found = {entry.name: entry.scheme for entry in PLANS["punched"].make(model, specs, less, None).layers}
     assert found[pruned[0].name] == other
 
 
@@ -83,7 +83,7 @@ def test_what_the_compiler_drops_is_known_from_the_zeros(model: Path, tmp_path: 
 @pytest.mark.parametrize("plan", PLANS)
 def test_every_plan_prunes_what_it_may(model: Path, table: LatencyTable, plan: str) -> None:
     specs = read_specs(model)
-    made = PLANS[plan].make(model, specs, table, 0.2, None)
+    made = PLANS[plan].make(model, specs, table, None)
     resolved = [entry for entry in made.resolve(specs) if entry is not None]
     assert len(resolved) == len(specs)
     assert resolved[0].scheme == DENSE
@@ -97,7 +97,7 @@ def test_a_budget_is_half_of_the_dense_latency_and_the_plan_is_predicted_to_meet
     asked_us = budget.asked_us(specs, table)
     dense_us = sum(spec.macs for spec in specs) / 1e3 + 7
     assert asked_us == pytest.approx(dense_us / 2)
-    predicted_us = 1e3 * PlanLatency(table, specs, budget.make(model, specs, table, 0.2, None))()
+    predicted_us = 1e3 * PlanLatency(table, specs, budget.make(model, specs, table, None))()
     assert 0.9 * asked_us < predicted_us <= asked_us * (1 + 1e-6)
     assert all(each.asked_us(specs, table) is None for name, each in PLANS.items() if name != "budget")
 

@@ -20,6 +20,9 @@ from prunemap.compiler.onnx.rules import FAST_RULES, GENERAL_RULES, ONNX_OPS
 from prunemap.core.inspection import UnsupportedNode
 from prunemap.errors import Problems, UnsupportedError
 
+LONE_OPSET = 22
+"""Of ONNX, of a node outside of any model."""
+
 
 def import_graph(model: onnx.ModelProto) -> Graph:
     """Return the graph of a model from :func:`prunemap.compiler.onnx.file.read_onnx`.
@@ -64,9 +67,9 @@ def known_tensors(model: onnx.ModelProto) -> tuple[dict[str, np.ndarray[Any, Any
 
 
 def take_node(
-    proto: onnx.NodeProto, constants: Mapping[str, np.ndarray[Any, Any]], shapes: Mapping[str, Shape], opset: int = 22
+    proto: onnx.NodeProto, constants: Mapping[str, np.ndarray[Any, Any]], shapes: Mapping[str, Shape]
 ) -> list[Node]:
-    """Return what stands for one node outside of any model.
+    """Return what stands for one node outside of any model, of the opset LONE_OPSET.
 
     Args:
         constants: the values of its inputs that are known.
@@ -75,7 +78,7 @@ def take_node(
     Raises:
         NotTaken: it cannot be taken in.
     """
-    taken = _Taken(dict(constants), dict(shapes), dict.fromkeys(shapes, "f32"), opset)
+    taken = _Taken(dict(constants), dict(shapes), dict.fromkeys(shapes, "f32"), LONE_OPSET)
     _take(taken, proto)
     return taken.nodes
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Literal
+
+import numpy as np
 
 from prunemap.compiler import ModelLayer
 from prunemap.core.layer import GATES
@@ -22,6 +24,7 @@ Filters = Literal["allowed", "forbidden", "shared"]
 """Whether a layer may lose filters alone, never, or only together with others."""
 MIN_GAIN = 1.03
 """How much faster than dense a scheme must be; less is lost in the noise of the table."""
+HIGHEST_DENSITY = 0.9
 HALVINGS = 12
 """Of a range of densities, to find the one that keeps so much energy."""
 
@@ -49,15 +52,21 @@ class LayerChoices:
 
     The yardstick at a density is coarse structured pruning: the ``filter`` curve of the table, a layer compiled
     dense with ⌈density·O⌉ filters (dense latency × density where ``filter`` was not measured). Candidates are the
-    schemes within (1 + beta) of it and faster than dense; the rule chooses the one that keeps the most energy. What is
-    weighed (:meth:`open_at`) is limited by a beta only where one is given.
+    schemes within (1 + beta) of it and faster than dense; the rule chooses the one that keeps the most energy.
 
     Args:
-        beta: None = DEFAULT_BETA for the rule.
+        beta: None = DEFAULT_BETA, or no limit where schemes are weighed.
+        weighed: whether a budget of latency or energy weighs all candidates, instead of the rule choosing one.
     """
 
     def __init__(
-        self, layer: ModelLayer, predictor: Predictor, beta: float | None = None, importance: Importance = EQUAL
+        self,
+        layer: ModelLayer,
+        predictor: Predictor,
+        beta: float | None = None,
+        importance: Importance = EQUAL,
+        *,
+        weighed: bool = False,
     ) -> None:
         setting = layer.spec.setting
         assert setting is not None, "a prunable layer has a setting"
@@ -66,8 +75,9 @@ class LayerChoices:
         self._setting = setting
         self._weight = layer.weight
         self._predictor = predictor
-        self._beta = DEFAULT_BETA if beta is None else beta
-        self._limit = inf if beta is None else beta
+        self._beta = beta if beta is not None else inf if weighed else DEFAULT_BETA
+        self._weighed = weighed
+        self._grids: dict[tuple[int, bool], Sequence[Option]] = {}
         self._importance = importance
         self._energies: dict[SchemeSpec, EnergyAt] = {}
         self._floors = {
@@ -130,25 +140,46 @@ class LayerChoices:
         return Yardstick(name=f"the fastest, {fastest}", latency_us=others[fastest])
 
     def candidates(self, density: float, filters: bool = True) -> list[SchemeSpec]:
-        """Return the schemes that are fast enough for the rule at this density.
+        """Return the schemes that are fast enough at this density.
 
         Args:
             filters: whether ``filter`` may be one.
         """
-        return self._within(self._beta, density, filters)
-
-    def open_at(self, density: float, filters: bool = True) -> list[Option]:
-        """Return what can be weighed at this density."""
-        return [self.option(scheme, density) for scheme in self._within(self._limit, density, filters)]
-
-    def _within(self, beta: float, density: float, filters: bool) -> list[SchemeSpec]:
-        latencies = self.latencies(density)
-        limit = (1 + beta) * self.yardstick(density, filters).latency_us
+        limit_us = self._limit_us(density, filters)
         return [
             scheme
-            for scheme, latency in latencies.items()
-            if latency <= limit and self.beats_dense(latency) and (filters or scheme != FILTER)
+            for scheme, latency_us in self.latencies(density).items()
+            if latency_us <= limit_us and self.beats_dense(latency_us) and (filters or scheme != FILTER)
         ]
+
+    def _limit_us(self, density: float, filters: bool) -> float:
+        return inf if self._beta == inf else (1 + self._beta) * self.yardstick(density, filters).latency_us
+
+    def over_densities(self, size: int, filters: bool = True) -> Sequence[Option]:
+        """Return what the layer may have beside dense over a grid of densities; made once.
+
+        By the rule one option per density; where schemes are weighed each has a grid of its own, from the lowest
+        density to the highest that it can have.
+        """
+        if (size, filters) not in self._grids:
+            options = self._weighed_options(size, filters) if self._weighed else self._ruled_options(size, filters)
+            self._grids[size, filters] = tuple(options)
+        return self._grids[size, filters]
+
+    def _ruled_options(self, size: int, filters: bool) -> Iterator[Option]:
+        for density in densities(self.lowest_density(), 1.0, size):
+            option = self.choose(density, filters)
+            if option is not None:
+                yield option
+
+    def _weighed_options(self, size: int, filters: bool) -> Iterator[Option]:
+        for scheme, lowest in self._floors.items():
+            if scheme == FILTER and not filters:
+                continue
+            for density in densities(lowest, SCHEMES[scheme.name].max_density, size):
+                option = self.option(scheme, density)
+                if option.latency_us <= self._limit_us(density, filters) and self.beats_dense(option.latency_us):
+                    yield option
 
     def beats_dense(self, latency_us: float) -> bool:
         """Return whether a latency is clearly below that of the dense layer."""
@@ -164,7 +195,7 @@ class LayerChoices:
         loss = self._importance.of(self.spec.name, scheme) * (1 - energy)
         return Option(scheme, density, kept, latency_us, energy, self.spec.macs * kept, loss)
 
-    def keeping(self, scheme: SchemeSpec, energy: float) -> Option:
+    def least_keeping(self, energy: float, scheme: SchemeSpec) -> Option:
         """Return a scheme at about the least density at which it keeps so much energy, else at its highest."""
         low, high = self._floors[scheme], SCHEMES[scheme.name].max_density
         for _ in range(HALVINGS):
@@ -178,17 +209,16 @@ class LayerChoices:
         options = [self.option(scheme, density) for scheme in self.candidates(density, filters)]
         return max(options, key=lambda option: (option.energy, -option.latency_us), default=None)
 
-    def decide(self, option: Option, filters: Filters, weighed: bool = False, note: str = "") -> Decision:
+    def decide(self, option: Option, filters: Filters, note: str = "") -> Decision:
         """Return an option as a decision, beside all that the layer could have instead.
 
         Args:
             filters: whether ``filter`` may be chosen for the layer alone, or is shared with others.
-            weighed: whether it was weighed against all that is open, instead of chosen by the rule.
             note: what else was decisive.
         """
         important = self._importance.why(self.spec.name, option.scheme)
-        by_rule = option.scheme != DENSE and not weighed
-        rate = self._rate_weighed if weighed else self._rate
+        by_rule = option.scheme != DENSE and not self._weighed
+        rate = self._rate_weighed if self._weighed else self._rate
         return Decision(
             layer=self.spec.name,
             scheme=option.scheme,
@@ -218,7 +248,7 @@ class LayerChoices:
     def _rate_weighed(self, chosen: Option, filters: Filters) -> Iterator[RatedScheme]:
         """Yield the chosen scheme, and every other one where it keeps as much energy."""
         for scheme in self._floors:
-            option = chosen if scheme == chosen.scheme else self.keeping(scheme, chosen.energy)
+            option = chosen if scheme == chosen.scheme else self.least_keeping(chosen.energy, scheme)
             yield _rated(option, self._verdict_weighed(option, chosen, filters))
 
     def _verdict_weighed(self, option: Option, chosen: Option, filters: Filters) -> Verdict:
@@ -234,14 +264,20 @@ class LayerChoices:
             return "slower"
         if filters == "shared":
             return "not shared"
-        is_open = option.scheme in {each.scheme for each in self.open_at(option.density, filters == "allowed")}
-        return "as fast" if is_open else "too slow"
+        is_open = option.latency_us <= self._limit_us(option.density, filters == "allowed")
+        return "sooner" if is_open else "too slow"
 
     def _rate_unused(self) -> Iterator[RatedScheme]:
         """Yield every scheme at its lowest density, of a layer that stays dense."""
         for scheme, floor in self._floors.items():
             option = self.option(scheme, floor)
             yield _rated(option, "not needed" if self.beats_dense(option.latency_us) else "no gain")
+
+
+def densities(lowest: float, highest: float, size: int) -> list[float]:
+    """Return so many densities at equal ratios, up to HIGHEST_DENSITY; none where the lowest is above it."""
+    highest = min(highest, HIGHEST_DENSITY)
+    return [] if lowest >= highest else [lowest, *np.geomspace(lowest, highest, size)[1:].tolist()]
 
 
 def _rated(option: Option, verdict: Verdict) -> RatedScheme:
@@ -257,7 +293,9 @@ def _rated(option: Option, verdict: Verdict) -> RatedScheme:
 def layer_choices(request: MapRequest, predictor: Predictor) -> dict[str, LayerChoices]:
     """Return what can be chosen for the layers that are not fixed, by name, in the order of the network."""
     return {
-        layer.spec.name: LayerChoices(layer, predictor, request.beta, request.importance)
+        layer.spec.name: LayerChoices(
+            layer, predictor, request.beta, request.importance, weighed=request.budget.density is None
+        )
         for layer in request.layers
         if layer.spec.name not in request.fixed
     }

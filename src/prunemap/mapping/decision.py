@@ -9,13 +9,14 @@ from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.value import Value
 
 Verdict = Literal[
-    "chosen", "keeps less", "too slow", "no gain", "no filters", "not shared", "not needed", "slower", "as fast"
+    "chosen", "keeps less", "too slow", "no gain", "no filters", "not shared", "not needed", "slower", "sooner"
 ]
 """Fast enough, but keeps less energy; outside 1+β of the yardstick; not clearly faster than dense; the layer may not
-lose filters alone; layers of a residual sum lose filters together; the budget is met without pruning the layer. Of what
-was weighed: as much energy takes longer; or about as long, between the densities that were tried."""
+lose filters alone; layers of a residual sum lose filters together; the budget is met without pruning the layer.
+
+Where schemes were weighed: as much energy takes longer; or less, but between the densities tried, or the layer is more
+sensitive to the scheme. "keeps less" is then at the highest density."""
 SLOW: tuple[Verdict, ...] = ("too slow", "no gain")
-WEIGHED: tuple[Verdict, ...] = ("slower", "as fast")
 
 
 class RatedScheme(Value):
@@ -86,14 +87,9 @@ def _gain(chosen: RatedScheme, dense_us: float | None) -> str:
 
 
 def _rivals(decision: Decision, chosen: RatedScheme) -> list[str]:
-    """Return why the nearest alternatives lost: the fastest that would keep more energy, and the next best.
-
-    Of what was weighed, the two that would keep as much soonest.
-    """
-    weighed = sorted((e for e in decision.rated if e.verdict in WEIGHED), key=lambda each: each.latency_us)
-    if weighed:
-        took = " and ".join(f"{each.scheme} {in_words(each.latency_us)}" for each in weighed[:2])
-        return [f"to keep as much takes {took}"]
+    """Return why the nearest alternatives lost: the fastest that would keep more energy, and the next best."""
+    if decision.yardstick is None:
+        return _weighed_rivals(decision, chosen)
     better = [each for each in decision.rated if each.energy > chosen.energy and each.verdict in (*SLOW, "not shared")]
     found = []
     if better:
@@ -102,6 +98,27 @@ def _rivals(decision: Decision, chosen: RatedScheme) -> list[str]:
     if worse:
         found.append(_why_not_worse(max(worse, key=lambda each: (each.energy, -each.latency_us)), chosen))
     return found
+
+
+def _weighed_rivals(decision: Decision, chosen: RatedScheme) -> list[str]:
+    """Return the fastest that would keep as much sooner, and why it may not; and the two that take longer."""
+    as_much = [each for each in decision.rated if each.energy >= chosen.energy and each.verdict in _WHY_NOT_SOONER]
+    sooner = min(as_much, key=lambda each: each.latency_us, default=None)
+    slower = sorted((each for each in decision.rated if each.verdict == "slower"), key=lambda each: each.latency_us)
+    found = []
+    if sooner is not None:
+        found.append(f"{sooner.scheme} {_WHY_NOT_SOONER[sooner.verdict]} {in_words(sooner.latency_us)}")
+    if slower:
+        took = " and ".join(f"{each.scheme} {in_words(each.latency_us)}" for each in slower[:2])
+        found.append(f"to keep as much takes {took}")
+    return found
+
+
+_WHY_NOT_SOONER: dict[Verdict, str] = {
+    "too slow": "is outside 1+β, else would keep as much in",
+    "not shared": "alone would keep as much in",
+    "sooner": "keeps as much in",
+}
 
 
 def _why_not_better(rival: RatedScheme, chosen: RatedScheme, yardstick: Yardstick | None) -> str:

@@ -16,11 +16,21 @@ from prunemap.latency import Predictor
 from prunemap.mapping.allocate import Point, allocate
 from prunemap.mapping.choices import LayerChoices, layer_choices
 from prunemap.mapping.decision import Decision, never_pruned
-from prunemap.mapping.mapper import Budget, BudgetError, MapRequest, MapResult, mean_of
-from prunemap.mapping.units import Choice, Unit, cheapest_units, latency_of, least, loss_of, macs_of, make_units
+from prunemap.mapping.mapper import BudgetError, MapRequest, MapResult, mean_of
+from prunemap.mapping.units import (
+    Choice,
+    Unit,
+    cheapest_units,
+    latency_of,
+    least,
+    loss_of,
+    macs_of,
+    units_apart,
+    units_by_rule,
+)
 
-ASKED_DENSITY = 0.25
-"""Where the rule is asked whether coupled layers lose filters, if the budget gives no density."""
+LEAST_ASKED = 0.05
+"""Density at which the rule is asked whether coupled layers lose filters, where the budget is lower still."""
 BUDGETS_TRIED = 16
 """Halvings down to the least latency that keeps the energy asked for."""
 
@@ -43,21 +53,43 @@ class Rules:
         fixed = fixed_decisions(request, predictor)
         fixed_us = predictor.glue_us + sum(each.dense_us or 0.0 for each in fixed.values())
         layers = layer_choices(request, predictor)
-        dense = tuple(layer.dense for layer in layers.values())
-        weighed = request.budget.density is None
-        if request.budget.keep_energy is not None:
-            units = make_units(layers, request.coupled, ASKED_DENSITY, weighed)
-            return _result(request, fixed, fixed_us, units, _fastest_keeping(request.budget.keep_energy, units))
-        constraint = _constraint(request.budget, layers, fixed_us)
-        asked = min(1.0, max(0.05, constraint.allowed / (constraint.cost(dense) or 1.0)))
-        units = make_units(layers, request.coupled, asked, weighed)
-        found = _choose(constraint, units, _choices(units))
-        if found is None:  # who shares filters was asked at one density; going lower may need another answer
-            units = cheapest_units(layers, request.coupled, constraint.cost, weighed)
-            found = _choose(constraint, units, _choices(units))
-        if found is None:
-            raise constraint.impossible(least(units, constraint.cost))
-        return _result(request, fixed, fixed_us, units, found)
+        units, chosen = _by_rule(request, layers) if request.budget.density else _weighed(request, layers, fixed_us)
+        return _result(request, fixed, fixed_us, units, chosen)
+
+
+Found = tuple[Sequence[Unit], Sequence[Choice]]
+"""The units of a network, and the choice of each."""
+
+
+def _by_rule(request: MapRequest, layers: Mapping[str, LayerChoices]) -> Found:
+    """Return the choices for a budget of density."""
+    assert request.budget.density is not None, "the budget is one of density"
+    macs = sum(layer.spec.macs for layer in layers.values())
+    constraint = _Constraint("density", request.budget.density, macs_of, scale=float(macs))
+    units = units_by_rule(layers, request.coupled, max(LEAST_ASKED, request.budget.density))
+    chosen = _choose(constraint, units)
+    if chosen is None:  # who shares filters was asked at one density; going lower may need another answer
+        units = cheapest_units(layers, request.coupled, macs_of)
+        chosen = _choose(constraint, units)
+    if chosen is None:
+        raise constraint.impossible(least(units, macs_of))
+    return units, chosen
+
+
+def _weighed(request: MapRequest, layers: Mapping[str, LayerChoices], fixed_us: float) -> Found:
+    """Return the choices for a budget of latency or energy; filters are shared nowhere, or wherever that goes lower."""
+    apart, cheapest = units_apart(layers, request.coupled), cheapest_units(layers, request.coupled, latency_of)
+    ways = [apart] if cheapest == apart else [apart, cheapest]
+    energy, latency_ms = request.budget.keep_energy, request.budget.latency_ms
+    if energy is not None:
+        fastest = [(units, _fastest_keeping(energy, units)) for units in ways]
+        return min(fastest, key=lambda found: sum(map(latency_of, found[1])))
+    assert latency_ms is not None, "a budget has one of the three"
+    constraint = _Constraint("latency_ms", latency_ms, latency_of, scale=1e3, offset=fixed_us)
+    met = [(units, chosen) for units in ways if (chosen := _choose(constraint, units)) is not None]
+    if not met:
+        raise constraint.impossible(min(least(units, latency_of) for units in ways))
+    return min(met, key=lambda found: sum(map(loss_of, found[1])))
 
 
 def fixed_decisions(request: MapRequest, predictor: Predictor) -> dict[str, Decision]:
@@ -92,68 +124,52 @@ class _Constraint:
         )
 
 
-def _constraint(budget: Budget, layers: Mapping[str, LayerChoices], fixed_us: float) -> _Constraint:
-    if budget.latency_ms is not None:
-        return _Constraint("latency_ms", budget.latency_ms, latency_of, scale=1e3, offset=fixed_us)
-    assert budget.density is not None, "a budget has one of the three"
-    macs = sum(layer.spec.macs for layer in layers.values())
-    return _Constraint("density", budget.density, macs_of, scale=float(macs))
-
-
-def _choices(units: Sequence[Unit]) -> list[list[Choice]]:
-    return [unit.choices() for unit in units]
-
-
-def _choose(constraint: _Constraint, units: Sequence[Unit], choices: Sequence[Sequence[Choice]]) -> list[Choice] | None:
-    """Return the choice of every unit, None where the constraint cannot be met.
-
-    Args:
-        choices: of every unit, dense first.
-    """
+def _choose(constraint: _Constraint, units: Sequence[Unit]) -> list[Choice] | None:
+    """Return the choice of every unit, None where the constraint cannot be met."""
     cost = constraint.cost
-    points = [[Point(cost(choice), loss_of(choice), i) for i, choice in enumerate(row)] for row in choices]
+    points = [[Point(cost(choice), loss_of(choice), i) for i, choice in enumerate(unit.choices)] for unit in units]
     allocation = allocate(points, constraint.allowed)
     if allocation.cost > constraint.allowed:
         return None
-    chosen = [row[point.index] for row, point in zip(choices, allocation.chosen, strict=True)]
+    chosen = [unit.choices[point.index] for unit, point in zip(units, allocation.chosen, strict=True)]
     if allocation.last is None:
         return chosen
-    unit, before = allocation.last
-    return _last_step(constraint, units, chosen, unit, choices[unit][before.index])
+    place, before = allocation.last
+    undone = [*chosen]
+    undone[place] = units[place].choices[before.index]
+    return _last_step(constraint, units, undone, (place, chosen[place]))
 
 
 def _last_step(
-    constraint: _Constraint, units: Sequence[Unit], chosen: list[Choice], unit: int, before: Choice
+    constraint: _Constraint, units: Sequence[Unit], chosen: Sequence[Choice], known: tuple[int, Choice]
 ) -> list[Choice]:
-    """Return the choices with the last step undone and the one step instead that loses least and meets the budget.
+    """Return the choices with the one step that loses least of those that meet the budget.
+
+    The last step of the allocation may save more than is needed, where another saves enough.
 
     Args:
-        chosen: with the last step, which may save more than is needed.
-        unit: whose step it was.
-        before: what that unit had before.
+        chosen: over the budget.
+        known: a step that meets it: the place of a unit, and what it gets.
     """
-    cost, undone = constraint.cost, [*chosen]
-    undone[unit] = before
-    excess = sum(map(cost, undone)) - constraint.allowed
-    steps = [(loss_of(chosen[unit]) - loss_of(before), unit, chosen[unit])]
-    for place, (each, had) in enumerate(zip(units, undone, strict=True)):
-        fitting = [choice for choice in each.fine if cost(choice) <= cost(had) - excess]
-        steps += [(loss_of(choice) - loss_of(had), place, choice) for choice in fitting]
-    _, place, choice = min(steps, key=lambda step: step[0])
-    undone[place] = choice
-    return undone
+    cost = constraint.cost
+    excess = sum(map(cost, chosen)) - constraint.allowed
+    steps = [known]
+    for place, unit in enumerate(units):
+        most = cost(chosen[place]) - excess
+        steps += [(place, choice) for choice in unit.fine_choices if cost(choice) <= most]
+    place, choice = min(steps, key=lambda step: loss_of(step[1]) - loss_of(chosen[step[0]]))
+    return [choice if i == place else had for i, had in enumerate(chosen)]
 
 
 def _fastest_keeping(energy: float, units: Sequence[Unit]) -> list[Choice]:
     """Return the choices of the least latency budget that still keeps so much of the weights' energy."""
-    choices = _choices(units)
-    cheapest = [min(row, key=latency_of) for row in choices]
+    cheapest = [min(unit.choices, key=latency_of) for unit in units]
     best = [unit.dense for unit in units]
     floor, high = (sum(map(latency_of, each)) for each in (cheapest, best))
     tried = floor
     for _ in range(BUDGETS_TRIED):
-        found = _choose(_Constraint("keep_energy", tried, latency_of, scale=1.0), units, choices)
-        if found is not None and _energy_kept(found) >= energy:
+        found = _choose(_Constraint("keep_energy", tried, latency_of, scale=1.0), units)
+        if found is not None and _weighed_energy(found) >= energy:
             best, high = found, tried
         else:
             floor = tried
@@ -161,9 +177,9 @@ def _fastest_keeping(energy: float, units: Sequence[Unit]) -> list[Choice]:
     return best
 
 
-def _energy_kept(chosen: Sequence[Choice]) -> float:
-    options = [option for choice in chosen for option in choice]
-    return mean_of([option.energy for option in options], [1] * len(options))
+def _weighed_energy(chosen: Sequence[Choice]) -> float:
+    """Return the mean energy kept, of layers weighed by their importance."""
+    return 1 - sum(map(loss_of, chosen)) / max(1, sum(map(len, chosen)))
 
 
 def _result(
@@ -186,6 +202,6 @@ def _result(
         dense_latency_us=fixed_us + sum(latency_of(unit.dense) for unit in units),
         density=mean_of([option.kept for option in options], [spec.macs for spec in specs]),
         weights_kept=mean_of([option.kept for option in options], weights),
-        energy_kept=_energy_kept(chosen),
+        energy_kept=mean_of([option.energy for option in options], [1] * len(options)),
         decisions=tuple(decisions),
     )

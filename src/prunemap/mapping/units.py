@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
-from prunemap.mapping.choices import FILTER, Filters, LayerChoices, Option
+from prunemap.mapping.choices import FILTER, Filters, LayerChoices, Option, densities
 from prunemap.mapping.decision import Decision
 
-GRID_SIZE, FINE_GRID_SIZE = 10, 40
-HIGHEST_DENSITY = 0.9
+GRID_SIZE = 10
+FINE_GRID_SIZE = 4 * (GRID_SIZE - 1) + 1
 
 Choice = tuple[Option, ...]
 """One option per layer of a unit."""
@@ -39,64 +37,44 @@ class Unit:
 
     layers: tuple[LayerChoices, ...]
     filters: Filters
-    weighed: bool = False
-    """Whether all that is open at a density is weighed, instead of what the rule chooses."""
 
     @property
     def dense(self) -> Choice:
         """Every layer dense."""
         return tuple(layer.dense for layer in self.layers)
 
-    def choose(self, density: float) -> Choice | None:
-        """Return the rule's choice at a density, None where nothing beats dense."""
-        if self.filters == "shared":
-            if not all(layer.can_have(FILTER, round(density, 4)) for layer in self.layers):
-                return None
-            return self._if_faster(tuple(layer.option(FILTER, density) for layer in self.layers))
-        option = self.layers[0].choose(density, self.filters == "allowed")
-        return None if option is None else (option,)
-
-    def at(self, density: float) -> list[Choice]:
-        """Return what the unit may have at a density, the fastest first."""
-        if self.weighed and self.filters != "shared":
-            options = self.layers[0].open_at(round(density, 4), self.filters == "allowed")
-            return [(option,) for option in sorted(options, key=lambda option: option.latency_us)]
-        choice = self.choose(density)
-        return [] if choice is None else [choice]
-
+    @cached_property
     def choices(self) -> list[Choice]:
-        """Return dense, then what the unit may have over a grid of densities."""
+        """Dense, then what the unit may have over a grid of densities."""
         return [self.dense, *self._over(GRID_SIZE)]
 
     @cached_property
-    def fine(self) -> list[Choice]:
-        """What the unit may have over a fine grid of densities."""
-        return list(self._over(FINE_GRID_SIZE))
+    def fine_choices(self) -> list[Choice]:
+        """What the unit may have over a fine grid, which has the densities of the other one."""
+        return self._over(FINE_GRID_SIZE)
 
-    def _over(self, size: int) -> Iterator[Choice]:
-        only = FILTER if self.filters == "shared" else None
-        lowest = max(layer.lowest_density(only) for layer in self.layers)
-        if lowest < HIGHEST_DENSITY:
-            for density in [lowest, *np.geomspace(lowest, HIGHEST_DENSITY, size)[1:].tolist()]:
-                yield from self.at(density)
+    def sharing(self, density: float) -> Choice | None:
+        """Return shared filters at a density, None where some layer would not be faster, or cannot have it."""
+        if not all(layer.can_have(FILTER, round(density, 4)) for layer in self.layers):
+            return None
+        choice = tuple(layer.option(FILTER, density) for layer in self.layers)
+        faster = all(layer.beats_dense(o.latency_us) for layer, o in zip(self.layers, choice, strict=True))
+        return choice if faster else None
+
+    def _over(self, size: int) -> list[Choice]:
+        if self.filters != "shared":
+            return [(option,) for option in self.layers[0].over_densities(size, self.filters == "allowed")]
+        lowest = max(layer.lowest_density(FILTER) for layer in self.layers)
+        return [choice for d in densities(lowest, 1.0, size) if (choice := self.sharing(d)) is not None]
 
     def decide(self, choice: Choice) -> list[Decision]:
         """Return the choice as decisions, one per layer."""
         partners = f"shared by the {len(self.layers)} layers of a residual sum" if self.filters == "shared" else ""
-        return [
-            layer.decide(option, self.filters, self.weighed, partners)
-            for layer, option in zip(self.layers, choice, strict=True)
-        ]
-
-    def _if_faster(self, choice: Choice) -> Choice | None:
-        faster = all(layer.beats_dense(o.latency_us) for layer, o in zip(self.layers, choice, strict=True))
-        return choice if faster else None
+        return [layer.decide(option, self.filters, partners) for layer, option in zip(self.layers, choice, strict=True)]
 
 
-def make_units(
-    layers: Mapping[str, LayerChoices], coupled: Sequence[frozenset[str]], density: float, weighed: bool
-) -> list[Unit]:
-    """Return the units of a network.
+def units_by_rule(layers: Mapping[str, LayerChoices], coupled: Sequence[frozenset[str]], density: float) -> list[Unit]:
+    """Return the units of a network, where the rule chooses.
 
     A coupled set becomes one unit if ``filter`` is the rule's choice for most of its latency, else its layers are
     decided one by one and without ``filter``. A set with a layer that is never pruned cannot share it. Gates of an LSTM
@@ -106,46 +84,55 @@ def make_units(
         layers: the prunable layers by name.
         coupled: names of layers that must share their ``filter`` choice; disjoint sets.
         density: where the rule is asked.
-        weighed: of single layers.
     """
-    units, single = [], dict(layers)
-    for names in coupled:
-        members = [single.pop(name) for name in layers if name in names and name in single]
-        if len(members) == len(names) and _filter_wins(members, density):
-            units.append(Unit(tuple(members), "shared", weighed))
-        else:
-            units.extend(Unit((member,), "forbidden", weighed) for member in members)
-    return units + _single_units(single, weighed)
+    return _units(layers, coupled, lambda members: _filter_wins(members, density))
+
+
+def units_apart(layers: Mapping[str, LayerChoices], coupled: Sequence[frozenset[str]]) -> list[Unit]:
+    """Return the units of a network in which no filters are shared."""
+    return _units(layers, coupled, lambda _: False)
 
 
 def cheapest_units(
-    layers: Mapping[str, LayerChoices],
-    coupled: Sequence[frozenset[str]],
-    cost: Callable[[Choice], float],
-    weighed: bool,
+    layers: Mapping[str, LayerChoices], coupled: Sequence[frozenset[str]], cost: Callable[[Choice], float]
 ) -> list[Unit]:
     """Return the units of a network that can cost least: filters are shared wherever that goes lower."""
-    units, single = [], dict(layers)
-    for names in coupled:
-        members = [single.pop(name) for name in layers if name in names and name in single]
-        apart = [Unit((member,), "forbidden", weighed) for member in members]
-        together = Unit(tuple(members), "shared", weighed)
-        may = len(members) == len(names) and all(member.measured(FILTER) for member in members)
-        units.extend([together] if may and least([together], cost) < least(apart, cost) else apart)
-    return units + _single_units(single, weighed)
+
+    def goes_lower(members: Sequence[LayerChoices]) -> bool:
+        apart = [Unit((member,), "forbidden") for member in members]
+        return least([Unit(tuple(members), "shared")], cost) < least(apart, cost)
+
+    return _units(layers, coupled, goes_lower)
 
 
 def least(units: Sequence[Unit], cost: Callable[[Choice], float]) -> float:
     """Return the least sum of costs."""
-    return sum(min(map(cost, unit.choices())) for unit in units)
+    return sum(min(map(cost, unit.choices)) for unit in units)
 
 
-def _single_units(layers: Mapping[str, LayerChoices], weighed: bool) -> list[Unit]:
-    return [Unit((layer,), "forbidden" if layer.is_recurrent else "allowed", weighed) for layer in layers.values()]
+def _units(
+    layers: Mapping[str, LayerChoices],
+    coupled: Sequence[frozenset[str]],
+    shares: Callable[[Sequence[LayerChoices]], bool],
+) -> list[Unit]:
+    """Return the units of a network.
+
+    Args:
+        shares: whether the layers of a set lose filters together; asked where all of them can.
+    """
+    units, single = list[Unit](), dict(layers)
+    for names in coupled:
+        members = [single.pop(name) for name in layers if name in names and name in single]
+        can_share = len(members) == len(names) and all(member.measured(FILTER) for member in members)
+        if can_share and shares(members):
+            units.append(Unit(tuple(members), "shared"))
+        else:
+            units.extend(Unit((member,), "forbidden") for member in members)
+    return [*units, *(Unit((layer,), "forbidden" if layer.is_recurrent else "allowed") for layer in single.values())]
 
 
 def _filter_wins(members: Sequence[LayerChoices], density: float) -> bool:
     chosen = [member.choose(density) for member in members]
     weights = [member.dense.latency_us for member in members]
     won = sum(w for w, option in zip(weights, chosen, strict=True) if option and option.scheme == FILTER)
-    return won > sum(weights) / 2 and all(member.measured(FILTER) for member in members)
+    return won > sum(weights) / 2

@@ -212,7 +212,7 @@ def _choices(unit: Unit, config: SearchConfig) -> tuple[Choice, ...]:
     if unit.filters == "shared":
         start: Choice = ()
         measured = [d for d in config.densities if all(FILTER in layer.latencies(d) for layer in unit.layers)]
-        found = [choice for density in measured if (choice := unit.choose(density)) is not None]
+        found = [choice for density in measured if (choice := unit.sharing(density)) is not None]
     else:
         start, layer = unit.dense, unit.layers[0]
         options = [layer.option(s, d) for d in config.densities for s in layer.latencies(d) if _may(unit, s.name)]

@@ -162,6 +162,9 @@ def print_claim(claim: Claim, console: Console) -> None:
             "" if row.limit_share is None else percent(row.limit_share),
         )
     console.print(table)
+    if all(row.family != RULES for row in claim.rows):
+        console.print(f"no network of the family {RULES} is in the file: nothing is compared with it")
+        return
     beaten = [f"{row.network} {row.family}" for row in claim.rows if row.beats_rules]
     console.print(f"faster than the rules beyond the ranges: {', '.join(beaten) or 'none'}")
     for row in claim.rows:

@@ -1,10 +1,10 @@
 """Does the energy that a scheme keeps say what accuracy it costs, whatever the scheme?
 
-Rows of cifar10.py that were pruned in one shot, beside their control: the mean over the pruned layers of the energy
-kept, Σ kept w² / Σ w² (of whole filters its square, as `prunemap map` counts it), and the loss of accuracy after
-retraining. The figure is the rank correlation between energy lost and accuracy lost, over all schemes and densities of
-a network that were retrained equally long; beside it that of the multiply-accumulates pruned, which know nothing of
-the scheme.
+Rows of cifar10.py that were pruned in one shot, beside their control: the mean over the layers that may be pruned of
+the energy kept, Σ kept w² / Σ w² (of whole filters its square, as `prunemap map` counts it), and the loss of accuracy
+after retraining. The figure is the rank correlation between energy lost and accuracy lost, over all schemes and
+densities of a network that were retrained equally long. Beside it that of the energy without the square, and that of
+the multiply-accumulates pruned, which know nothing of the scheme.
 
     .venv/bin/python benchmarks/energy_loss.py RESULTS.csv… [-o RESULT.json] [--plot PLOT.png]
 """
@@ -26,11 +26,14 @@ from cifar10_rows import Pruning
 from matplotlib.figure import Figure
 from rich.console import Console
 from surrogate import spearman
+from zoo import macs_run
 
 from prunemap.compiler import ModelLayer, read_layers
 from prunemap.core.plan import Plan
-from prunemap.core.scheme_spec import DENSE
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import Value, now, read_json, write_json
+from prunemap.mapping import why_fixed
+from prunemap.mapping.choices import FILTER
 from prunemap.mapping.energy import kept_energy
 from prunemap.report.text import new_table, percent
 
@@ -57,8 +60,10 @@ class EnergyLoss(Value):
     scheme: str
     epochs: int
     energy_kept: float
+    share_kept: float
+    """The same without the square."""
     macs_kept: float
-    """Of the convolutions."""
+    """That a program runs, of those of the convolutions."""
     loss: float
     """Accuracy of the control − its own."""
 
@@ -70,6 +75,7 @@ class Correlation(Value):
     epochs: int
     rows: int
     energy_lost: float
+    share_lost: float
     macs_pruned: float
 
 
@@ -98,14 +104,16 @@ def plan_of(row: Row) -> Plan | None:
     return read_json(plan_file(row), Plan, "plan")
 
 
-def energy_kept(plan: Plan, layers: dict[str, ModelLayer]) -> float:
-    """Return the mean over the pruned layers."""
-    kept = []
+def energies_kept(plan: Plan, layers: dict[str, ModelLayer]) -> list[tuple[float, SchemeSpec]]:
+    """Return the energy kept, and by which scheme, of every layer that may be pruned."""
+    fixed = why_fixed(list(layers.values()))
+    found = []
     for entry in plan.layers:
-        if entry.scheme != DENSE:
-            _, energy = kept_energy(layers[entry.module or entry.name].weight, entry.scheme)(entry.density)
-            kept.append(energy)
-    return float(np.mean(kept))
+        layer = layers[entry.module or entry.name]
+        if layer.spec.name not in fixed:
+            _, energy = kept_energy(layer.weight, entry.scheme)(entry.density)
+            found.append((energy, entry.scheme))
+    return found
 
 
 def compare(paths: Sequence[Path]) -> tuple[EnergyLoss, ...]:
@@ -119,14 +127,16 @@ def compare(paths: Sequence[Path]) -> tuple[EnergyLoss, ...]:
         plan = plan_of(row)
         if plan is None:
             continue
+        energies = energies_kept(plan, dense_layers(row.start.name))
         found.append(
             EnergyLoss(
                 name=row.name,
                 network=network_of(line),
                 scheme=line["scheme"],
                 epochs=int(line["epochs"]),
-                energy_kept=energy_kept(plan, dense_layers(row.start.name)),
-                macs_kept=float(line["conv_macs_kept"]),
+                energy_kept=float(np.mean([energy for energy, _ in energies])),
+                share_kept=float(np.mean([e**0.5 if scheme == FILTER else e for e, scheme in energies])),
+                macs_kept=float(line["conv_macs_kept"]) * macs_run(exported(row.name)),
                 loss=control - float(line["test_accuracy"]),
             )
         )
@@ -140,12 +150,17 @@ def correlate(rows: Sequence[EnergyLoss]) -> tuple[Correlation, ...]:
         own = list(group)
         if len({each.scheme for each in own}) > 1:
             losses = [each.loss for each in own]
-            energy, macs = (
-                spearman([-share for share in shares], losses)
-                for shares in ([each.energy_kept for each in own], [each.macs_kept for each in own])
-            )
+            kept = ("energy_kept", "share_kept", "macs_kept")
+            energy, share, macs = (spearman([-getattr(each, name) for each in own], losses) for name in kept)
             found.append(
-                Correlation(network=network, epochs=epochs, rows=len(own), energy_lost=energy, macs_pruned=macs)
+                Correlation(
+                    network=network,
+                    epochs=epochs,
+                    rows=len(own),
+                    energy_lost=energy,
+                    share_lost=share,
+                    macs_pruned=macs,
+                )
             )
     return tuple(found)
 
@@ -158,7 +173,7 @@ def print_result(result: Result, console: Console) -> None:
     for each in result.correlations:
         console.print(
             f"{each.network}, {each.rows} rows of {each.epochs} epochs: rank correlation with the loss: energy lost "
-            f"{each.energy_lost:.3f}, MACs pruned {each.macs_pruned:.3f}"
+            f"{each.energy_lost:.3f}, without the square {each.share_lost:.3f}, MACs pruned {each.macs_pruned:.3f}"
         )
 
 

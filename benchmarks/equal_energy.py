@@ -14,7 +14,7 @@ again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -32,13 +32,13 @@ from prunemap.benchmarking import TOLERANCE, bench, open_subject
 from prunemap.compiler.onnx.prune import write_pruned
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSetting
-from prunemap.core.scheme_spec import DENSE
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.value import now
 from prunemap.mapping import Budget, map_model
 from prunemap.report.text import milliseconds, new_table, percent, times
 
 ENERGIES = (0.9, 0.8)
-"""Least mean over the prunable layers of Σ kept w² / Σ w²."""
+"""Least mean over the prunable layers of Σ kept w² / Σ w², of whole filters of its square."""
 CIFAR = ("resnet20", "vgg16-half", "mobilenetv2")
 RULES = "rules"
 BAR = 1.73
@@ -67,6 +67,7 @@ class EnergyRow(Row):
     family: str
     asked_energy: float
     energy_kept: float
+    """As `map` counts it: of whole filters the square."""
     macs_kept: float
     """Of the prunable layers."""
     schemes: dict[str, int]
@@ -89,8 +90,20 @@ def allowed(table: LatencyTable, family: str) -> LatencyTable:
     scheme_of = FAMILIES[family]
     if scheme_of is None:
         return table
-    points = tuple(point for point in table.points if str(point.scheme) in (DENSE.name, scheme_of(point.setting)))
+    measured: dict[LayerSetting, set[SchemeSpec]] = {}
+    for point in table.points:
+        measured.setdefault(point.setting, set()).add(point.scheme)
+    wanted = {setting: _own(scheme_of(setting), schemes) for setting, schemes in measured.items()}
+    points = tuple(point for point in table.points if point.scheme in (DENSE, *wanted[point.setting]))
+    if all(point.scheme == DENSE for point in points):
+        raise SystemExit(f"{family}: the table has none of its schemes")
     return table.model_copy(update={"points": points})
+
+
+def _own(scheme: str, measured: Iterable[SchemeSpec]) -> list[SchemeSpec]:
+    """Return a scheme, or, of very large layers, which have few block sizes, the others of its name."""
+    alike = [each for each in measured if each.name == SchemeSpec.parse(scheme).name]
+    return [each for each in alike if str(each) == scheme] or alike
 
 
 def models() -> dict[str, Callable[[], Path]]:

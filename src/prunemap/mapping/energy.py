@@ -20,7 +20,7 @@ from prunemap.schemes.scheme import GroupScheme
 
 Weight = NDArray[np.floating[Any]]
 EnergyAt = Callable[[float], tuple[float, float]]
-"""Density asked for → (density met, kept energy)."""
+"""Density asked for → (density met, kept energy as it counts)."""
 
 RESOLUTION = 4096
 """Points kept of a curve; its density is exact to 1/4096 or one group, whichever is larger."""

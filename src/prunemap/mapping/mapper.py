@@ -33,7 +33,8 @@ class Budget:
     latency_ms: float | None = None
     """Predicted latency of all layers that the table models, in milliseconds."""
     keep_energy: float | None = None
-    """Least mean over the prunable layers of Σ kept w² / Σ w², in (0, 1]; the plan is the fastest that keeps it."""
+    """Least mean over the prunable layers of Σ kept w² / Σ w² (of whole filters its square), in (0, 1]; the plan is the
+    fastest that keeps it. With a sensitivity file layers count by their importance."""
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}
@@ -112,7 +113,7 @@ class MapResult(Value):
     weights_kept: float
     """Kept weights over all weights of the prunable layers."""
     energy_kept: float
-    """Mean over the prunable layers of Σ kept w² / Σ w²."""
+    """Mean over the prunable layers of Σ kept w² / Σ w², of whole filters of its square."""
     decisions: tuple[Decision, ...] = ()
     """Of every layer in the order of the plan: what else it could have had, and why it did not."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from prunemap.core.scheme_spec import DENSE
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.latency import Predictor
 from prunemap.mapping import Budget, Decision, MapRequest, MapResult, Yardstick
+from prunemap.mapping.importance import Importance
 from tests.unit.mapping.conftest import COARSE, ONLY_FILTER, RULES, SPARSE_NEVER_PAYS
 
 
@@ -66,6 +69,33 @@ def test_decisions_are_the_plan_with_what_each_layer_could_have_instead(network,
         assert (decision.chosen.scheme, decision.chosen.density) == (entry.scheme, entry.density)
         fast = [each for each in decision.rated if each.verdict == "keeps less"]
         assert all(each.energy <= decision.chosen.energy for each in fast), "the rule holds at the density in the plan"
+
+
+def test_weighed_a_reason_names_what_would_be_sooner_and_why_it_may_not(network, make_table) -> None:
+    table = make_table(network, {**COARSE, "unstructured": 1.4})
+    request = MapRequest(network, table, Budget(keep_energy=0.6), beta=0.1)
+    decision = decision_of(RULES.map(request), "wide")
+    rated = {str(each.scheme): each for each in decision.rated}
+    assert decision.chosen is not None and rated["unstructured"].latency_us < decision.chosen.latency_us
+    assert rated["unstructured"].verdict == "too slow"
+    us = f"{rated['unstructured'].latency_us:.3g} µs"
+    assert f"unstructured is outside 1+β, else would keep as much in {us}; to keep as much takes " in decision.reason
+
+    sensitive = Importance({"wide": 1.0}, {("wide", SchemeSpec("unstructured")): 9.0})
+    decision = decision_of(RULES.map(replace(request, beta=None, importance=sensitive)), "wide")
+    rated = {str(each.scheme): each for each in decision.rated}
+    assert rated["unstructured"].verdict == "sooner"
+    assert f"unstructured keeps as much in {rated['unstructured'].latency_us:.3g} µs" in decision.reason
+
+
+def test_weighed_layers_share_filters_only_where_that_is_the_fastest(network, make_table) -> None:
+    coupled = (frozenset({"wide", "point", "deep"}),)
+    filters = {**SPARSE_NEVER_PAYS, "filter": 1.0}
+    request = MapRequest(network, make_table(network, filters), Budget(keep_energy=0.5), coupled=coupled)
+    decision = decision_of(RULES.map(request), "wide")
+    assert str(decision.scheme) == "filter" and decision.reason.endswith("shared by the 3 layers of a residual sum")
+    fast = replace(request, table=make_table(network, {**filters, "unstructured": 1.0}))
+    assert {str(decision_of(RULES.map(fast), name).scheme) for name in coupled[0]} == {"unstructured"}
 
 
 def test_a_dense_layer_says_what_pruning_it_would_have_given(network, make_table) -> None:

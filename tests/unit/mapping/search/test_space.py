@@ -151,7 +151,7 @@ def test_a_search_can_run_where_only_the_rules_fail(monkeypatch: pytest.MonkeyPa
         raise BudgetError("latency_ms: too little")
 
     monkeypatch.setattr(Rules, "map", fail)
-    with pytest.raises(BudgetError, match="too little.*--unseeded"):
+    with pytest.raises(BudgetError, match=r"too little.*--unseeded"):
         space_of(request, SearchConfig())
     space = space_of(request, SearchConfig(seeded=False))
     assert space.rules is None and space.first is None

@@ -99,16 +99,15 @@ def measure(
     known = {probe_of(point) for point in file.read().points}
     missing = [probe for probe in wanted if probe not in known]
     _measure_all(file, missing, timer, "measuring layers", skip_known=True)
-    moved = 0
+    moved = set[Probe]()
     for attempt in range(1, ATTEMPTS):
         table = file.read()
         again = _to_repeat(table, wanted, attempt)
-        moved += sum(has_moved(point, table.anchor_us) for point in again)
+        moved |= {probe_of(point) for point in again if has_moved(point, table.anchor_us)}
         _measure_all(file, [probe_of(point) for point in again], timer, "measuring again what was unsteady")
     if moved:
-        file.note(
-            f"the machine's speed moved by more than {MOVED:.0%}: {moved} of {len(wanted)} points were measured again"
-        )
+        again_of = f"{len(moved)} of {len(wanted)} points were measured again"
+        file.note(f"the machine's speed moved by more than {MOVED:.0%}: {again_of}")
     table = file.read()
     unstable = sum(point.unstable for point in table.points if probe_of(point) in set(wanted))
     if unstable:

@@ -30,11 +30,9 @@ from zoo import macs_run
 
 from prunemap.compiler import ModelLayer, read_layers
 from prunemap.core.plan import Plan
-from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import Value, now, read_json, write_json
 from prunemap.mapping import why_fixed
-from prunemap.mapping.choices import FILTER
-from prunemap.mapping.energy import kept_energy
+from prunemap.mapping.energy import as_counted, kept_share
 from prunemap.report.text import new_table, percent
 
 MARKS = {"unstructured": "o", "punched": "s", "pattern": "^", "filter": "D", "rules": "*"}
@@ -104,16 +102,17 @@ def plan_of(row: Row) -> Plan | None:
     return read_json(plan_file(row), Plan, "plan")
 
 
-def energies_kept(plan: Plan, layers: dict[str, ModelLayer]) -> list[tuple[float, SchemeSpec]]:
-    """Return the energy kept, and by which scheme, of every layer that may be pruned."""
+def energies_kept(plan: Plan, layers: dict[str, ModelLayer]) -> tuple[float, float]:
+    """Return the mean over the layers that may be pruned of the energy kept, as it counts and without the square."""
     fixed = why_fixed(list(layers.values()))
-    found = []
+    shares, counted = [], []
     for entry in plan.layers:
         layer = layers[entry.module or entry.name]
         if layer.spec.name not in fixed:
-            _, energy = kept_energy(layer.weight, entry.scheme)(entry.density)
-            found.append((energy, entry.scheme))
-    return found
+            _, share = kept_share(layer.weight, entry.scheme)(entry.density)
+            shares.append(share)
+            counted.append(as_counted(share, entry.scheme))
+    return float(np.mean(counted)), float(np.mean(shares))
 
 
 def compare(paths: Sequence[Path]) -> tuple[EnergyLoss, ...]:
@@ -127,15 +126,15 @@ def compare(paths: Sequence[Path]) -> tuple[EnergyLoss, ...]:
         plan = plan_of(row)
         if plan is None:
             continue
-        energies = energies_kept(plan, dense_layers(row.start.name))
+        energy, share = energies_kept(plan, dense_layers(row.start.name))
         found.append(
             EnergyLoss(
                 name=row.name,
                 network=network_of(line),
                 scheme=line["scheme"],
                 epochs=int(line["epochs"]),
-                energy_kept=float(np.mean([energy for energy, _ in energies])),
-                share_kept=float(np.mean([e**0.5 if scheme == FILTER else e for e, scheme in energies])),
+                energy_kept=energy,
+                share_kept=share,
                 macs_kept=float(line["conv_macs_kept"]) * macs_run(exported(row.name)),
                 loss=control - float(line["test_accuracy"]),
             )

@@ -25,6 +25,7 @@ Filters = Literal["allowed", "forbidden", "shared"]
 MIN_GAIN = 1.03
 """How much faster than dense a scheme must be; less is lost in the noise of the table."""
 HIGHEST_DENSITY = 0.9
+"""Of the grids; above it a layer is dense."""
 HALVINGS = 12
 """Of a range of densities, to find the one that keeps so much energy."""
 

@@ -20,7 +20,7 @@ from prunemap.schemes.scheme import GroupScheme
 
 Weight = NDArray[np.floating[Any]]
 EnergyAt = Callable[[float], tuple[float, float]]
-"""Density asked for → (density met, kept energy as it counts)."""
+"""Density asked for → (density met, kept energy)."""
 
 RESOLUTION = 4096
 """Points kept of a curve; its density is exact to 1/4096 or one group, whichever is larger."""
@@ -29,7 +29,22 @@ SAMPLE = 1 << 23
 
 
 def kept_energy(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
-    """Return the function from density to the density met and the share of the energy kept.
+    """Return the function from density to the density met and the energy kept, as it counts.
+
+    Args:
+        weight: see :func:`kept_share`.
+    """
+    share_at = kept_share(weight, scheme)
+
+    def at(density: float) -> tuple[float, float]:
+        kept, share = share_at(density)
+        return kept, as_counted(share, scheme)
+
+    return at
+
+
+def kept_share(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
+    """Return the function from density to the density met and the share of Σ w² kept in the layer itself.
 
     What a scheme sorts is sorted once, here; a scheme that is none of these makes a mask per density asked for. Of very
     large weights (the first linear layer of VGG-16 has a hundred million) it sorts a sample.
@@ -39,13 +54,7 @@ def kept_energy(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
     """
     weight = _sampled(weight, scheme)
     grouped = isinstance(SCHEMES[scheme.name], GroupScheme)
-    share_at = (_from_sorted_groups if grouped else _OTHERS.get(scheme.name, _from_masks))(weight, scheme)
-
-    def at(density: float) -> tuple[float, float]:
-        kept, share = share_at(density)
-        return kept, as_counted(share, scheme)
-
-    return at
+    return (_from_sorted_groups if grouped else _OTHERS.get(scheme.name, _from_masks))(weight, scheme)
 
 
 def as_counted(share: float, scheme: SchemeSpec) -> float:

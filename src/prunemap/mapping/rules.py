@@ -53,7 +53,8 @@ class Rules:
         fixed = fixed_decisions(request, predictor)
         fixed_us = predictor.glue_us + sum(each.dense_us or 0.0 for each in fixed.values())
         layers = layer_choices(request, predictor)
-        units, chosen = _by_rule(request, layers) if request.budget.density else _weighed(request, layers, fixed_us)
+        by_rule = request.budget.density is not None
+        units, chosen = _by_rule(request, layers) if by_rule else _weighed(request, layers, fixed_us)
         return _result(request, fixed, fixed_us, units, chosen)
 
 

@@ -113,6 +113,16 @@ def test_batches_in_which_the_machine_was_slower_are_measured_again_and_it_is_sa
     assert said in caplog.text and said in table.notes[0]
 
 
+def test_a_point_that_is_measured_again_twice_is_counted_once(tmp_path: Path) -> None:
+    probes = make_probes(SETTINGS)
+    batches = list(split_batches(probes))
+    anchors_us = [130 if i == 2 or i >= len(batches) else 100 for i in range(len(batches) + ATTEMPTS)]
+    timer = FakeTimer(anchors_us=anchors_us, spreads={batches[2][0]: [2.0] * ATTEMPTS})
+    table = measure(probes, tmp_path / "latency.json", timer)
+    assert timer.batches[-2:] == [batches[2], batches[2][:1]]
+    assert f"{len(batches[2])} of {len(probes)} points were measured again" in table.notes[0]
+
+
 def test_an_interrupt_forgets_no_batch_in_which_the_machine_was_slower(tmp_path: Path) -> None:
     probes, path = make_probes(SETTINGS), tmp_path / "latency.json"
     batches = list(split_batches(probes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Literal
@@ -13,7 +13,7 @@ from prunemap.compiler import ModelLayer
 from prunemap.core.layer import GATES
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.latency import Predictor
-from prunemap.mapping.decision import Decision, RatedScheme, Verdict, Yardstick
+from prunemap.mapping.decision import Yardstick
 from prunemap.mapping.energy import EnergyAt, kept_energy
 from prunemap.mapping.importance import EQUAL, Importance
 from prunemap.mapping.mapper import DEFAULT_BETA, MapRequest
@@ -72,14 +72,14 @@ class LayerChoices:
         setting = layer.spec.setting
         assert setting is not None, "a prunable layer has a setting"
         self.spec = layer.spec
+        self.importance = importance
+        self.weighed = weighed
         self.dense = Option(DENSE, 1.0, 1.0, predictor.dense_us(setting), 1.0, float(layer.spec.macs), 0.0)
         self._setting = setting
         self._weight = layer.weight
         self._predictor = predictor
         self._beta = beta if beta is not None else inf if weighed else DEFAULT_BETA
-        self._weighed = weighed
         self._grids: dict[tuple[int, bool], Sequence[Option]] = {}
-        self._importance = importance
         self._energies: dict[SchemeSpec, EnergyAt] = {}
         self._floors = {
             scheme: max(predictor.lowest_density(setting, scheme), self._one_group(scheme))
@@ -106,6 +106,11 @@ class LayerChoices:
     def measured(self, scheme: SchemeSpec) -> bool:
         """Return whether the layer can have the scheme and it was measured."""
         return scheme in self._floors
+
+    @property
+    def schemes(self) -> Collection[SchemeSpec]:
+        """What it can have beside dense."""
+        return self._floors.keys()
 
     def can_have(self, scheme: SchemeSpec, density: float) -> bool:
         """Return whether the layer can have the scheme at a density: legal, and not below what was measured."""
@@ -146,14 +151,15 @@ class LayerChoices:
         Args:
             filters: whether ``filter`` may be one.
         """
-        limit_us = self._limit_us(density, filters)
+        limit_us = self.limit_us(density, filters)
         return [
             scheme
             for scheme, latency_us in self.latencies(density).items()
             if latency_us <= limit_us and self.beats_dense(latency_us) and (filters or scheme != FILTER)
         ]
 
-    def _limit_us(self, density: float, filters: bool) -> float:
+    def limit_us(self, density: float, filters: bool) -> float:
+        """Return how slow a scheme may be at this density: (1 + beta) times the yardstick."""
         return inf if self._beta == inf else (1 + self._beta) * self.yardstick(density, filters).latency_us
 
     def over_densities(self, size: int, filters: bool = True) -> Sequence[Option]:
@@ -163,7 +169,7 @@ class LayerChoices:
         density to the highest that it can have.
         """
         if (size, filters) not in self._grids:
-            options = self._weighed_options(size, filters) if self._weighed else self._ruled_options(size, filters)
+            options = self._weighed_options(size, filters) if self.weighed else self._ruled_options(size, filters)
             self._grids[size, filters] = tuple(options)
         return self._grids[size, filters]
 
@@ -179,7 +185,7 @@ class LayerChoices:
                 continue
             for density in densities(lowest, SCHEMES[scheme.name].max_density, size):
                 option = self.option(scheme, density)
-                if option.latency_us <= self._limit_us(density, filters) and self.beats_dense(option.latency_us):
+                if option.latency_us <= self.limit_us(density, filters) and self.beats_dense(option.latency_us):
                     yield option
 
     def beats_dense(self, latency_us: float) -> bool:
@@ -193,7 +199,7 @@ class LayerChoices:
             self._energies[scheme] = kept_energy(self._weight, scheme)
         kept, energy = self._energies[scheme](density)
         latency_us = self._predictor.latency_us(self._setting, scheme, density)
-        loss = self._importance.of(self.spec.name, scheme) * (1 - energy)
+        loss = self.importance.of(self.spec.name, scheme) * (1 - energy)
         return Option(scheme, density, kept, latency_us, energy, self.spec.macs * kept, loss)
 
     def least_keeping(self, energy: float, scheme: SchemeSpec) -> Option:
@@ -210,85 +216,11 @@ class LayerChoices:
         options = [self.option(scheme, density) for scheme in self.candidates(density, filters)]
         return max(options, key=lambda option: (option.energy, -option.latency_us), default=None)
 
-    def decide(self, option: Option, filters: Filters, note: str = "") -> Decision:
-        """Return an option as a decision, beside all that the layer could have instead.
-
-        Args:
-            filters: whether ``filter`` may be chosen for the layer alone, or is shared with others.
-            note: what else was decisive.
-        """
-        important = self._importance.why(self.spec.name, option.scheme)
-        by_rule = option.scheme != DENSE and not self._weighed
-        rate = self._rate_weighed if self._weighed else self._rate
-        return Decision(
-            layer=self.spec.name,
-            scheme=option.scheme,
-            density=option.density,
-            dense_us=self.dense.latency_us,
-            yardstick=self.yardstick(option.density, filters != "forbidden") if by_rule else None,
-            rated=tuple(self._rate_unused() if option.scheme == DENSE else rate(option, filters)),
-            note="; ".join(each for each in (note, important) if each),
-        )
-
-    def _rate(self, chosen: Option, filters: Filters) -> Iterator[RatedScheme]:
-        """Yield every scheme at the density of the chosen one."""
-        fast = self.candidates(chosen.density, filters != "forbidden")
-        for scheme in self.latencies(chosen.density):
-            option = self.option(scheme, chosen.density)
-            yield _rated(option, self._verdict(option, chosen, scheme in fast, filters))
-
-    def _verdict(self, option: Option, chosen: Option, is_fast: bool, filters: Filters) -> Verdict:
-        if option.scheme == chosen.scheme:
-            return "chosen"
-        if option.scheme == FILTER and filters == "forbidden":
-            return "no filters"
-        if not is_fast:
-            return "too slow" if self.beats_dense(option.latency_us) else "no gain"
-        return "not shared" if filters == "shared" and option.energy > chosen.energy else "keeps less"
-
-    def _rate_weighed(self, chosen: Option, filters: Filters) -> Iterator[RatedScheme]:
-        """Yield the chosen scheme, and every other one where it keeps as much energy."""
-        for scheme in self._floors:
-            option = chosen if scheme == chosen.scheme else self.least_keeping(chosen.energy, scheme)
-            yield _rated(option, self._verdict_weighed(option, chosen, filters))
-
-    def _verdict_weighed(self, option: Option, chosen: Option, filters: Filters) -> Verdict:
-        if option.scheme == chosen.scheme:
-            return "chosen"
-        if option.scheme == FILTER and filters == "forbidden":
-            return "no filters"
-        if option.energy < chosen.energy:
-            return "keeps less"
-        if not self.beats_dense(option.latency_us):
-            return "no gain"
-        if option.latency_us >= chosen.latency_us:
-            return "slower"
-        if filters == "shared":
-            return "not shared"
-        is_open = option.latency_us <= self._limit_us(option.density, filters == "allowed")
-        return "sooner" if is_open else "too slow"
-
-    def _rate_unused(self) -> Iterator[RatedScheme]:
-        """Yield every scheme at its lowest density, of a layer that stays dense."""
-        for scheme, floor in self._floors.items():
-            option = self.option(scheme, floor)
-            yield _rated(option, "not needed" if self.beats_dense(option.latency_us) else "no gain")
-
 
 def densities(lowest: float, highest: float, size: int) -> list[float]:
     """Return so many densities at equal ratios, up to HIGHEST_DENSITY; none where the lowest is above it."""
     highest = min(highest, HIGHEST_DENSITY)
     return [] if lowest >= highest else [lowest, *np.geomspace(lowest, highest, size)[1:].tolist()]
-
-
-def _rated(option: Option, verdict: Verdict) -> RatedScheme:
-    return RatedScheme(
-        scheme=option.scheme,
-        density=option.density,
-        latency_us=option.latency_us,
-        energy=option.energy,
-        verdict=verdict,
-    )
 
 
 def layer_choices(request: MapRequest, predictor: Predictor) -> dict[str, LayerChoices]:

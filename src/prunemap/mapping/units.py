@@ -8,6 +8,7 @@ from functools import cached_property
 
 from prunemap.mapping.choices import FILTER, Filters, LayerChoices, Option, densities
 from prunemap.mapping.decision import Decision
+from prunemap.mapping.rating import decide
 
 GRID_SIZE = 10
 FINE_GRID_SIZE = 4 * (GRID_SIZE - 1) + 1
@@ -70,7 +71,8 @@ class Unit:
     def decide(self, choice: Choice) -> list[Decision]:
         """Return the choice as decisions, one per layer."""
         partners = f"shared by the {len(self.layers)} layers of a residual sum" if self.filters == "shared" else ""
-        return [layer.decide(option, self.filters, partners) for layer, option in zip(self.layers, choice, strict=True)]
+        pairs = zip(self.layers, choice, strict=True)
+        return [decide(layer, option, self.filters, partners) for layer, option in pairs]
 
 
 def units_by_rule(layers: Mapping[str, LayerChoices], coupled: Sequence[frozenset[str]], density: float) -> list[Unit]:

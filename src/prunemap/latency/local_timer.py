@@ -17,11 +17,12 @@ from prunemap.latency.anchor import compile_anchor
 from prunemap.latency.measure import NetworkSeconds, ProbeTimes
 from prunemap.latency.probe import LARGE_WEIGHTS, Probe
 from prunemap.latency.time_cases import ANCHOR_RUNS, TURNS, prepare_cases
+from prunemap.latency.turns import Turn
 from prunemap.runtime import Engine, random_inputs
 from prunemap.targets import resolve_target
 
 NETWORK_SECONDS = 4.0
-MIN_NETWORK_RUNS, MAX_NETWORK_RUNS = 5, 50
+MIN_NETWORK_RUNS, MAX_NETWORK_RUNS = 2, 50
 """In every turn."""
 
 
@@ -71,9 +72,5 @@ class LocalTimer:
             anchor.time_runs(fixed, 1)
             once = float(engine.time_runs(inputs, 2).min())
             runs = int(np.clip(NETWORK_SECONDS / TURNS / once, MIN_NETWORK_RUNS, MAX_NETWORK_RUNS))
-            turns = [(anchor.time_runs(fixed, ANCHOR_RUNS), engine.time_slots(inputs, runs)) for _ in range(TURNS)]
-        return NetworkSeconds(
-            program.manifest.slots,
-            np.concatenate([slots for _, slots in turns]),
-            np.concatenate([each for each, _ in turns]),
-        )
+            turns = [Turn(anchor.time_runs(fixed, ANCHOR_RUNS), engine.time_slots(inputs, runs)) for _ in range(TURNS)]
+        return NetworkSeconds.of(program.manifest.slots, turns)

@@ -19,6 +19,7 @@ from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
 from prunemap.devices import allowed_cpus
 from prunemap.latency.probe import Probe
 from prunemap.latency.table_file import MOVED, TableFile, has_moved, probe_of
+from prunemap.latency.turns import Turn, at_one_speed
 
 BATCH_FLOATS, BATCH_PROBES = 1 << 23, 12
 """What one program holds at most, each probe counted once: of every one it has up to eight tiles."""
@@ -45,9 +46,9 @@ class ProbeTimes:
     """What a batch of probes took."""
 
     seconds: NDArray[np.float64]
-    """(runs, probes); the runs of different probes are interleaved."""
+    """(runs, probes), all brought to one speed of the machine; the runs of different probes are interleaved."""
     anchor_seconds: NDArray[np.float64]
-    """(runs,) of the anchor, spread over the same time."""
+    """(turns,) of the anchor, at the same speed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +57,14 @@ class NetworkSeconds:
 
     slots: tuple[str, ...]
     seconds: NDArray[np.float64]
-    """(runs, slots)"""
+    """(runs, slots), all brought to one speed of the machine."""
     anchor_seconds: NDArray[np.float64]
+    """(turns,) of the anchor, at the same speed."""
+
+    @staticmethod
+    def of(slots: tuple[str, ...], turns: Sequence[Turn]) -> NetworkSeconds:
+        """Return what was measured of a network."""
+        return NetworkSeconds(slots, *at_one_speed(turns, [(i,) for i in range(len(slots))]))
 
 
 class ProbeTimer(Protocol):

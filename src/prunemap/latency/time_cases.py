@@ -1,7 +1,7 @@
 """Times layers on this machine, each with the fastest of the tiles that can run it.
 
 The time of a layer is the sum of all the steps that it became. The anchor, one fixed layer, is timed in between: what
-it takes says how fast the machine was just then.
+it takes says how fast the machine was.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from prunemap.compiler.tune import MARGIN
 from prunemap.devices import pinned
 from prunemap.errors import InternalError
 from prunemap.latency.anchor import compile_anchor
+from prunemap.latency.turns import Turn, at_one_speed
 from prunemap.runtime import Engine, Program, random_inputs
 from prunemap.targets import NATIVE
 
 MIN_RUNS, MAX_RUNS = 8, 200
 TIMED_SECONDS = 0.5
-TURNS = 4
+TURNS = 16
 """How often the anchor and the cases take turns."""
-ANCHOR_RUNS = 8
+ANCHOR_RUNS = 4
 """In every turn."""
 TOLERANCE = 1e-4
 T = TypeVar("T")
@@ -36,11 +37,11 @@ class CaseTimes:
     """What was measured of layer cases."""
 
     seconds: NDArray[np.float64]
-    """(runs, cases); the runs of different cases are interleaved."""
+    """(runs, cases), all brought to one speed of the machine; the runs of different cases are interleaved."""
     kernels: tuple[str, ...]
     """What ran each case."""
     anchor_seconds: NDArray[np.float64]
-    """(runs,) of the anchor, spread over the same time."""
+    """(turns,) of the anchor, at the same speed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +67,10 @@ class PreparedCases:
             runs = -(-int(np.clip(timed_seconds / once, MIN_RUNS, MAX_RUNS)) // TURNS)
             fixed = random_inputs(anchor.inputs)
             anchor.time_runs(fixed, 1)
-            turns = [(anchor.time_runs(fixed, ANCHOR_RUNS), engine.time_slots(self.inputs, runs)) for _ in range(TURNS)]
-        anchors, slots = (np.concatenate(each) for each in zip(*turns, strict=True))
-        return self.times_of(slots, anchors)
+            turns = [
+                Turn(anchor.time_runs(fixed, ANCHOR_RUNS), engine.time_slots(self.inputs, runs)) for _ in range(TURNS)
+            ]
+        return self.times_of(turns)
 
     def check(self, outputs: Sequence[NDArray[np.float32]]) -> None:
         """Check the outputs that the program has for ``inputs``, wherever it ran.
@@ -79,20 +81,22 @@ class PreparedCases:
         errors = [float(error.max()) for error in outputs[: sum(self._sizes)]]
         check_errors([of_case[0] for of_case in self.variants], self.largest, _by_case(errors, self._sizes))
 
-    def times_of(self, slots: NDArray[np.float64], anchor_seconds: NDArray[np.float64]) -> CaseTimes:
+    def times_of(self, turns: Sequence[Turn]) -> CaseTimes:
         """Return the times of the cases, wherever they were taken.
 
         The tile of a case is chosen on every other run, its time taken from the runs between.
 
         Args:
-            slots: seconds of the program, (runs, slots).
+            turns: of the program's slots.
         """
-        seconds = sums_of(slots, case_slots(self.program.manifest.slots))
+        slots = case_slots(self.program.manifest.slots)
+        by_tile = [Turn(turn.anchor, sums_of(turn.steps, slots)) for turn in turns]
+        seconds, anchors = at_one_speed(by_tile, _by_case(range(len(slots)), self._sizes))
         layers = self.program.manifest.layers
         by_case = case_slots([choice.node for choice in layers])
         best = fastest(seconds[::2], self._sizes)
         kernels = tuple(layers[by_case[i][0]].kernel for i in best)
-        return CaseTimes(seconds[1::2, best], kernels, anchor_seconds)
+        return CaseTimes(seconds[1::2, best], kernels, anchors)
 
     @property
     def _sizes(self) -> list[int]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prunemap.compiler import LayerCase, compile_model
 from prunemap.compiler.build import find_compiler
@@ -18,12 +17,19 @@ from prunemap.devices import PlacedProgram, Session, opened
 from prunemap.errors import InternalError
 from prunemap.exporting import read_raw, write_raw
 from prunemap.latency import NetworkSeconds, Probe, ProbeTimes, compile_anchor
-from prunemap.latency.local_timer import MAX_NETWORK_RUNS, MIN_NETWORK_RUNS, NETWORK_SECONDS
-from prunemap.latency.time_cases import ANCHOR_RUNS, MAX_RUNS, MIN_RUNS, TIMED_SECONDS, TURNS, prepare_cases
+from prunemap.latency.local_timer import NETWORK_SECONDS
+from prunemap.latency.time_cases import MAX_RUNS, MIN_RUNS, TIMED_SECONDS, prepare_cases
+from prunemap.latency.turns import Turn
 from prunemap.on_device.bench import WEB_WARM_UP_RUNS, check_not_emulated
 from prunemap.on_device.place import Place
 from prunemap.runtime import Program
 
+TURNS = 4
+"""How often the anchor and a program take turns; each is started anew."""
+ANCHOR_RUNS = 8
+"""In every turn."""
+NETWORK_RUNS = 8, 200
+"""The fewest and the most of a network, in all turns."""
 _INPUTS, _OUTPUTS = "inputs.bin", "outputs.bin"
 
 
@@ -71,8 +77,8 @@ class DeviceTimer:
                 except InternalError as error:
                     raise InternalError(f"on {self.place.device.name}: {error}") from None
                 fed = ("--inputs", _INPUTS)
-                seconds, anchors = _in_turns(layers, anchor, prepared.program, fed, TIMED_SECONDS, (MIN_RUNS, MAX_RUNS))
-            times = prepared.times_of(seconds, anchors)
+                turns = _in_turns(layers, anchor, prepared.program, fed, TIMED_SECONDS, (MIN_RUNS, MAX_RUNS))
+            times = prepared.times_of(turns)
             return ProbeTimes(times.seconds, times.anchor_seconds)
 
         return timed
@@ -84,9 +90,8 @@ class DeviceTimer:
         files = self.place.files(program, "layers", cc=self.cc)
         with opened(self.place.device) as session:
             layers, anchor = self._sent(session, files)
-            runs = MIN_NETWORK_RUNS, MAX_NETWORK_RUNS
-            seconds, anchors = _in_turns(layers, anchor, program, (), NETWORK_SECONDS, runs)
-        return NetworkSeconds(program.manifest.slots, seconds, anchors)
+            turns = _in_turns(layers, anchor, program, (), NETWORK_SECONDS, NETWORK_RUNS)
+        return NetworkSeconds.of(program.manifest.slots, turns)
 
     def _sent(self, session: Session, files: Mapping[str, bytes]) -> tuple[PlacedProgram, PlacedProgram]:
         """Send a program and the anchor."""
@@ -105,23 +110,20 @@ def _in_turns(
     fed: Sequence[object],
     seconds: float,
     allowed: tuple[int, int],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> list[Turn]:
     """Time a program slot by slot in turns with the anchor.
 
     Args:
         fed: options that say what the program reads.
         seconds: of all runs together.
         allowed: the fewest and the most runs of all turns.
-
-    Returns:
-        Seconds of (runs, slots), and those of the anchor's runs.
     """
     slots = len(program.manifest.slots)
     once = float(layers.time_slots(slots, 2, *fed).sum(axis=1).min())
     runs = -(-int(np.clip(seconds / max(once, 1e-9), *allowed)) // TURNS)
     warm_up = WEB_WARM_UP_RUNS if layers.session.device.engine else 1
-    taken, anchors = [], list[float]()
+    turns = []
     for _ in range(TURNS):
-        anchors += anchor.run("--runs", ANCHOR_RUNS, "--warmup", warm_up, "--no-layers", "--no-check").run_us
-        taken.append(layers.time_slots(slots, runs, "--warmup", warm_up, *fed))
-    return np.concatenate(taken), np.array(anchors) / 1e6
+        anchors = anchor.run("--runs", ANCHOR_RUNS, "--warmup", warm_up, "--no-layers", "--no-check").run_us
+        turns.append(Turn(np.array(anchors) / 1e6, layers.time_slots(slots, runs, "--warmup", warm_up, *fed)))
+    return turns

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemap.benchmarking.compare import Effort, interleave
+from prunemap.benchmarking.compare import Effort, interleave, ratio
 from prunemap.benchmarking.engines import Batch, LoadedEngine
 from prunemap.compiler import Tuning, compile_model, read_specs
 from prunemap.compiler.cost import NodeCost, costs_of, read_costs
@@ -317,7 +317,11 @@ class _TimedSlots(_Timed):
 def _time_beside_anchor(
     program: Program, timer: LocalTimer, effort: Effort, seed: int
 ) -> tuple[float, float, float, int]:
-    """Return seconds in rounds, and how many: medians of the network, the sum over its slots, and of the anchor."""
+    """Return seconds in rounds, and how many: the network, the sum over its slots, and the anchor.
+
+    The anchor's is the median; the network's is as many anchors as it takes in the median round, so that rounds in
+    which the machine was slower count alike.
+    """
     threads = timer.threads
     with pinned(threads), ExitStack() as stack:
         slots = stack.enter_context(_TimedSlots(program, threads, seed))
@@ -327,6 +331,6 @@ def _time_beside_anchor(
             ANCHOR_ENGINE: stack.enter_context(_Timed(compile_anchor(timer.target, timer.cc), threads, seed)),
         }
         samples = interleave(engines, {}, effort)
-    network, anchor = (samples[name].seconds for name in (SUBJECT, ANCHOR_ENGINE))
-    rounds = len(network)
-    return float(np.median(network)), slots.sum_of_medians(rounds), float(np.median(anchor)), rounds
+    rounds = len(samples[ANCHOR_ENGINE].seconds)
+    anchor = float(np.median(samples[ANCHOR_ENGINE].seconds))
+    return anchor * ratio(samples[SUBJECT], samples[ANCHOR_ENGINE]), slots.sum_of_medians(rounds), anchor, rounds

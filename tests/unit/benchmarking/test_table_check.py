@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from prunemap.benchmarking import PLANS, Effort, NetworkCheck, check_table
-from prunemap.benchmarking.table_check import shares_run
+from prunemap.benchmarking import PLANS, Effort, NetworkCheck, check_network, check_table, table_check
+from prunemap.benchmarking.compare import Samples
+from prunemap.benchmarking.table_check import ANCHOR_ENGINE, SLOTS, SUBJECT, shares_run
 from prunemap.compiler import read_specs
 from prunemap.compiler.onnx.prune import write_pruned
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, LayerTime, NetworkTimes, SlotTime
@@ -68,6 +70,23 @@ def test_a_block_size_that_a_layer_was_not_measured_with_gives_way_to_one_that_w
     )
     found = {entry.name: entry.scheme for entry in PLANS["punched"].make(model, specs, less, None).layers}
     assert found[pruned[0].name] == other
+
+
+def test_a_network_is_compared_with_the_anchor_round_by_round(
+    model: Path, table: LatencyTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The medians of the two are of different rounds here."""
+    slowness, of_network = np.array([1.0, 1.0, 1.0, 1.6, 1.6]), np.array([5.0, 3.0, 3.0, 3.0, 3.0])
+
+    def rounds(engines: dict[str, table_check._Timed], *_: object) -> dict[str, Samples]:
+        for _ in slowness:
+            engines[SLOTS].time_runs({}, 1)
+        seconds = {SUBJECT: of_network * slowness * 1e-4, ANCHOR_ENGINE: slowness * 1e-4}
+        return {name: Samples(each, len(each)) for name, each in seconds.items()}
+
+    monkeypatch.setattr(table_check, "interleave", rounds)
+    found = check_network(model, table, LocalTimer(), "dense", tune=False)
+    assert found.measured_us / found.anchor_us == pytest.approx(3)
 
 
 def test_what_the_compiler_drops_is_known_from_the_zeros(model: Path, tmp_path: Path) -> None:

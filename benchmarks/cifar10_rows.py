@@ -8,9 +8,10 @@ from itertools import product
 
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSpec
-from prunemap.core.scheme_spec import DENSE
+from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.mapping import Budget
 from prunemap.pruning.prune_config import Method
+from prunemap.schemes import SCHEMES as SCHEME_TABLE
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,10 @@ def regularities(epochs: int) -> tuple[Way, ...]:
     """
     pruned = []
     for macs, scheme in product(MACS, SCHEMES):
-        densities = dict.fromkeys(VGG16, _own_density(scheme, macs))
+        own = _own_density(scheme, macs)
+        if own > SCHEME_TABLE[SchemeSpec.parse(scheme).name].max_density:
+            continue
+        densities = dict.fromkeys(VGG16, own)
         pruned.append(Way(f"{scheme.replace(':', '')}@{macs}", epochs, Pruning(3, scheme, densities)))
     budgets = {macs: Budget(density=macs) for macs in MACS}
     rules = [Way(f"rules@{macs}", epochs, ByRules(budget)) for macs, budget in budgets.items()]

@@ -6,7 +6,7 @@ network / that of our dense program in the same rounds. The figure is the latenc
 accuracy minus 0.5 points. The range beside it is that of accuracies one standard error of a test lower and higher (0.3
 points / √seeds). A family whose networks all keep so much accuracy is bounded from one side only: <.
 
-    .venv/bin/python benchmarks/claim.py LATENCY.json [-o RESULT.json]
+    .venv/bin/python benchmarks/claim.py LATENCY.json [-o RESULT.json] [--plot PLOT.png]
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from pathlib import Path
 
 import numpy as np
 from cifar10_latency import LatencyRow
+from matplotlib.figure import Figure
 from rich.console import Console
 from rows import Result
+from scheme_marks import COLOURS, MARKS
 
 from prunemap.core.latency_table import Machine
 from prunemap.core.value import Value, now, read_json, write_json
@@ -174,10 +176,39 @@ def print_claim(claim: Claim, console: Console) -> None:
             console.print(f"{row.network}: the rules over pattern everywhere: {got}, asked for is {times(bar)}")
 
 
+def write_plot(rows: Iterable[FamilyRow], path: Path) -> None:
+    """Draw accuracy lost against latency, a panel per network and a line per family; the rules' line is bold."""
+    by_network = {name: list(own) for name, own in groupby(rows, key=lambda row: row.network)}
+    figure = Figure(figsize=(4.2 * len(by_network), 4), layout="constrained")
+    panels = figure.subplots(1, len(by_network), squeeze=False)[0]
+    for panel, (name, own) in zip(panels, by_network.items(), strict=True):
+        for family in COLOURS:
+            for row in (row for row in own if _drawn_as(row.family) == family):
+                points = sorted((each.latency, 100 * each.loss) for each in (*row.points, DENSE))
+                marker, width = MARKS[family.partition(":")[0]], 2.5 if row.family == RULES else 1
+                panel.plot(
+                    *zip(*points, strict=True), color=COLOURS[family], marker=marker, linewidth=width, label=family
+                )
+        panel.axhline(100 * LOSS, color="#999999", linestyle=":", linewidth=1)
+        panel.set(title=name, xlabel="latency, of the dense program's", xlim=(0, None), ylim=(-0.3, 4))
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set(ylabel="accuracy lost against the dense control, points")
+    columns = 2 * len(by_network) + 1
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def _drawn_as(family: str) -> str:
+    """Return the scheme whose marks a family has; "" for one that is not drawn."""
+    name = "rules" if family == RULES else family.replace("punched", "punched:")
+    return name if name in COLOURS else ""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("latency", type=Path, help="result file of cifar10_latency.py")
     parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
     measured = read_json(given.latency, Result[LatencyRow], "LATENCY.json")
     claim = Claim(
@@ -191,6 +222,8 @@ def main() -> None:
     print_claim(claim, Console())
     if given.output:
         write_json(given.output, claim)
+    if given.plot:
+        write_plot(claim.rows, given.plot)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from cifar10_latency import checkpoint_of, control_of, exported, network_of, rea
 from cifar10_rows import Pruning
 from matplotlib.figure import Figure
 from rich.console import Console
+from scheme_marks import COLOURS, MARKS
 from surrogate import spearman
 from zoo import macs_run
 
@@ -34,20 +35,6 @@ from prunemap.core.value import Value, now, read_json, write_json
 from prunemap.mapping import why_fixed
 from prunemap.mapping.energy import as_counted, kept_share
 from prunemap.report.text import new_table, percent
-
-MARKS = {"unstructured": "o", "punched": "s", "pattern": "^", "filter": "D", "rules": "*"}
-COLOURS = {
-    "unstructured": "#d55e00",
-    "punched:2x1": "#9ecae1",
-    "punched:4x1": "#6baed6",
-    "punched:4x4": "#4292c6",
-    "punched:8x4": "#2171b5",
-    "punched:16x8": "#08306b",
-    "pattern": "#009e73",
-    "filter": "#444444",
-    "rules": "#cc79a7",
-}
-"""By scheme; blocks darken as they grow."""
 
 
 class EnergyLoss(Value):

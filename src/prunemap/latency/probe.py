@@ -14,10 +14,8 @@ from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.schemes import SCHEMES, legal_schemes, make_mask
 
-DEFAULT_SCHEMES = tuple(
-    SchemeSpec.parse(text)
-    for text in ("unstructured", "pattern", "punched:4x1", "punched:8x4", "punched:16x4", "block:8x4", "filter")
-)
+_PUNCHED = tuple(f"punched:{size}" for size in ("2x1", "4x1", "8x4", "16x4"))
+DEFAULT_SCHEMES = tuple(map(SchemeSpec.parse, ("unstructured", "pattern", *_PUNCHED, "block:8x4", "filter")))
 DEFAULT_DENSITIES = (0.05, 0.2, 0.5)
 """Latency is close to a + b·density for a fixed scheme, so few densities are enough."""
 LARGE_WEIGHTS = 1 << 25

@@ -61,7 +61,7 @@ def table(model: Path) -> LatencyTable:
 def test_a_block_size_that_a_layer_was_not_measured_with_gives_way_to_one_that_was(
     model: Path, table: LatencyTable
 ) -> None:
-    specs, wanted, other = read_specs(model), SchemeSpec.parse("punched:8x4"), SchemeSpec.parse("punched:4x1")
+    specs, wanted, other = read_specs(model), SchemeSpec.parse("punched:8x4"), SchemeSpec.parse("punched:2x1")
     pruned = [entry for entry in PLANS["punched"].make(model, specs, table, None).layers if entry.scheme != DENSE]
     assert pruned and {entry.scheme for entry in pruned} == {wanted}
     first = next(spec.setting for spec in specs if spec.name == pruned[0].name)

@@ -193,8 +193,9 @@ def write_plot(rows: Iterable[FamilyRow], path: Path) -> None:
         panel.set(title=name, xlabel="latency, of the dense program's", xlim=(0, None), ylim=(-0.3, 4))
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set(ylabel="accuracy lost against the dense control, points")
-    columns = 2 * len(by_network) + 1
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False)
+    drawn = {line.get_label(): line for panel in panels for line in panel.get_legend_handles_labels()[0]}
+    lines = [drawn[family] for family in COLOURS if family in drawn]
+    figure.legend(handles=lines, loc="outside lower center", ncols=2 * len(by_network) + 1, frameon=False)
     figure.savefig(path, dpi=110)
 
 

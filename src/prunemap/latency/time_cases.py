@@ -25,7 +25,7 @@ from prunemap.targets import NATIVE
 MIN_RUNS, MAX_RUNS = 8, 200
 TIMED_SECONDS = 0.5
 TURNS = 16
-"""How often the anchor and the cases take turns."""
+"""How often the anchor and the cases take turns, at most: in every turn the cases run once or more."""
 ANCHOR_RUNS = 4
 """In every turn."""
 TOLERANCE = 1e-4
@@ -64,11 +64,13 @@ class PreparedCases:
         with pinned(threads), Engine(self.program, threads) as engine, Engine(self.anchor, threads) as anchor:
             self.check(engine.run(self.inputs))
             once = float(engine.time_slots(self.inputs, 2).sum(axis=1).min())
-            runs = -(-int(np.clip(timed_seconds / once, MIN_RUNS, MAX_RUNS)) // TURNS)
+            runs = int(np.clip(timed_seconds / once, MIN_RUNS, MAX_RUNS))
+            in_turn = -(-runs // TURNS)
             fixed = random_inputs(anchor.inputs)
             anchor.time_runs(fixed, 1)
             turns = [
-                Turn(anchor.time_runs(fixed, ANCHOR_RUNS), engine.time_slots(self.inputs, runs)) for _ in range(TURNS)
+                Turn(anchor.time_runs(fixed, ANCHOR_RUNS), engine.time_slots(self.inputs, in_turn))
+                for _ in range(min(TURNS, runs))
             ]
         return self.times_of(turns)
 

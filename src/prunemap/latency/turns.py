@@ -1,6 +1,6 @@
 """Turns: the anchor and a program are timed one after the other, again and again, and brought to one speed.
 
-The speed of a shared machine jumps within a second, by a third and more, and everything that runs just then feels it.
+The speed of a shared machine jumps within a second, and everything that runs just then feels it.
 So each step is compared with the rest of its run, and the anchor with the run that follows it.
 """
 
@@ -46,10 +46,14 @@ def at_one_speed(
         brought[:, list(group)] = own / _slowness(total - own.sum(axis=1), total)[:, np.newaxis]
     firsts = np.cumsum([0, *(len(turn.steps) for turn in turns[:-1])])
     anchors = np.array([np.median(turn.anchor) for turn in turns])
-    return brought, anchors / (total[firsts] / np.median(total))
+    return brought, anchors / _slowness(total, total)[firsts]
 
 
 def _slowness(rest: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how many times slower each run was than the median one, by a part of it that is large enough."""
+    """Return how many times slower each run was than the median one, by a part of it that is large enough.
+
+    1 for a run in which a coarse clock saw nothing of that part.
+    """
     usual = float(np.median(rest))
-    return rest / usual if usual >= LEAST_REST * float(np.median(total)) else np.ones_like(rest)
+    says = (rest > 0) & (usual > 0) & (usual >= LEAST_REST * float(np.median(total)))
+    return np.divide(rest, usual, out=np.ones_like(rest), where=says)

@@ -53,3 +53,11 @@ def test_steps_that_are_most_of_a_run_are_left_as_they_are() -> None:
     np.testing.assert_allclose(steps[:, 0], speeds.ravel() * TIMES[0])
     np.testing.assert_allclose(steps[:, 1], np.median(speeds) * TIMES[1])
     np.testing.assert_allclose(anchors, np.median(speeds) * ANCHOR)
+
+
+def test_a_clock_too_coarse_to_see_a_run_gives_numbers() -> None:
+    steps, anchors = at_one_speed(turns_at(np.array([[0.0, 1.0], [1.0, 1.0]])), [(0,), (1,), (2,), (3,)])
+    assert steps[0].max() == 0 and np.isfinite(anchors).all()
+    np.testing.assert_allclose(steps[1:], np.broadcast_to(TIMES, (3, 4)))
+    steps, anchors = at_one_speed(turns_at(np.zeros((2, 2))), [(0,), (1,), (2,), (3,)])
+    assert np.isfinite(steps).all() and np.isfinite(anchors).all()

@@ -9,9 +9,10 @@ The tables are of the same networks, measured under different conditions, such a
     .venv/bin/python benchmarks/device_decides.py --table v4-1=runs/benchmarks/latency-x86-64-v4-1.json \\
         --table v3-1=runs/benchmarks/latency-x86-64-v3-1.json [--table …] [--only REGEX]
 
-Every pair of tables is compared at equal density budgets. A row also says what a plan costs on the wrong device: the
-latency that the table of one predicts for the plan of the other, as a multiple of its own plan's; both keep as many
-MACs, and the energy that each keeps stands beside it.
+Tables of other networks of equal_energy.py serve as well (``--networks``). What not every table has of a layer's
+schemes is left out of all, so that the devices alone differ. Every pair of tables is compared at equal density budgets.
+A row also says what a plan costs on the wrong device: the latency that the table of one predicts for the plan of the
+other, as a multiple of its own plan's; both keep as many MACs, and the energy that each keeps stands beside it.
 
 How much of that is noise, a pair of tables says that were measured under the same conditions, one after the other
 (v4-1 and v4-1-again): read the other pairs beside it.
@@ -25,9 +26,10 @@ from functools import cache, lru_cache, partial
 from itertools import combinations
 from pathlib import Path
 
+from equal_energy import models
 from rich.console import Console
 from rows import Result, Row, Run, measure_rows, options_parser
-from zoo import LARGE, dense_model
+from zoo import LARGE
 
 from prunemap.compiler import ModelLayer
 from prunemap.core.latency_table import LatencyTable
@@ -97,7 +99,7 @@ class Plans:
         """Return the question about a network, by the first table."""
         # Nothing is compiled here, so the compiler of the tables need not be that of this machine.
         table = next(iter(self.tables.values()))
-        return make_request(dense_model(network), table, Budget(density=DENSITIES[0]), force=True)
+        return make_request(models()[network](), table, Budget(density=DENSITIES[0]), force=True)
 
     def _plan(self, network: str, name: str, density: float) -> MapResult:
         request = replace(self.read(network), table=self.tables[name], budget=Budget(density=density))
@@ -158,10 +160,10 @@ def compare(plans: Plans, network: str, density: float, pair: tuple[str, str], n
     )
 
 
-def measurements(plans: Plans) -> dict[str, Callable[[Run], PairRow]]:
+def measurements(plans: Plans, networks: Sequence[str]) -> dict[str, Callable[[Run], PairRow]]:
     """Return what makes each row, by its name."""
     found: dict[str, Callable[[Run], PairRow]] = {}
-    for network in LARGE:
+    for network in networks:
         for density in DENSITIES:
             for pair in combinations(plans.tables, 2):
                 name = f"{network} density={density:g}: {pair[0]} / {pair[1]}"
@@ -190,16 +192,29 @@ def read_tables(given: list[str]) -> dict[str, LatencyTable]:
     pairs = [each.partition("=") for each in given]
     if len({name for name, _, _ in pairs}) < max(MIN_TABLES, len(pairs)) or not all(path for _, _, path in pairs):
         raise SystemExit("--table: give at least two as NAME=FILE, with different names")
-    return {name: read_json(Path(path), LatencyTable, "--table") for name, _, path in pairs}
+    return alike({name: read_json(Path(path), LatencyTable, "--table") for name, _, path in pairs})
+
+
+def alike(tables: Mapping[str, LatencyTable]) -> dict[str, LatencyTable]:
+    """Return the tables with those schemes of a layer that all of them have."""
+    schemes = [{(point.setting, point.scheme) for point in table.points} for table in tables.values()]
+    shared = set.intersection(*schemes)
+    return {
+        name: table.model_copy(
+            update={"points": tuple(point for point in table.points if (point.setting, point.scheme) in shared)}
+        )
+        for name, table in tables.items()
+    }
 
 
 def main() -> None:
     parser = options_parser(__doc__, "resnet50 density=0.2")
     parser.add_argument("--table", action="append", default=[], metavar="NAME=FILE", help="of `prunemap profile`")
+    parser.add_argument("--networks", nargs="+", choices=models(), default=LARGE)
     options = parser.parse_args()
     plans = Plans(read_tables(options.table))
     run = Run.of(options, "device-decides")
-    measure_rows(run, Result[PairRow], measurements(plans), print_result, width=140)
+    measure_rows(run, Result[PairRow], measurements(plans, options.networks), print_result, width=140)
 
 
 if __name__ == "__main__":

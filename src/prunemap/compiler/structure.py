@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,8 +12,7 @@ from prunemap.schemes import SCHEMES, why_illegal
 from prunemap.schemes.pattern import pattern_table
 
 MAX_PUNCHED = 32
-# Tried from coarse to fine.
-BLOCK_BLOCKS = tuple((r, c) for r in (64, 32, 16, 8, 4) for c in (64, 32, 16, 8, 4))
+MIN_BLOCK, MAX_BLOCK = 4, 64
 
 
 def structure_of(weight: NDArray[np.float32]) -> SchemeSpec:
@@ -33,9 +34,9 @@ def structure_of(weight: NDArray[np.float32]) -> SchemeSpec:
     if not why_illegal(SchemeSpec("pattern"), weight.shape) and _is_pattern(kept):
         return SchemeSpec("pattern")
     if not why_illegal(SchemeSpec("block", (4, 4)), weight.shape):
-        for block in BLOCK_BLOCKS:
-            if block[0] < len(kept) and block[1] < kept.shape[1] and _is_block(kept, SchemeSpec("block", block)):
-                return SchemeSpec("block", block)
+        block = _block(kept)
+        if block is not None:
+            return SchemeSpec("block", block)
     return SchemeSpec("unstructured")
 
 
@@ -60,13 +61,36 @@ def _doubled(kept: NDArray[np.bool_], axis: int) -> tuple[int, NDArray[np.bool_]
 
 
 def _is_pattern(kept: NDArray[np.bool_]) -> bool:
-    kernels = kept.reshape(-1, 9)
-    kernels = kernels[kernels.any(1)]
-    legal = {row.tobytes() for row in pattern_table()}
-    return all(kernel.tobytes() in legal for kernel in np.unique(kernels, axis=0))
+    """Whether every 3x3 kernel is one of the patterns, or empty."""
+    kernels, legal = _bits(kept.reshape(-1, 9)), _bits(pattern_table())
+    return bool(np.isin(kernels, [0, *legal]).all())
 
 
-def _is_block(kept: NDArray[np.bool_], spec: SchemeSpec) -> bool:
-    """Whether in every block the kept weights are the product of kept rows and kept columns."""
-    blocks = SCHEMES["block"].view(kept.shape, spec).apply(kept)
+def _bits(kernels: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """Return each kernel as one number, (N, 9) to (N,)."""
+    return np.packbits(kernels, axis=1).view(np.uint16).ravel()
+
+
+def _block(kept: NDArray[np.bool_]) -> tuple[int, int] | None:
+    """Return the block of powers of two with the most filters, and of those the one with the most columns, that fits.
+
+    What a block fits every block in it fits, too; so each side is doubled as long as it fits.
+    """
+    rows = _most(lambda side: _is_block(kept, (side, MIN_BLOCK)))
+    return (rows, _most(lambda side: _is_block(kept, (rows, side)))) if rows else None
+
+
+def _most(fits: Callable[[int], bool]) -> int:
+    """Return the last side that fits, doubled from ``MIN_BLOCK`` on; 0 if that does not."""
+    side = MIN_BLOCK
+    while side <= MAX_BLOCK and fits(side):
+        side *= 2
+    return side // 2 if side > MIN_BLOCK else 0
+
+
+def _is_block(kept: NDArray[np.bool_], block: tuple[int, int]) -> bool:
+    """Whether in every block, smaller than the matrix, the kept weights are the product of kept rows and columns."""
+    if block[0] >= len(kept) or block[1] >= kept.shape[1]:
+        return False
+    blocks = SCHEMES["block"].view(kept.shape, SchemeSpec("block", block)).apply(kept)
     return bool((blocks == (blocks.any(-1, keepdims=True) & blocks.any(-2, keepdims=True))).all())

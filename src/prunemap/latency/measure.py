@@ -28,9 +28,11 @@ MOST_COMPILERS = 2
 UNSTABLE = 1.25
 """p90 / p10 of a point from which its runs differ too much. The median of ten runs within ±12 % is sure to about 3 %,
 which is the gain that ``map`` asks of a scheme."""
-ATTEMPTS = 3
-"""How often a point is measured at most: an unstable one each time, one of a batch in which the machine ran at another
-speed once more."""
+TIMINGS = 3
+"""How often a batch is timed in a row at most, as long as points of it are unstable: to compile it takes longer."""
+ATTEMPTS = 2
+"""How often a point is measured at most: one that stayed unstable, or of a batch in which the machine ran at another
+speed, once more at the end."""
 
 _COLUMNS = (
     TextColumn("{task.description}"),
@@ -106,14 +108,12 @@ def measure(
     known = {probe_of(point) for point in file.read().points}
     missing = [probe for probe in wanted if probe not in known]
     _measure_all(file, missing, timer, "measuring layers", skip_known=True)
-    moved = set[Probe]()
-    for attempt in range(1, ATTEMPTS):
-        table = file.read()
-        again = _to_repeat(table, wanted, attempt)
-        moved |= {probe_of(point) for point in again if has_moved(point, table.anchor_us)}
-        _measure_all(file, [probe_of(point) for point in again], timer, "measuring again what was unsteady")
+    table = file.read()
+    again = _to_repeat(table, wanted)
+    moved = sum(has_moved(point, table.anchor_us) for point in again)
+    _measure_all(file, [probe_of(point) for point in again], timer, "measuring again what was unsteady")
     if moved:
-        again_of = f"{len(moved)} of {len(wanted)} points were measured again"
+        again_of = f"{moved} of {len(wanted)} points were measured again"
         file.note(f"the machine's speed moved by more than {MOVED:.0%}: {again_of}")
     table = file.read()
     unstable = sum(point.unstable for point in table.points if probe_of(point) in set(wanted))
@@ -122,15 +122,15 @@ def measure(
     return table
 
 
-def _to_repeat(table: LatencyTable, wanted: Sequence[Probe], attempts: int) -> list[LatencyPoint]:
-    """Return the points that were measured so often and should be once more, by this run or by one before it."""
+def _to_repeat(table: LatencyTable, wanted: Sequence[Probe]) -> list[LatencyPoint]:
+    """Return the points to be measured once more, whether by this run or by one before it they were measured first."""
     asked = set(wanted)
     return [
         point
         for point in table.points
-        if point.attempts == attempts
+        if point.attempts < ATTEMPTS
         and probe_of(point) in asked
-        and (point.unstable or (attempts == 1 and has_moved(point, table.anchor_us)))
+        and (point.unstable or has_moved(point, table.anchor_us))
     ]
 
 
@@ -156,7 +156,7 @@ def _measure_all(
             known = {probe_of(point) for point in file.read().points} if skip_known else set()
             left = [rest for batch in group if (rest := [probe for probe in batch if probe not in known])]
             for batch, timed in zip(left, list(pool.map(timer.prepare, left)), strict=True):
-                file.merge(_points(batch, timed()))
+                file.merge(_steadiest(batch, timed))
             progress.advance(task, len(group))
 
 
@@ -194,6 +194,17 @@ def _side_by_side(batches: Sequence[list[Probe]], most: int) -> Iterator[list[li
             group = []
     if group:
         yield group
+
+
+def _steadiest(probes: Sequence[Probe], timed: Callable[[], ProbeTimes]) -> list[LatencyPoint]:
+    """Time a batch until none of its points is unstable, and return what spread least of each."""
+    points = _points(probes, timed())
+    for _ in range(1, TIMINGS):
+        if not any(point.unstable for point in points):
+            break
+        pairs = zip(points, _points(probes, timed()), strict=True)
+        points = [min(pair, key=lambda point: point.spread) for pair in pairs]
+    return points
 
 
 def _points(probes: Sequence[Probe], times: ProbeTimes) -> list[LatencyPoint]:

@@ -63,7 +63,7 @@ class PreparedCases:
         """
         with pinned(threads), Engine(self.program, threads) as engine, Engine(self.anchor, threads) as anchor:
             self.check(engine.run(self.inputs))
-            once = float(engine.time_slots(self.inputs, 2).sum(axis=1).min())
+            once = float(engine.time_slots(self.inputs, 1).sum())
             runs = int(np.clip(timed_seconds / once, MIN_RUNS, MAX_RUNS))
             in_turn = -(-runs // TURNS)
             fixed = random_inputs(anchor.inputs)

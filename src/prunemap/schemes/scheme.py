@@ -67,9 +67,17 @@ def keep_best(scores: NDArray[Any], sizes: NDArray[np.int64], density: float) ->
 
     Ties are broken by position, so the result is deterministic.
     """
-    order = np.argsort(-scores.ravel(), kind="stable")
-    kept_weights = np.cumsum(sizes.ravel()[order])
+    flat, ordered = scores.ravel(), sizes.ravel()
+    if (ordered != ordered[0]).any():  # else their order says nothing, and to sort millions takes long
+        ordered = ordered[np.argsort(-flat, kind="stable")]
+    kept_weights = np.cumsum(ordered)
     count = int(np.argmin(np.abs(kept_weights - density * kept_weights[-1]))) + 1
-    mask = np.zeros(scores.size, dtype=bool)
-    mask[order[:count]] = True
-    return mask.reshape(scores.shape)
+    return _largest(flat, count).reshape(scores.shape)
+
+
+def _largest(scores: NDArray[Any], count: int) -> Mask:
+    """Return where the ``count`` largest are; of equal ones the first."""
+    least = np.partition(scores, -count)[-count]
+    mask: Mask = scores > least
+    mask[np.flatnonzero(scores == least)[: count - np.count_nonzero(mask)]] = True
+    return mask

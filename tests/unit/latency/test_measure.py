@@ -18,7 +18,7 @@ from prunemap.core.value import read_json
 from prunemap.devices import allowed_cpus
 from prunemap.errors import InternalError, UserError
 from prunemap.latency import LocalTimer, Predictor, Probe, make_probes, measure
-from prunemap.latency.measure import ATTEMPTS, BATCH_FLOATS, BATCH_PROBES, split_batches
+from prunemap.latency.measure import ATTEMPTS, BATCH_FLOATS, BATCH_PROBES, TIMINGS, split_batches
 from prunemap.latency.time_cases import check_errors, fastest, sums_of
 from tests.unit.latency.fake_timer import MACHINE, SETTINGS, FakeTimer
 
@@ -64,19 +64,30 @@ def test_nothing_is_measured_twice_and_other_layers_are_added(tmp_path: Path) ->
     assert after.points[: len(before.points)] == before.points
 
 
-def test_an_unstable_point_is_measured_again_and_the_best_is_kept(
+def test_a_batch_is_timed_again_at_once_while_points_of_it_are_unstable(tmp_path: Path) -> None:
+    probes = make_probes(SETTINGS[:1])
+    timer = FakeTimer(spreads={probes[1]: [2.0, 1.1, 1.2]})
+    table = measure(probes, tmp_path / "latency.json", timer)
+    batches = list(split_batches(probes))
+    assert timer.batches == [batches[0], *batches]
+    assert {point.attempts for point in table.points} == {1}
+    assert table.points[1].spread == pytest.approx(1.1)
+
+
+def test_a_point_that_stays_unstable_is_measured_once_more_and_the_best_is_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     probes = make_probes(SETTINGS[:1])
     calmed, wild = probes[1], probes[2]
-    timer = FakeTimer(spreads={calmed: [2.0, 1.1], wild: [2.0, 1.5, 1.7, 1.0]})
+    worse = [2.0] * TIMINGS
+    timer = FakeTimer(spreads={calmed: [*worse, 1.1], wild: [2.0, 1.5, 1.7, 1.9, 1.8, 1.6, 1.0]})
     path = tmp_path / "latency.json"
     with caplog.at_level(logging.WARNING):
         table = measure(probes, path, timer)
-    assert timer.batches[-2:] == [[calmed, wild], [wild]]
+    assert timer.batches[-TIMINGS - 1 :] == [list(split_batches(probes))[-1], *[[calmed, wild]] * TIMINGS]
     by_probe = {Probe(p.setting, p.scheme, p.density): p for p in table.points}
-    assert (by_probe[calmed].attempts, by_probe[calmed].unstable) == (2, False)
-    assert by_probe[calmed].spread == pytest.approx(1.1)
+    assert (by_probe[calmed].attempts, by_probe[calmed].unstable) == (ATTEMPTS, False)
+    assert by_probe[calmed].spread == pytest.approx(1.0)
     assert (by_probe[wild].attempts, by_probe[wild].unstable) == (ATTEMPTS, True)
     assert by_probe[wild].spread == pytest.approx(1.5)
     assert all(point.attempts == 1 for probe, point in by_probe.items() if probe not in (calmed, wild))
@@ -87,9 +98,8 @@ def test_an_unstable_point_is_measured_again_and_the_best_is_kept(
 
 def test_an_interrupt_forgets_no_unstable_point(tmp_path: Path) -> None:
     probes, path = make_probes(SETTINGS[:1]), tmp_path / "latency.json"
-    first = FakeTimer(spreads={probes[1]: [2.0, 2.0]})
-    batches = len(list(split_batches(probes)))
-    first.interrupt_at = batches
+    first = FakeTimer(spreads={probes[1]: [2.0] * TIMINGS})
+    first.interrupt_at = TIMINGS - 1 + len(list(split_batches(probes)))
     with pytest.raises(KeyboardInterrupt):
         measure(probes, path, first)
     second = FakeTimer()
@@ -113,13 +123,12 @@ def test_batches_in_which_the_machine_was_slower_are_measured_again_and_it_is_sa
     assert said in caplog.text and said in table.notes[0]
 
 
-def test_a_point_that_is_measured_again_twice_is_counted_once(tmp_path: Path) -> None:
+def test_a_batch_that_is_unsteady_and_slow_is_counted_as_slow(tmp_path: Path) -> None:
     probes = make_probes(SETTINGS)
     batches = list(split_batches(probes))
-    anchors_us = [130 if i == 2 or i >= len(batches) else 100 for i in range(len(batches) + ATTEMPTS)]
-    timer = FakeTimer(anchors_us=anchors_us, spreads={batches[2][0]: [2.0] * ATTEMPTS})
+    timer = FakeTimer(anchors_us=[100, 100, *[130] * TIMINGS], spreads={batches[2][0]: [2.0] * TIMINGS})
     table = measure(probes, tmp_path / "latency.json", timer)
-    assert timer.batches[-2:] == [batches[2], batches[2][:1]]
+    assert timer.batches[-1] == batches[2]
     assert f"{len(batches[2])} of {len(probes)} points were measured again" in table.notes[0]
 
 

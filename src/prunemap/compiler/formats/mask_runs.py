@@ -95,14 +95,13 @@ def pack_runs(matrix: Array, kept: NDArray[np.bool_], grouping: Grouping, keys: 
     groups, columns, unit_masks = groups[order], columns[order], unit_masks[order]
     rows = grouping.rows
     unit, row = rows_of_masks(unit_masks, height)
-    counts = np.zeros((len(rows), 1 << height), np.uint16)
-    np.add.at(counts, (groups, unit_masks), 1)
+    counts = np.bincount((groups << height) + unit_masks, minlength=len(rows) << height).reshape(len(rows), -1)
     return MaskRuns(
         shape=(matrix.shape[0], matrix.shape[1]),
         rows=rows,
         starts=starts_of(np.bincount(groups, minlength=len(rows))),
         weight_starts=starts_of(np.bincount(groups[unit], minlength=len(rows))),
-        counts=counts[:, 1:],
+        counts=counts[:, 1:].astype(np.uint16),
         columns=columns.astype(np.int32),
         weights=matrix[rows[groups[unit], row], columns[unit]].astype(np.float32),
     )

@@ -6,12 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
 
 from prunemap.cli import VERBS
+from prunemap.cli.profile import Densities, Schemes
 from tests.command_line import run
 from tests.networks import residual_network, save
 
@@ -145,6 +147,14 @@ def test_every_verb_explains_itself() -> None:
         name = verb.__name__.rstrip("_")
         assert name in listed
         assert "Usage" in run(name, "--help")
+
+
+def test_the_help_of_profile_names_its_defaults() -> None:
+    from prunemap.latency import DEFAULT_DENSITIES, DEFAULT_SCHEMES
+
+    schemes, densities = (get_args(option)[1].help for option in (Schemes, Densities))
+    assert f"default: {','.join(map(str, DEFAULT_SCHEMES))}." in schemes
+    assert f"default: {','.join(f'{each:g}' for each in DEFAULT_DENSITIES)}." in densities
 
 
 def test_importing_prunemap_is_light() -> None:

@@ -31,7 +31,10 @@ from prunemap.errors import Problems
 Schemes = Annotated[
     str,
     typer.Option(
-        "--schemes", help="With commas; default: unstructured,pattern,punched:4x1 and others.", show_default=False
+        "--schemes",
+        help="With commas; default: unstructured,pattern,punched:2x1,punched:4x1,punched:8x4,punched:16x4,block:8x4,"
+        "filter.",
+        show_default=False,
     ),
 ]
 Densities = Annotated[str, typer.Option("--densities", help="With commas; default: 0.05,0.2,0.5.", show_default=False)]

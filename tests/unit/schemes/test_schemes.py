@@ -14,6 +14,7 @@ from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.errors import UserError
 from prunemap.schemes import SCHEMES, Mask, make_mask, scheme_of, why_illegal
 from prunemap.schemes.pattern import pattern_table
+from prunemap.schemes.scheme import keep_best
 
 GROUP_SCHEMES = ("unstructured", "filter", "column", "punched")
 
@@ -179,6 +180,23 @@ def test_a_layer_of_zeros_keeps_one_group() -> None:
     for spec in ("unstructured", "filter", "column", "pattern", "punched:4x4"):
         assert make_mask(np.zeros((4, 4, 3, 3), np.float32), SchemeSpec.parse(spec), 0.01).any()
     assert make_mask(np.zeros((4, 4), np.float32), SchemeSpec.parse("block:2x2"), 0.01).any()
+
+
+@given(
+    groups=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)), min_size=1, max_size=30),
+    equal=st.booleans(),
+    density=st.floats(0.01, 1),
+)
+def test_the_best_groups_are_kept_and_of_equal_ones_the_first(
+    groups: list[tuple[int, int]], equal: bool, density: float
+) -> None:
+    scores, sizes = np.array(groups).T
+    sizes = np.full_like(sizes, 2) if equal else sizes
+    kept = keep_best(scores.astype(float), sizes, density)
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])
+    assert np.flatnonzero(kept).tolist() == sorted(order[: kept.sum()])
+    misses = np.abs(np.cumsum(sizes[order]) - density * sizes.sum())
+    assert misses[kept.sum() - 1] == misses.min()
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """Does the energy that a scheme keeps say what accuracy it costs, whatever the scheme?
 
 Rows of cifar10.py that were pruned in one shot, beside their control: the mean over the layers that may be pruned of
-the energy kept, Σ kept w² / Σ w² (of whole filters its square, as `prunemap map` counts it), and the loss of accuracy
-after retraining. The figure is the rank correlation between energy lost and accuracy lost, over all schemes and
-densities of a network that were retrained equally long. Beside it that of the energy without the square, and that of
-the multiply-accumulates pruned, which know nothing of the scheme.
+the energy kept, Σ kept w² / Σ w², as `prunemap map` counts it: layers behind lost filters lose with them; and the loss
+of accuracy after retraining. The figure is the rank correlation between energy lost and accuracy lost, over all schemes
+and densities of a network that were retrained equally long. Beside it that of the energy of the layers alone, and that
+of the multiply-accumulates pruned, which know nothing of the scheme.
 
     .venv/bin/python benchmarks/energy_loss.py RESULTS.csv… [-o RESULT.json] [--plot PLOT.png]
 """
@@ -29,11 +29,13 @@ from scheme_marks import COLOURS, MARKS
 from surrogate import spearman
 from zoo import macs_run
 
-from prunemap.compiler import ModelLayer, read_layers
+from prunemap.compiler import ModelLayer, read_layers, read_wiring
 from prunemap.core.plan import Plan
 from prunemap.core.value import Value, now, read_json, write_json
 from prunemap.mapping import why_fixed
-from prunemap.mapping.energy import as_counted, kept_share
+from prunemap.mapping.energy import kept_share
+from prunemap.mapping.importance import EQUAL
+from prunemap.mapping.network_energy import NetworkEnergy
 from prunemap.report.text import new_table, percent
 
 
@@ -46,7 +48,7 @@ class EnergyLoss(Value):
     epochs: int
     energy_kept: float
     share_kept: float
-    """The same without the square."""
+    """The same of the layers alone."""
     macs_kept: float
     """That a program runs, of those of the convolutions."""
     loss: float
@@ -89,17 +91,18 @@ def plan_of(row: Row) -> Plan | None:
     return read_json(plan_file(row), Plan, "plan")
 
 
-def energies_kept(plan: Plan, layers: dict[str, ModelLayer]) -> tuple[float, float]:
-    """Return the mean over the layers that may be pruned of the energy kept, as it counts and without the square."""
-    fixed = why_fixed(list(layers.values()))
-    shares, counted = [], []
+def energies_kept(plan: Plan, name: str) -> tuple[float, float]:
+    """Return the mean over the layers that may be pruned of the energy kept, as it counts and in the layers alone."""
+    layers = dense_layers(name)
+    fixed, shares = why_fixed(list(layers.values())), {}
     for entry in plan.layers:
         layer = layers[entry.module or entry.name]
         if layer.spec.name not in fixed:
             _, share = kept_share(layer.weight, entry.scheme)(entry.density)
-            shares.append(share)
-            counted.append(as_counted(share, entry.scheme))
-    return float(np.mean(counted)), float(np.mean(shares))
+            shares[layer.spec.name] = entry.scheme, share
+    specs = [layer.spec for layer in layers.values()]
+    counted = NetworkEnergy(specs, read_wiring(exported(name)), EQUAL).kept(shares)
+    return counted, float(np.mean([share for _, share in shares.values()]))
 
 
 def compare(paths: Sequence[Path]) -> tuple[EnergyLoss, ...]:
@@ -113,7 +116,7 @@ def compare(paths: Sequence[Path]) -> tuple[EnergyLoss, ...]:
         plan = plan_of(row)
         if plan is None:
             continue
-        energy, share = energies_kept(plan, dense_layers(row.start.name))
+        energy, share = energies_kept(plan, row.start.name)
         found.append(
             EnergyLoss(
                 name=row.name,
@@ -159,7 +162,7 @@ def print_result(result: Result, console: Console) -> None:
     for each in result.correlations:
         console.print(
             f"{each.network}, {each.rows} rows of {each.epochs} epochs: rank correlation with the loss: energy lost "
-            f"{each.energy_lost:.3f}, without the square {each.share_lost:.3f}, MACs pruned {each.macs_pruned:.3f}"
+            f"{each.energy_lost:.3f}, of the layers alone {each.share_lost:.3f}, MACs pruned {each.macs_pruned:.3f}"
         )
 
 

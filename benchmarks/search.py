@@ -26,6 +26,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
@@ -87,31 +88,36 @@ def candidates(space: Space) -> Iterator[Candidate]:
 def table(setup: Setup) -> None:
     header = JournalHeader(about=about(setup.space, setup.evaluator), config=SearchConfig())
     journal = Journal.begin(setup.options.output, header, resume=True)
+    wanted = list(islice(candidates(setup.space), setup.options.rows))
+    plans = {plan_key(plan): (candidate, plan) for candidate in wanted for plan in [setup.space.plan(candidate)]}
     known = {each.key for each in journal.evaluations}
-    for number, candidate in enumerate(candidates(setup.space), start=1):
-        if number > setup.options.rows:
-            return
-        plan = setup.space.plan(candidate)
-        if (key := plan_key(plan)) in known:
-            continue
-        found = setup.evaluator(plan)
-        latency_us, accuracy = setup.space.latency_us(candidate), found.rungs[-1].accuracy
-        journal.append(
-            Evaluation(
-                key=key,
-                candidate=candidate,
-                rungs=found.rungs,
-                complete=found.complete,
-                latency_us=latency_us,
-                seconds=found.seconds,
-                finished=now(),
+    missing = {key: pair for key, pair in plans.items() if key not in known}
+    workers = setup.options.workers
+    with RayPool(setup.evaluator, workers) if workers > 1 else SequentialPool(setup.evaluator) as pool:
+        for key, (_, plan) in missing.items():
+            pool.submit(Job(key, plan, ()))
+        for number in range(len(plans) - len(missing) + 1, len(plans) + 1):
+            done = pool.wait()
+            assert done is not None, "one waits as long as it takes"
+            key, found = done
+            candidate = missing[key][0]
+            latency_us = setup.space.latency_us(candidate)
+            journal.append(
+                Evaluation(
+                    key=key,
+                    candidate=candidate,
+                    rungs=found.rungs,
+                    complete=found.complete,
+                    latency_us=latency_us,
+                    seconds=found.seconds,
+                    finished=now(),
+                )
             )
-        )
-        known.add(key)
-        print(
-            f"{number}/{setup.options.rows}  {accuracy:.2%} at {latency_us / 1e3:.3g} ms, {found.seconds:.0f} s",
-            flush=True,
-        )
+            accuracy = found.rungs[-1].accuracy
+            print(
+                f"{number}/{len(plans)}  {accuracy:.2%} at {latency_us / 1e3:.3g} ms, {found.seconds:.0f} s",
+                flush=True,
+            )
 
 
 def throughput(setup: Setup) -> None:
@@ -163,6 +169,7 @@ def main() -> None:
     parser.add_argument("--data-folder", type=Path)
     parser.add_argument("--table", type=Path, help="compare, retrain: what `table` wrote")
     parser.add_argument("--rows", type=int, default=300, help="table: evaluations")
+    parser.add_argument("--workers", type=int, default=1, help="table: Ray workers, one thread each")
     parser.add_argument("--evaluations", type=int, default=100, help="compare, throughput")
     parser.add_argument("--plans", type=int, default=12, help="retrain: plans of the table")
     parser.add_argument("--plan", type=Path, nargs="*", default=[], help="retrain: other plans")

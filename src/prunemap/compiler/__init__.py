@@ -2,7 +2,7 @@
 
 from prunemap.compiler.build import kernel_sources
 from prunemap.compiler.compile import compile_model
-from prunemap.compiler.coupling import coupled_layers
+from prunemap.compiler.coupling import read_wiring
 from prunemap.compiler.fallback import compile_with_fallback, read_segment_costs
 from prunemap.compiler.layer_cases import (
     LayerCase,
@@ -25,7 +25,6 @@ __all__ = [
     "compile_layers",
     "compile_model",
     "compile_with_fallback",
-    "coupled_layers",
     "identity_of",
     "inspect_model",
     "interpret_layers",
@@ -33,6 +32,7 @@ __all__ = [
     "read_layers",
     "read_segment_costs",
     "read_specs",
+    "read_wiring",
     "structure_of",
     "tile_variants",
 ]

@@ -1,8 +1,9 @@
-"""Which layers' outputs are added together: they can lose filters only in step with each other."""
+"""Which layers' outputs are added together, so that they lose filters only in step; and which layers read whose."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +14,45 @@ from prunemap.compiler.graph.known_values import known_values
 from prunemap.compiler.graph.outlines import uniform
 from prunemap.compiler.onnx.file import read_onnx
 from prunemap.compiler.onnx.importer import import_graph
+from prunemap.core.wiring import ChannelSource, Wiring
 
 
-def coupled_layers(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> list[frozenset[str]]:
-    """Return sets of node names of the layers that are coupled through residual sums, in graph order."""
-    return couplings(import_graph(read_onnx(model, shapes)))
+def read_wiring(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> Wiring:
+    """Return how the layers of an ONNX file hang together: coupled sets in graph order, and who reads whose filters.
+
+    Raises:
+        UserError: the model cannot be read or taken in.
+    """
+    return wiring_of(import_graph(read_onnx(model, shapes)))
 
 
-def couplings(graph: Graph, *, depthwise: bool = False) -> list[frozenset[str]]:
-    """See :func:`coupled_layers`.
+def wiring_of(graph: Graph) -> Wiring:
+    """See :func:`read_wiring`."""
+    channels = _trace(graph)
+    return Wiring(tuple(channels.coupled), _sources(graph, channels))
+
+
+@dataclass(frozen=True, eq=False)
+class _Channels:
+    """Where the channels of tensors come from."""
+
+    makers: Mapping[str, set[str]]
+    """The layers whose filters are the channels of a tensor, and zero where those are."""
+    filters: Mapping[str, int]
+    groups: Sequence[set[str]]
+
+    @property
+    def coupled(self) -> list[frozenset[str]]:
+        return [frozenset(group) for group in self.groups if len(group) > 1]
+
+
+def _trace(graph: Graph, *, depthwise: bool = False) -> _Channels:
+    """Follow channels through a graph.
 
     Args:
         depthwise: couple depthwise layers with those before them too, where a filter of theirs reads one of those.
     """
     makers: dict[str, set[str]] = {name: set() for name in graph.inputs}
-    """The layers whose filters are the channels of a tensor."""
     filters = {node.name: len(node.op.weight) for node in graph.nodes if isinstance(node.op, Conv | Linear)}
     groups: list[set[str]] = []
     for node in graph.nodes:
@@ -48,7 +73,28 @@ def couplings(graph: Graph, *, depthwise: bool = False) -> list[frozenset[str]]:
             makers[node.output] = set()
         else:
             makers[node.output] = makers[node.inputs[0]]
-    return [frozenset(group) for group in groups if len(group) > 1]
+    return _Channels(makers, filters, groups)
+
+
+def _sources(graph: Graph, channels: _Channels) -> dict[str, tuple[ChannelSource, ...]]:
+    """Return whose filters the layers read; of what a Flatten gives, every channel is some features."""
+    found = {}
+    for node in graph.nodes:
+        if not isinstance(node.op, Conv | Linear):
+            continue
+        read = graph.producers.get(node.inputs[0])
+        flat = read is not None and isinstance(read.op, Flatten)
+        tensor = read.inputs[0] if read is not None and flat else node.inputs[0]
+        is_map = flat or isinstance(node.op, Conv)
+        makers = channels.makers[tensor]
+        together = [group & makers for group in channels.groups if group & makers]
+        together += [{name} for name in sorted(makers.difference(*together))]
+        counts = [max(channels.filters[name] for name in names) for names in together]
+        total = max(graph.shapes[tensor][1 if is_map else -1], sum(counts))
+        if together:
+            pairs = zip(together, counts, strict=True)
+            found[node.name] = tuple(ChannelSource(frozenset(names), count / total) for names, count in pairs)
+    return found
 
 
 def shared_filters(graph: Graph, owners: Mapping[str, str], counts: Mapping[str, int]) -> tuple[frozenset[str], ...]:
@@ -60,7 +106,7 @@ def shared_filters(graph: Graph, owners: Mapping[str, str], counts: Mapping[str,
         counts: how many filters the layers that lose any have.
     """
     found: list[frozenset[str]] = []
-    for group in couplings(graph, depthwise=True):
+    for group in _trace(graph, depthwise=True).coupled:
         by_count: dict[int, set[str]] = {}
         for name in {owners.get(node, "") for node in group} & counts.keys():
             by_count.setdefault(counts[name], set()).add(name)

@@ -5,6 +5,7 @@ from prunemap.latency.grid import GRID
 from prunemap.latency.local_timer import LocalTimer
 from prunemap.latency.measure import NetworkSeconds, ProbeTimer, ProbeTimes, measure
 from prunemap.latency.network import measure_networks, network_times
+from prunemap.latency.network_latency import NetworkLatency
 from prunemap.latency.plan_latency import PlanLatency
 from prunemap.latency.predict import Predictor
 from prunemap.latency.probe import DEFAULT_DENSITIES, DEFAULT_SCHEMES, Probe, make_probes, probe_settings
@@ -16,6 +17,7 @@ __all__ = [
     "DEFAULT_SCHEMES",
     "GRID",
     "LocalTimer",
+    "NetworkLatency",
     "NetworkSeconds",
     "PlanLatency",
     "Predictor",

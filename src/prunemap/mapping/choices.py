@@ -14,7 +14,7 @@ from prunemap.core.layer import GATES
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.latency import Predictor
 from prunemap.mapping.decision import Yardstick
-from prunemap.mapping.energy import EnergyAt, kept_energy
+from prunemap.mapping.energy import EnergyAt, as_counted, kept_share
 from prunemap.mapping.importance import EQUAL, Importance
 from prunemap.mapping.mapper import DEFAULT_BETA, MapRequest
 from prunemap.schemes import SCHEMES, why_illegal
@@ -34,16 +34,20 @@ HALVINGS = 12
 class Option:
     """One way to have one layer."""
 
+    layer: str
     scheme: SchemeSpec
     density: float
     """As it goes into the plan."""
     kept: float
     """The share of the weights that a mask of that density keeps."""
     latency_us: float
+    """With all its input channels."""
+    share: float
+    """Of Σ w², kept in the layer itself."""
     energy: float
-    """Share of the weight energy kept; of whole filters its square, for the layers behind lose as much with them."""
+    """Share of the weight energy kept; of whole filters its power of 2.5, since the layers behind lose with them."""
     macs: float
-    """Multiply-accumulates kept."""
+    """Multiply-accumulates kept, with all its input channels."""
     loss: float
     """Share of the weight energy lost, times the importance of the layer."""
 
@@ -74,13 +78,15 @@ class LayerChoices:
         self.spec = layer.spec
         self.importance = importance
         self.weighed = weighed
-        self.dense = Option(DENSE, 1.0, 1.0, predictor.dense_us(setting), 1.0, float(layer.spec.macs), 0.0)
+        self.dense = Option(
+            layer.spec.name, DENSE, 1.0, 1.0, predictor.dense_us(setting), 1.0, 1.0, float(layer.spec.macs), 0.0
+        )
         self._setting = setting
         self._weight = layer.weight
         self._predictor = predictor
         self._beta = beta if beta is not None else inf if weighed else DEFAULT_BETA
         self._grids: dict[tuple[int, bool], Sequence[Option]] = {}
-        self._energies: dict[SchemeSpec, EnergyAt] = {}
+        self._shares: dict[SchemeSpec, EnergyAt] = {}
         self._floors = {
             scheme: max(predictor.lowest_density(setting, scheme), self._one_group(scheme))
             for scheme in predictor.schemes(setting)
@@ -195,12 +201,13 @@ class LayerChoices:
     def option(self, scheme: SchemeSpec, density: float) -> Option:
         """Return what a scheme costs and keeps at a density, rounded to four digits as plans have it."""
         density = round(density, 4)
-        if scheme not in self._energies:
-            self._energies[scheme] = kept_energy(self._weight, scheme)
-        kept, energy = self._energies[scheme](density)
+        if scheme not in self._shares:
+            self._shares[scheme] = kept_share(self._weight, scheme)
+        kept, share = self._shares[scheme](density)
+        energy = as_counted(share, scheme)
         latency_us = self._predictor.latency_us(self._setting, scheme, density)
         loss = self.importance.of(self.spec.name, scheme) * (1 - energy)
-        return Option(scheme, density, kept, latency_us, energy, self.spec.macs * kept, loss)
+        return Option(self.spec.name, scheme, density, kept, latency_us, share, energy, self.spec.macs * kept, loss)
 
     def least_keeping(self, energy: float, scheme: SchemeSpec) -> Option:
         """Return a scheme at about the least density at which it keeps so much energy, else at its highest."""

@@ -25,9 +25,9 @@ class RatedScheme(Value):
     scheme: SchemeSpec
     density: float
     latency_us: float
-    """Predicted, of this layer."""
+    """Predicted, of this layer with all its input channels."""
     energy: float
-    """Σ kept w² / Σ w², of whole filters its square."""
+    """Σ kept w² / Σ w², of whole filters its power of 2.5."""
     verdict: Verdict
 
 
@@ -47,7 +47,7 @@ class Decision(Value):
     scheme: SchemeSpec
     density: float
     dense_us: float | None = None
-    """Predicted latency of the layer when dense; None where it is not modelled."""
+    """Predicted latency of the layer when dense, with all its input channels; None where it is not modelled."""
     yardstick: Yardstick | None = None
     """At the density chosen; None for a layer that stays dense, and where schemes were weighed."""
     rated: tuple[RatedScheme, ...] = ()
@@ -55,7 +55,12 @@ class Decision(Value):
     it keeps as much energy; of a layer that stays dense at the lowest that was measured. Empty for layers that are
     never pruned."""
     note: str = ""
-    """What else was decisive: why the layer is never pruned, who shares its filters, how sensitive it is."""
+    """What else matters: why the layer is never pruned, who shares its filters, how sensitive it is, what filters that
+    are lost save in it or behind it."""
+
+    def noting(self, more: str) -> Decision:
+        """Return it with something more that is noted."""
+        return self.model_copy(update={"note": "; ".join(each for each in (self.note, more) if each)})
 
     @property
     def chosen(self) -> RatedScheme | None:
@@ -83,7 +88,7 @@ def in_words(latency_us: float) -> str:
 
 def _gain(chosen: RatedScheme, dense_us: float | None) -> str:
     gain = "" if dense_us is None else f", {dense_us / chosen.latency_us:.1f}x faster than dense"
-    return f"{in_words(chosen.latency_us)}{gain}, {_percent(chosen.energy)} of the energy"
+    return f"{in_words(chosen.latency_us)}{gain}, {percent_of(chosen.energy)} of the energy"
 
 
 def _rivals(decision: Decision, chosen: RatedScheme) -> list[str]:
@@ -124,7 +129,7 @@ _WHY_NOT_SOONER: dict[Verdict, str] = {
 def _why_not_better(rival: RatedScheme, chosen: RatedScheme, yardstick: Yardstick | None) -> str:
     took = f"{rival.scheme} {in_words(rival.latency_us)}"
     if rival.verdict == "not shared":
-        return f"{took} alone would keep {_percent(rival.energy / (chosen.energy or 1.0) - 1)} more energy"
+        return f"{took} alone would keep {percent_of(rival.energy / (chosen.energy or 1.0) - 1)} more energy"
     if rival.verdict == "no gain" or yardstick is None:
         return f"{took} is not faster than dense"
     return f"{took} is outside 1+β of {yardstick.name} {in_words(yardstick.latency_us)}"
@@ -134,7 +139,7 @@ def _why_not_worse(rival: RatedScheme, chosen: RatedScheme) -> str:
     less = 1 - rival.energy / (chosen.energy or 1.0)
     if less < 5e-4:
         return f"{rival.scheme} keeps as much in {in_words(rival.latency_us)}"
-    return f"{rival.scheme} keeps {_percent(less)} less energy"
+    return f"{rival.scheme} keeps {percent_of(less)} less energy"
 
 
 def _why_dense(rated: Sequence[RatedScheme], dense_us: float | None) -> str:
@@ -143,12 +148,12 @@ def _why_dense(rated: Sequence[RatedScheme], dense_us: float | None) -> str:
     dense = "" if dense_us is None else f", dense {in_words(dense_us)}"
     return (
         f"{'the budget is met without it' if pays else 'nothing measured beats dense'}: {best.scheme} at "
-        f"{_percent(best.density)} would take {in_words(best.latency_us)}{dense}, and keep {_percent(best.energy)} "
+        f"{percent_of(best.density)} would take {in_words(best.latency_us)}{dense}, and keep {percent_of(best.energy)} "
         "of the energy"
     )
 
 
-def _percent(share: float) -> str:
+def percent_of(share: float) -> str:
     """Return 0.1234 as 12 %, 0.0123 as 1.2 %."""
     return f"{100 * share:.{0 if share >= 0.0995 else 1}f} %"
 

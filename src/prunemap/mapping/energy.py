@@ -1,7 +1,7 @@
-"""Kept energy: e = Σ kept w² / Σ w², what a scheme leaves of a layer at a density; of whole filters its square.
+"""Kept energy: e = Σ kept w² / Σ w², what a scheme leaves of a layer at a density; of whole filters its power of 2.5.
 
-The layers behind lose the channels of a filter, and so about as much again. Counted so, energy lost goes with accuracy
-lost whatever the scheme (``benchmarks/energy_loss.py``).
+The layers behind lose the channels of a filter, and so about as much again: a power of 2. By what networks lost in
+accuracy it is a little more; with 2.5 whole filters lie among the other schemes (``benchmarks/energy_loss.py``).
 """
 
 from __future__ import annotations
@@ -20,27 +20,14 @@ from prunemap.schemes.scheme import GroupScheme
 
 Weight = NDArray[np.floating[Any]]
 EnergyAt = Callable[[float], tuple[float, float]]
-"""Density asked for → (density met, kept energy)."""
+"""Density asked for → (density met, share of Σ w² kept)."""
 
+FILTER_POWER = 2.5
+"""Of the share of Σ w² that whole filters keep: as energy it counts as much as that of other schemes."""
 RESOLUTION = 4096
 """Points kept of a curve; its density is exact to 1/4096 or one group, whichever is larger."""
 SAMPLE = 1 << 23
 """Weights that a curve is made of at most, where its groups are many and small."""
-
-
-def kept_energy(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
-    """Return the function from density to the density met and the energy kept, as it counts.
-
-    Args:
-        weight: see :func:`kept_share`.
-    """
-    share_at = kept_share(weight, scheme)
-
-    def at(density: float) -> tuple[float, float]:
-        kept, share = share_at(density)
-        return kept, as_counted(share, scheme)
-
-    return at
 
 
 def kept_share(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
@@ -59,7 +46,7 @@ def kept_share(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
 
 def as_counted(share: float, scheme: SchemeSpec) -> float:
     """Return the energy that a share of Σ w² in one layer counts as."""
-    return share**2 if scheme.name == "filter" else share
+    return share**FILTER_POWER if scheme.name == "filter" else share
 
 
 def _sampled(weight: Weight, scheme: SchemeSpec) -> Weight:

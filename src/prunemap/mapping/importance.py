@@ -1,7 +1,7 @@
 """Importance c_l: how much loss a layer adds per share of its weight energy that is lost, from a sensitivity file.
 
 Per layer the loss above that of the dense network is taken as c_l (1 − e), e being the share of the energy kept, of
-whole filters its square; c_l is the least squares fit through the origin, c_l = Σ Δ (1 − e) / Σ (1 − e)².
+whole filters its power of 2.5; c_l is the least squares fit through the origin, c_l = Σ Δ (1 − e) / Σ (1 − e)².
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from prunemap.compiler import coupled_layers, identity_of, read_layers
+from prunemap.compiler import identity_of, read_layers, read_wiring
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import read_json
@@ -94,7 +94,7 @@ def make_request(
         budget=budget,
         beta=beta,
         importance=EQUAL if sensitivity is None else importance_of(sensitivity, [layer.spec for layer in layers]),
-        coupled=coupled_layers(model, shapes),
+        wiring=read_wiring(model, shapes),
         model=identity_of(model, [layer.spec for layer in layers]),
         estimate=estimate,
         ignore=ignore,

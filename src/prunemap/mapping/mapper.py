@@ -11,8 +11,9 @@ from prunemap.compiler import ModelLayer
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.plan import ModelIdentity, Plan
 from prunemap.core.value import Value
+from prunemap.core.wiring import Wiring
 from prunemap.errors import UserError
-from prunemap.latency import Predictor, probe_settings
+from prunemap.latency import NetworkLatency, Predictor, probe_settings
 from prunemap.mapping.decision import Decision
 from prunemap.mapping.fixed import why_fixed
 from prunemap.mapping.importance import EQUAL, Importance
@@ -33,8 +34,8 @@ class Budget:
     latency_ms: float | None = None
     """Predicted latency of all layers that the table models, in milliseconds."""
     keep_energy: float | None = None
-    """Least mean over the prunable layers of Σ kept w² / Σ w² (of whole filters its square), in (0, 1]; the plan is the
-    fastest that keeps it. With a sensitivity file layers count by their importance."""
+    """Least mean over the prunable layers of Σ kept w² / Σ w² (of whole filters its power of 2.5), in (0, 1]; the plan
+    is the fastest that keeps it. With a sensitivity file layers count by their importance."""
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}
@@ -66,8 +67,8 @@ class MapRequest:
     speed and energy are weighed anyway."""
     importance: Importance = EQUAL
     """How much the lost energy of every layer matters; from a sensitivity analysis."""
-    coupled: Sequence[frozenset[str]] = ()
-    """Names of layers whose outputs meet in a residual addition; they share one choice of ``filter``."""
+    wiring: Wiring = field(default_factory=Wiring)
+    """Which layers share one choice of ``filter``, and which read fewer channels then; by default none do."""
     model: ModelIdentity = field(default_factory=ModelIdentity)
     estimate: bool = False
     """Whether layers that the table lacks are estimated from others of their kind."""
@@ -87,8 +88,12 @@ class MapRequest:
         """
         return why_fixed(self.layers, self.ignore)
 
+    def network(self, predictor: Predictor) -> NetworkLatency:
+        """Return what predicts the latency of the whole network."""
+        return NetworkLatency(predictor, [layer.spec for layer in self.layers], self.wiring)
+
     def predictor(self) -> Predictor:
-        """Return what predicts latencies inside this network.
+        """Return what predicts latencies of layers inside this network.
 
         Raises:
             UserError: the table lacks layers of it.
@@ -102,7 +107,8 @@ class MapRequest:
 class MapResult(Value):
     """A plan with what it is predicted to cost.
 
-    Latencies cover the layers that the table models and, where it has the network, what lies between them.
+    Latencies cover the layers that the table models and, where it has the network, what lies between them. Layers
+    behind filters that are lost read fewer channels.
     """
 
     plan: Plan
@@ -113,7 +119,7 @@ class MapResult(Value):
     weights_kept: float
     """Kept weights over all weights of the prunable layers."""
     energy_kept: float
-    """Mean over the prunable layers of Σ kept w² / Σ w², of whole filters of its square."""
+    """Mean over the prunable layers of Σ kept w² / Σ w², of whole filters its power of 2.5."""
     decisions: tuple[Decision, ...] = ()
     """Of every layer in the order of the plan: what else it could have had, and why it did not."""
 

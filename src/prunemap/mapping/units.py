@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.mapping.choices import FILTER, Filters, LayerChoices, Option, densities
 from prunemap.mapping.decision import Decision
 from prunemap.mapping.rating import decide
@@ -17,8 +18,13 @@ Choice = tuple[Option, ...]
 """One option per layer of a unit."""
 
 
+def as_chosen(choices: Iterable[Choice]) -> dict[str, tuple[SchemeSpec, float]]:
+    """Return scheme and density by layer."""
+    return {option.layer: (option.scheme, option.density) for choice in choices for option in choice}
+
+
 def latency_of(choice: Choice) -> float:
-    """Sum of the latencies in microseconds."""
+    """Sum of the latencies in microseconds, of layers with all their input channels."""
     return sum(option.latency_us for option in choice)
 
 
@@ -38,6 +44,8 @@ class Unit:
 
     layers: tuple[LayerChoices, ...]
     filters: Filters
+    held: bool = False
+    """Whether it must lose filters."""
 
     @property
     def dense(self) -> Choice:
@@ -46,8 +54,9 @@ class Unit:
 
     @cached_property
     def choices(self) -> list[Choice]:
-        """Dense, then what the unit may have over a grid of densities."""
-        return [self.dense, *self._over(GRID_SIZE)]
+        """What the unit may have over a grid of densities, behind the one that loses least: dense, if it may be."""
+        choices = self._over(GRID_SIZE)
+        return sorted(choices, key=loss_of) if self.held else [self.dense, *choices]
 
     @cached_property
     def fine_choices(self) -> list[Choice]:
@@ -64,7 +73,8 @@ class Unit:
 
     def _over(self, size: int) -> list[Choice]:
         if self.filters != "shared":
-            return [(option,) for option in self.layers[0].over_densities(size, self.filters == "allowed")]
+            options = self.layers[0].over_densities(size, self.filters == "allowed")
+            return [(option,) for option in options if not self.held or option.scheme == FILTER]
         lowest = max(layer.lowest_density(FILTER) for layer in self.layers)
         return [choice for d in densities(lowest, 1.0, size) if (choice := self.sharing(d)) is not None]
 

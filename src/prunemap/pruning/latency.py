@@ -8,10 +8,12 @@ from tempfile import TemporaryDirectory
 
 from torch import nn
 
-from prunemap.compiler import read_specs
+from prunemap.compiler import read_specs, read_wiring
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.value import read_json
+from prunemap.core.wiring import Wiring
+from prunemap.errors import UserError
 from prunemap.latency import PlanLatency
 from prunemap.pruning.export import convert_module
 from prunemap.pruning.layers import Examples
@@ -38,6 +40,14 @@ def predicted_latency(
     with TemporaryDirectory(prefix="prunemap-") as folder:
         exported = Path(folder) / "module.onnx"
         convert_module(module, examples, exported)
-        layers = read_specs(exported)
+        layers, wiring = read_specs(exported), _wiring(exported)
     entries = [entry.model_copy(update={"name": name, "module": name}) for name, entry in choices.items()]
-    return PlanLatency(table, layers, Plan(layers=tuple(entries)))
+    return PlanLatency(table, layers, Plan(layers=tuple(entries)), wiring)
+
+
+def _wiring(model: Path) -> Wiring:
+    """Return the wiring, an empty one of what cannot be taken in: then no layer is said to read fewer channels."""
+    try:
+        return read_wiring(model)
+    except UserError:
+        return Wiring()

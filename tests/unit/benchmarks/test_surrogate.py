@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.surrogate import features_of, fit_landscape
 from prunemap.core.latency_table import Machine
+from prunemap.core.wiring import Wiring
 from prunemap.mapping import Budget, MapRequest
 from prunemap.mapping.rules import Rules
 from prunemap.mapping.search import SEARCHERS, Evaluation, JournalHeader, Rung, SearchConfig, Space, make_space
@@ -25,7 +26,7 @@ def make_shared_space() -> Space:
     """Return a space in which the first and the last of three layers may share filters."""
     layers = [conv(name, 16 if i else 3, 16, 3, 14, seed=i) for i, name in enumerate(("stem", "a", "b", "c", "last"))]
     table = made_up_table((layer.spec.setting for layer in layers), {"filter": 0.9})
-    request = MapRequest(layers, table, Budget(latency_ms=0.08), coupled=(frozenset({"a", "c"}),))
+    request = MapRequest(layers, table, Budget(latency_ms=0.08), wiring=Wiring((frozenset({"a", "c"}),)))
     return make_space(request, Rules().map(request), SearchConfig(seeded=False))
 
 

@@ -8,6 +8,7 @@ from prunemap.core.latency_table import LayerTime, NetworkTimes, SlotTime
 from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import SchemeSpec
+from prunemap.core.wiring import ChannelSource, Wiring
 from prunemap.errors import UserError
 from prunemap.latency import PlanLatency
 from tests.made_up_table import made_up_table
@@ -31,7 +32,11 @@ LAYERS = (layer("a", 16), layer("b", 32))
 DENSE_MS = [0.001 + spec.macs / 5e7 for spec in LAYERS]
 
 
-def latency_by(*entries: PlanLayer) -> PlanLatency:
+BEHIND = Wiring(sources={"b": (ChannelSource(frozenset({"a"}), 1.0),)})
+"""b reads the filters of a."""
+
+
+def latency_by(*entries: PlanLayer, wiring: Wiring | None = None) -> PlanLatency:
     table = made_up_table([spec.setting for spec in LAYERS], {"unstructured": 3.0})
     network = NetworkTimes(
         name="net",
@@ -42,7 +47,7 @@ def latency_by(*entries: PlanLayer) -> PlanLatency:
         glue=(SlotTime(name="pool", median_us=GLUE_US),),
         runs=3,
     )
-    return PlanLatency(table.model_copy(update={"networks": (network,)}), LAYERS, Plan(layers=entries))
+    return PlanLatency(table.model_copy(update={"networks": (network,)}), LAYERS, Plan(layers=entries), wiring)
 
 
 def test_a_network_is_its_layers_and_the_glue() -> None:
@@ -72,3 +77,18 @@ def test_a_layer_whose_zeros_do_not_pay_counts_as_dense() -> None:
 def test_a_scheme_that_was_not_measured_is_an_error() -> None:
     with pytest.raises(UserError, match="was not measured as punched:2x3"):
         latency_by(PlanLayer.of(LAYERS[1], SchemeSpec("punched", (2, 3)), 0.5))
+
+
+def test_a_layer_behind_lost_filters_runs_a_share_of_what_it_keeps() -> None:
+    a, b = LAYERS
+    for of_b, density in ((), 1.0), ((PlanLayer.of(b, PUNCHED, 0.5),), 0.5), ((PlanLayer.of(b, FILTER, 0.5),), 0.5):
+        entries = (PlanLayer.of(a, FILTER, 0.25), *of_b)
+        saved_ms = latency_by(*entries)() - latency_by(*entries, wiring=BEHIND)()
+        assert saved_ms == pytest.approx(0.75 * density * b.macs / 5e7)
+    of_blocks = (PlanLayer.of(a, PUNCHED, 0.25), PlanLayer.of(b, PUNCHED, 0.5))
+    assert latency_by(*of_blocks)() == latency_by(*of_blocks, wiring=BEHIND)(), "only whole filters are channels"
+
+
+def test_densities_of_filters_may_be_others_than_the_plans() -> None:
+    pruned = latency_by(PlanLayer.of(LAYERS[0], FILTER, 0.5), wiring=BEHIND)
+    assert pruned({"a": 0.25}) == latency_by(PlanLayer.of(LAYERS[0], FILTER, 0.25), wiring=BEHIND)()

@@ -12,6 +12,7 @@ from prunemap.compiler import ModelLayer
 from prunemap.compiler.onnx.stored_weight import StoredWeight
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSetting, LayerSpec
+from prunemap.core.wiring import ChannelSource, Wiring
 from prunemap.mapping import MAPPERS
 from tests.made_up_table import made_up_table
 
@@ -20,6 +21,19 @@ ONLY_FILTER = {"unstructured": 5.0, "pattern": 5.0, "punched": 5.0, "block": 5.0
 COARSE = {"unstructured": 5.0, "pattern": 5.0, "punched:2x1": 3.0, "punched:4x1": 2.0, "block": 2.0}
 SPARSE_NEVER_PAYS = {"unstructured": 50.0, "pattern": 50.0, "punched": 50.0, "block": 50.0, "filter": 50.0}
 """How many times slower than others a device makes schemes."""
+CHAIN = Wiring(
+    sources={
+        reader: (ChannelSource(frozenset({maker}), 1.0),)
+        for reader, maker in (
+            ("wide", "stem"),
+            ("depthwise", "wide"),
+            ("point", "wide"),
+            ("deep", "point"),
+            ("classifier", "deep"),
+        )
+    }
+)
+"""Of the network: who reads whose filters."""
 MakeTable = Callable[[list[ModelLayer], Mapping[str, float]], LatencyTable]
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.core.wiring import Wiring
 from prunemap.latency import Predictor
 from prunemap.mapping import Budget, Decision, MapRequest, MapResult, Yardstick
 from prunemap.mapping.importance import Importance
@@ -91,7 +92,7 @@ def test_weighed_a_reason_names_what_would_be_sooner_and_why_it_may_not(network,
 def test_weighed_layers_share_filters_only_where_that_is_the_fastest(network, make_table) -> None:
     coupled = (frozenset({"wide", "point", "deep"}),)
     filters = {**SPARSE_NEVER_PAYS, "filter": 1.0}
-    request = MapRequest(network, make_table(network, filters), Budget(keep_energy=0.5), coupled=coupled)
+    request = MapRequest(network, make_table(network, filters), Budget(keep_energy=0.5), wiring=Wiring(coupled))
     decision = decision_of(RULES.map(request), "wide")
     assert str(decision.scheme) == "filter" and decision.reason.endswith("shared by the 3 layers of a residual sum")
     fast = replace(request, table=make_table(network, {**filters, "unstructured": 1.0}))
@@ -119,7 +120,7 @@ def test_layers_that_share_filters_say_what_one_of_them_would_rather_have(networ
         for p in table.points
     )
     table = table.model_copy(update={"points": points})
-    result = RULES.map(MapRequest(network, table, Budget(density=0.3), coupled=coupled))
+    result = RULES.map(MapRequest(network, table, Budget(density=0.3), wiring=Wiring(coupled)))
     decision = decision_of(result, "wide")
     assert str(decision.scheme) == "filter"
     assert {str(each.scheme): each.verdict for each in decision.rated}["pattern"] == "not shared"

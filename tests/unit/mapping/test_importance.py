@@ -20,7 +20,7 @@ ENERGIES = (0.2, 0.5, 0.9)
 
 
 def measured(network, slopes: Mapping[str, Mapping[SchemeSpec, float]]) -> Sensitivity:
-    """A file of layers whose loss rises by exactly slope · (1 − energy), the energy of whole filters being a square."""
+    """A file of layers whose loss rises by exactly slope · (1 − energy), that of whole filters being a power."""
     specs = {layer.spec.name: layer.spec for layer in network}
     conditions = SensitivityConditions(weights_sha256="", dataset="none", images=1, images_sha256="")
     rows = tuple(
@@ -30,7 +30,7 @@ def measured(network, slopes: Mapping[str, Mapping[SchemeSpec, float]]) -> Sensi
             weight_shape=specs[name].weight_shape,
             scheme=scheme,
             density=energy,
-            energy_kept=energy**0.5 if scheme == FILTER else energy,
+            energy_kept=energy ** (1 / 2.5) if scheme == FILTER else energy,
             accuracy=0.5,
             loss=max(0.0, BASELINE + slope * (1 - energy)),
         )

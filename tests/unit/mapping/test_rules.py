@@ -11,13 +11,14 @@ from prunemap.core.latency_table import LatencyTable, LayerTime, NetworkTimes, S
 from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.core.plan import Plan
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
+from prunemap.core.wiring import Wiring
 from prunemap.errors import UserError
 from prunemap.latency import DEFAULT_SCHEMES, Predictor
 from prunemap.mapping import Budget, MapRequest, MapResult
 from prunemap.mapping.fixed import why_fixed
 from prunemap.mapping.importance import Importance
 from prunemap.schemes import SCHEMES, make_mask, why_illegal
-from tests.unit.mapping.conftest import COARSE, ONLY_FILTER, RULES, SPARSE_NEVER_PAYS, conv
+from tests.unit.mapping.conftest import CHAIN, COARSE, ONLY_FILTER, RULES, SPARSE_NEVER_PAYS, conv
 
 PRUNABLE = ("wide", "point", "deep")
 
@@ -125,12 +126,12 @@ def test_the_energy_asked_for_is_kept_and_no_slower_plan_would_keep_less(network
 @given(
     seed=strategies.integers(0, 2**32 - 1),
     energy=strategies.floats(0.4, 0.95),
-    coupled=strategies.sampled_from(((), (frozenset({"wide", "deep"}),))),
+    wiring=strategies.sampled_from((Wiring(), Wiring((frozenset({"wide", "deep"}),)), CHAIN)),
     weights=strategies.sampled_from(({}, {"wide": 1.8, "point": 0.9, "deep": 0.3})),
     narrow=strategies.booleans(),
 )
 def test_no_scheme_alone_keeps_as_much_energy_sooner(
-    network, make_table, seed: int, energy: float, coupled, weights: dict[str, float], narrow: bool
+    network, make_table, seed: int, energy: float, wiring: Wiring, weights: dict[str, float], narrow: bool
 ) -> None:
     """Whatever the device, with layers that share filters, and layers that matter more than others."""
     rng = np.random.default_rng(seed)
@@ -138,7 +139,7 @@ def test_no_scheme_alone_keeps_as_much_energy_sooner(
         network = [conv(name, 16 if i else 3, 16, 3, 14, i) for i, name in enumerate(("stem", *PRUNABLE, "last"))]
     factors = {str(scheme): rng.uniform(0.5, 4) for scheme in DEFAULT_SCHEMES}
     table = make_table(network, factors)
-    request = MapRequest(network, table, Budget(keep_energy=energy), coupled=coupled, importance=Importance(weights))
+    request = MapRequest(network, table, Budget(keep_energy=energy), wiring=wiring, importance=Importance(weights))
     together = RULES.map(request)
     for scheme in DEFAULT_SCHEMES:
         points = tuple(point for point in table.points if point.scheme in (DENSE, scheme))
@@ -242,12 +243,14 @@ def test_tighter_budgets_are_faster_and_keep_less(network, make_table) -> None:
         strategies.sampled_from(("density", "latency_ms", "keep_energy")),
         strategies.floats(0.01, 1.0),
     ),
-    coupled=strategies.sampled_from(((), (frozenset({"wide", "deep"}),), (frozenset({"wide", "point", "deep"}),))),
+    wiring=strategies.sampled_from(
+        (Wiring(), Wiring((frozenset({"wide", "deep"}),)), Wiring((frozenset({"wide", "point", "deep"}),)), CHAIN)
+    ),
     narrow=strategies.booleans(),
 )
-@example(seed=0, budget={"keep_energy": 0.1}, coupled=(frozenset({"wide", "deep"}),), narrow=True)
+@example(seed=0, budget={"keep_energy": 0.1}, wiring=Wiring((frozenset({"wide", "deep"}),)), narrow=True)
 def test_never_slower_than_dense_on_any_device(
-    network, make_table, seed: int, budget: dict[str, float], coupled, narrow: bool
+    network, make_table, seed: int, budget: dict[str, float], wiring: Wiring, narrow: bool
 ) -> None:
     rng = np.random.default_rng(seed)
     if narrow:  # a filter is more than the lowest density measured
@@ -258,7 +261,7 @@ def test_never_slower_than_dense_on_any_device(
     predictor = Predictor(table)
     if "latency_ms" in budget:
         budget = {"latency_ms": budget["latency_ms"] * sum(predictor.dense_us(m.spec.setting) for m in network) / 1e3}
-    request = MapRequest(network, table, Budget(**budget), coupled=coupled)
+    request = MapRequest(network, table, Budget(**budget), wiring=wiring)
     try:
         result = RULES.map(request)
     except UserError as error:
@@ -294,7 +297,7 @@ def test_important_layers_keep_more(network, make_table) -> None:
 
 def test_coupled_layers_share_one_filter_density(network, make_table) -> None:
     coupled = (frozenset({"wide", "deep"}),)
-    request = MapRequest(network, make_table(network, ONLY_FILTER), Budget(density=0.3), coupled=coupled)
+    request = MapRequest(network, make_table(network, ONLY_FILTER), Budget(density=0.3), wiring=Wiring(coupled))
     layers = {layer.name: layer for layer in RULES.map(request).plan.layers}
     assert layers["wide"].scheme == layers["deep"].scheme == SchemeSpec("filter")
     assert layers["wide"].density == layers["deep"].density
@@ -303,13 +306,13 @@ def test_coupled_layers_share_one_filter_density(network, make_table) -> None:
 
 def test_coupled_layers_that_do_better_without_filter_are_decided_one_by_one(network, make_table) -> None:
     coupled = (frozenset({"wide", "deep"}),)
-    request = MapRequest(network, make_table(network, COARSE), Budget(density=0.1), coupled=coupled)
-    assert choices_of(RULES.map(request)) == choices_of(RULES.map(replace(request, coupled=())))
+    request = MapRequest(network, make_table(network, COARSE), Budget(density=0.1), wiring=Wiring(coupled))
+    assert choices_of(RULES.map(request)) == choices_of(RULES.map(replace(request, wiring=Wiring())))
 
 
 def test_layers_coupled_to_one_that_stays_dense_get_no_filter(network, make_table) -> None:
     coupled = (frozenset({"stem", "wide"}),)
-    request = MapRequest(network, make_table(network, ONLY_FILTER), Budget(density=0.3), coupled=coupled)
+    request = MapRequest(network, make_table(network, ONLY_FILTER), Budget(density=0.3), wiring=Wiring(coupled))
     chosen = schemes_of(RULES.map(request))
     assert chosen["wide"] != "filter"
     assert chosen["deep"] == "filter"
@@ -369,7 +372,9 @@ def test_results_go_to_json_and_back(network, make_table) -> None:
 def test_a_budget_that_only_shared_filters_meet_is_met(network, make_table) -> None:
     """At the density of an impossible budget blocks win, so filters are not shared; the least is with shared ones."""
     factors = {"unstructured": 5.0, "pattern": 5.0, "punched": 1.1, "block": 1.1, "filter": 1.0}
-    request = MapRequest(network, make_table(network, factors), Budget(density=0.5), coupled=(frozenset(PRUNABLE),))
+    request = MapRequest(
+        network, make_table(network, factors), Budget(density=0.5), wiring=Wiring((frozenset(PRUNABLE),))
+    )
     with pytest.raises(UserError, match="the least possible with this table") as caught:
         RULES.map(replace(request, budget=Budget(latency_ms=0.001)))
     least = float(str(caught.value).split("table is ")[1].split(";")[0])

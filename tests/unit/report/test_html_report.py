@@ -117,6 +117,16 @@ def test_a_layer_has_all_that_is_known_of_it(tmp_path: Path) -> None:
     assert "block.b: dense, 40.0 µs" in page.text, "a layer of the same setting stands in the same chart"
 
 
+def test_a_layer_behind_lost_filters_is_predicted_by_the_channels_that_are_left(tmp_path: Path) -> None:
+    run = read_run(demo_folder(tmp_path / "run"))
+    assert run.plan is not None
+    changed = {"block.a": {"scheme": FILTER, "density": 0.1}}
+    layers = tuple(each.model_copy(update=changed.get(each.name, {})) for each in run.plan.layers)
+    rows = {row.name: row for row in layer_rows(replace(run, plan=run.plan.model_copy(update={"layers": layers})))}
+    assert rows["block.b"].scheme == DENSE and rows["block.b"].dense_us == DENSE_US
+    assert rows["block.b"].pruned_us == rows["block.a"].pruned_us < DENSE_US, "so many channels as filters"
+
+
 def test_the_chart_has_a_line_per_scheme_and_a_ring_per_choice(tmp_path: Path) -> None:
     text, page = report(demo_folder(tmp_path / "run"))
     (figure,) = (each for each in text.split("<figure>") if "conv 3x3/1 8→8 at 16x12" in each.partition("</h3>")[0])

@@ -26,7 +26,7 @@ def measured(layers: int = 2, schemes: tuple[SchemeSpec, ...] = SCHEMES) -> Sens
             weight_shape=(512, 512, 3, 3),
             scheme=scheme,
             density=density,
-            energy_kept=density**0.5 if scheme.name == "filter" else density,
+            energy_kept=density ** (1 / 2.5) if scheme.name == "filter" else density,
             accuracy=accuracy - 0.2 * (i == 1),
             loss=0.5 + (i + 1) * (1 - density),
         )

@@ -9,20 +9,25 @@ a search may then trade density between layers, which an allocation by kept ener
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
 
+import numpy as np
+
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE
 from prunemap.errors import UserError
+from prunemap.latency import NetworkLatency
 from prunemap.mapping.choices import FILTER, LayerChoices, Option, layer_choices
 from prunemap.mapping.mapper import MapRequest, MapResult, mean_of
+from prunemap.mapping.network_energy import NetworkEnergy, shares_of
+from prunemap.mapping.prices import Prices
 from prunemap.mapping.search.config import SearchConfig
 from prunemap.mapping.search.features import action_features, decision_features
 from prunemap.mapping.search.problem import Candidate, Problem
-from prunemap.mapping.units import Choice, Unit, latency_of
+from prunemap.mapping.units import Choice, Unit, as_chosen, latency_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +54,10 @@ class Space:
     """All decisions about one network."""
 
     request: MapRequest
+    latency: NetworkLatency
+    energy: NetworkEnergy
     fixed_us: float
-    """Latency of the layers that stay dense whatever is decided."""
+    """Latency of the layers that stay dense whatever is decided, with all their input channels."""
     decisions: tuple[SearchDecision, ...]
     rules: MapResult | None
     """The rule plan; None where the rules cannot meet the budget."""
@@ -66,21 +73,26 @@ class Space:
     @property
     def dense_us(self) -> float:
         """Predicted latency of the dense network."""
-        single = [each.unit.dense for each in self.decisions if each.unit.filters != "shared"]
-        return self.fixed_us + sum(map(latency_of, single))
+        return self.latency.total_us({})
 
     @property
     def least_us(self) -> float:
-        """The least predicted latency that a candidate can have."""
-        fastest = [min(map(latency_of, filter(None, each.choices)), default=inf) for each in self.decisions]
-        total = self.fixed_us
-        for place, (decision, us) in enumerate(zip(self.decisions, fastest, strict=True)):
-            if decision.unit.filters == "shared":
-                apart = [fastest[i] for i, each in enumerate(self.decisions) if each.set_at == place]
-                total += min(us, sum(apart))
-            elif decision.set_at is None:
-                total += us
-        return total
+        """The least predicted latency of the candidates that are fastest layer by layer, as the network is when dense.
+
+        Without layers that read lost filters that is the least of all.
+        """
+        costs = (latency_of, Prices(self.latency, self.energy, [each.unit.dense for each in self.decisions]).cost)
+        return min(self.latency_us(self._fastest(cost)) for cost in costs)
+
+    def _fastest(self, cost: Callable[[Choice], float]) -> Candidate:
+        """Return the candidate with the least sum of costs."""
+        costs = [[cost(choice) if choice else inf for choice in each.choices] for each in self.decisions]
+        best = [int(np.argmin(row)) for row in costs]
+        for place, decision in enumerate(self.decisions):
+            apart = sum(min(row) for row, each in zip(costs, self.decisions, strict=True) if each.set_at == place)
+            if decision.unit.filters == "shared" and apart <= min(costs[place]):
+                best[place] = 0
+        return self.problem.canonical(tuple(best))
 
     @cached_property
     def problem(self) -> Problem:
@@ -102,7 +114,7 @@ class Space:
 
     def latency_us(self, candidate: Candidate) -> float:
         """Return the predicted latency of all layers that the table models."""
-        return self.fixed_us + sum(latency_of(choice) for _, choice in self._chosen(candidate))
+        return self.latency.total_us(as_chosen(choice for _, choice in self._chosen(candidate)))
 
     def result(self, candidate: Candidate) -> MapResult:
         """Return the plan with what it is predicted to cost."""
@@ -118,7 +130,7 @@ class Space:
             dense_latency_us=self.dense_us,
             density=mean_of(kept, [spec.macs for spec, _ in options]),
             weights_kept=mean_of(kept, [spec.params for spec, _ in options]),
-            energy_kept=mean_of([option.energy for _, option in options], [1] * len(options)),
+            energy_kept=self.energy.kept(shares_of(choice for _, choice in self._chosen(candidate))),
         )
 
     def plan(self, candidate: Candidate) -> Plan:
@@ -168,7 +180,7 @@ def make_space(request: MapRequest, rules: MapResult | None, config: SearchConfi
     planned = {entry.name: (entry.scheme, entry.density) for entry in rules.plan.layers} if rules else {}
     seeded = config.seeded and rules is not None
     decisions, first = list[SearchDecision](), list[int]()
-    for unit, set_at in _units(layers, request.coupled):
+    for unit, set_at in _units(layers, request.wiring.coupled):
         choices = _choices(unit, config)
         ruled = _ruled(unit, [planned[layer.spec.name] for layer in unit.layers]) if seeded else None
         if ruled is not None and ruled not in choices:
@@ -182,7 +194,9 @@ def make_space(request: MapRequest, rules: MapResult | None, config: SearchConfi
         for layer in request.layers
         if layer.spec.name in fixed and layer.spec.setting is not None
     )
-    space = Space(request, fixed_us, tuple(decisions), rules, None)
+    space = Space(
+        request, request.network(predictor), NetworkEnergy.of(request), fixed_us, tuple(decisions), rules, None
+    )
     return replace(space, first=space.problem.canonical(tuple(first))) if seeded else space
 
 

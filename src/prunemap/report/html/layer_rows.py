@@ -12,7 +12,8 @@ from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.core.plan import PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
-from prunemap.latency import Predictor
+from prunemap.latency import NetworkLatency, Predictor
+from prunemap.mapping.choices import FILTER
 from prunemap.report.html.run_folder import Run
 
 if TYPE_CHECKING:  # importing pruning imports torch
@@ -39,7 +40,7 @@ class LayerRow:
     energy: float | None = None
     """Σ w² of what is kept / of all."""
     dense_us: float | None = None
-    """Predicted, as is ``pruned_us``."""
+    """Predicted, as is ``pruned_us``, which reads what is left of its input channels."""
     pruned_us: float | None = None
     measured_us: float | None = None
     """All steps of the layer in the compiled network; see :func:`shared_times` for an LSTM or GRU."""
@@ -57,7 +58,10 @@ def layer_rows(run: Run) -> list[LayerRow]:
     if run.specs:
         found = zip(run.plan.resolve(run.specs), run.specs, strict=True)
         specs = {entry: spec for entry, spec in found if entry is not None}
-    predictor = predictor_of(run)
+    latency, left = (
+        _latency_of(run),
+        run.wiring.inputs_left({spec.name: entry.density for entry, spec in specs.items() if entry.scheme == FILTER}),
+    )
     nodes = Counter(_node(entry, specs.get(entry)) for entry in run.plan.layers)
     rates, measured = _rates(run), _measured_us(run)
     rows = []
@@ -79,8 +83,10 @@ def layer_rows(run: Run) -> list[LayerRow]:
                 macs=spec.macs if spec else None,
                 kept=rate.density if rate else None,
                 energy=rate.energy if rate else None,
-                dense_us=predict(predictor, setting, DENSE, 1.0),
-                pruned_us=predict(predictor, setting, entry.scheme, entry.density),
+                dense_us=_predict(latency, spec, DENSE, 1.0, 1.0),
+                pruned_us=_predict(
+                    latency, spec, entry.scheme, entry.density, left.get(spec.name, 1.0) if spec else 1.0
+                ),
                 measured_us=measured.get(_node(entry, spec)) if nodes[_node(entry, spec)] == 1 else None,
             )
         )
@@ -92,14 +98,19 @@ def predictor_of(run: Run) -> Predictor | None:
     return None if run.latency is None else Predictor(run.latency, [spec.setting for spec in run.specs])
 
 
-def predict(
-    predictor: Predictor | None, setting: LayerSetting | None, scheme: SchemeSpec, density: float
+def _latency_of(run: Run) -> NetworkLatency | None:
+    predictor = predictor_of(run)
+    return None if predictor is None else NetworkLatency(predictor, run.specs, run.wiring)
+
+
+def _predict(
+    latency: NetworkLatency | None, spec: LayerSpec | None, scheme: SchemeSpec, density: float, share: float
 ) -> float | None:
     """Return the latency in microseconds, None where the table does not have such a layer or scheme."""
-    if predictor is None or setting is None:
+    if latency is None or spec is None or spec.setting is None:
         return None
     try:
-        return predictor.latency_us(setting, scheme, density)
+        return latency.layer_us(spec.name, scheme, density, share)
     except UserError:
         return None
 

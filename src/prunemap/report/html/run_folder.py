@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from prunemap.benchmarking import BenchResult, VerifyResult
-from prunemap.compiler import ModelLayer, read_layers, read_specs
+from prunemap.compiler import ModelLayer, read_layers, read_specs, read_wiring
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import Plan
 from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import Value, read_json
+from prunemap.core.wiring import Wiring
 from prunemap.errors import UnsupportedError, UserError
 from prunemap.mapping.search import SearchRecord
 
@@ -71,6 +72,8 @@ class Run:
     """The layers of the network, in graph order."""
     layers: tuple[ModelLayer, ...] = ()
     """The same of the dense network, with its weights."""
+    wiring: Wiring = field(default_factory=Wiring)
+    """Which of them read filters of others."""
     sizes_bytes: Mapping[str, int] = field(default_factory=dict)
     """Of the known files, by their path in the folder."""
 
@@ -110,6 +113,7 @@ def read_run(folder: str | Path) -> Run:
         trainings=tuple(found for seed, place in places.items() if (found := _read_trainings(seed, place))),
         specs=_read_specs(list(places.values())) if plan or latency else (),
         layers=_read_layers(list(places.values())) if plan and latency else (),
+        wiring=_read_wiring(list(places.values())) if plan and latency else Wiring(),
         sizes_bytes={
             str((place / name).relative_to(folder)): (place / name).stat().st_size
             for place in places.values()
@@ -171,9 +175,22 @@ def _need_torch() -> None:
 
 def _read_specs(places: list[Path]) -> tuple[LayerSpec, ...]:
     """Return the layers of the first exported network; nothing where there is none."""
-    files = (place / f"{stage}.onnx" for place in places for stage in STAGES)
-    found = next((file for file in files if file.is_file()), None)
+    found = _first_exported(places)
     return () if found is None else tuple(read_specs(found))
+
+
+def _read_wiring(places: list[Path]) -> Wiring:
+    """Return the wiring of the first exported network; an empty one where there is none that can be compiled."""
+    found = _first_exported(places)
+    try:
+        return Wiring() if found is None else read_wiring(found)
+    except UnsupportedError:
+        return Wiring()
+
+
+def _first_exported(places: list[Path]) -> Path | None:
+    files = (place / f"{stage}.onnx" for place in places for stage in STAGES)
+    return next((file for file in files if file.is_file()), None)
 
 
 def _read_layers(places: list[Path]) -> tuple[ModelLayer, ...]:

@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 from prunemap.compiler import compile_model
 from prunemap.compiler.build import find_compiler
 from prunemap.compiler.compile import build_graph
-from prunemap.compiler.coupling import couplings
+from prunemap.compiler.coupling import wiring_of
 from prunemap.compiler.graph.ir import Add, Clamp, Concat, Conv, Graph, Identity, Node, Range
 from prunemap.compiler.graph.shapes import make_graph
 from prunemap.compiler.lowering.concat import Part, find_parts
@@ -62,8 +62,8 @@ def test_views_are_copied() -> None:
 
 
 def test_a_concat_couples_nothing_a_sum_behind_it_does() -> None:
-    assert couplings(dense_block()) == []
-    (group,) = couplings(dense_block(Node("sum", Add(), ("xab", "xab"), "s")))
+    assert wiring_of(dense_block()).coupled == ()
+    (group,) = wiring_of(dense_block(Node("sum", Add(), ("xab", "xab"), "s"))).coupled
     assert group == {"a", "b"}
 
 

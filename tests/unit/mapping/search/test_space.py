@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from prunemap.core.scheme_spec import DENSE
+from prunemap.core.wiring import Wiring
 from prunemap.errors import UserError
-from prunemap.latency import Predictor
+from prunemap.latency import PlanLatency, Predictor
 from prunemap.mapping import Budget, BudgetError, MapRequest, Rules
+from prunemap.mapping.choices import FILTER
 from prunemap.mapping.search import SEARCHERS, SearchConfig, Space, make_space, plan_key
 from prunemap.plan_search import space_of
 from prunemap.schemes import why_illegal
 from tests.made_up_table import made_up_table
-from tests.unit.mapping.conftest import conv
+from tests.unit.mapping.conftest import CHAIN, conv
 
 MakeSpace = Callable[..., Space]
 COUPLED = (frozenset({"point", "deep"}),)
@@ -39,7 +41,7 @@ def test_the_first_candidate_is_the_rule_plan(make_test_space: MakeSpace) -> Non
 def test_every_candidate_is_a_legal_plan_of_the_predicted_latency(
     make_test_space: MakeSpace, coupled: tuple[frozenset[str], ...]
 ) -> None:
-    space = make_test_space(SearchConfig(), coupled=coupled)
+    space = make_test_space(SearchConfig(), wiring=Wiring(coupled))
     searcher = SEARCHERS["random"].make(space.problem, SearchConfig(seed=1))
     predictor = Predictor(space.request.table)
     for _ in range(30):
@@ -64,7 +66,7 @@ def test_the_stem_the_depthwise_layer_and_the_classifier_are_not_decided_on(make
 
 
 def test_coupled_layers_lose_filters_together_or_not_at_all(make_test_space: MakeSpace) -> None:
-    space = make_test_space(SearchConfig(seeded=False), coupled=COUPLED)
+    space = make_test_space(SearchConfig(seeded=False), wiring=Wiring(COUPLED))
     names = [each.name for each in space.decisions]
     assert names == ["wide", "filters of point, deep", "point", "deep"]
     assert space.problem.overruled_by == (None, None, 1, 1)
@@ -79,7 +81,7 @@ def test_coupled_layers_lose_filters_together_or_not_at_all(make_test_space: Mak
 
 
 def test_a_set_with_a_layer_that_is_never_pruned_shares_nothing(make_test_space: MakeSpace) -> None:
-    space = make_test_space(SearchConfig(seeded=False), coupled=(frozenset({"stem", "wide"}),))
+    space = make_test_space(SearchConfig(seeded=False), wiring=Wiring((frozenset({"stem", "wide"}),)))
     assert space.problem.overruled_by == (None, None, None)
     wide = space.decisions[0]
     assert not any(wide.action_name(k).startswith("filter") for k in range(len(wide.choices)))
@@ -97,7 +99,7 @@ def test_actions_that_others_clearly_beat_are_left_out(make_test_space: MakeSpac
 
 
 def test_features_are_finite_and_costs_are_shares_of_the_budget(make_test_space: MakeSpace) -> None:
-    space = make_test_space(SearchConfig(), coupled=COUPLED)
+    space = make_test_space(SearchConfig(), wiring=Wiring(COUPLED))
     problem = space.problem
     assert np.isfinite(problem.decisions).all() and np.isfinite(problem.actions).all()
     assert np.abs(problem.decisions).max() <= 2 and np.abs(problem.actions).max() <= 2
@@ -119,6 +121,23 @@ def test_equal_choices_have_one_key_whatever_the_reasons(make_test_space: MakeSp
     assert plan_key(plan) == plan_key(other) != plan_key(space.plan((2, 0, 0)))
 
 
+def test_layers_behind_lost_filters_count_in_latency_and_energy(make_test_space: MakeSpace) -> None:
+    space = make_test_space(SearchConfig(), wiring=CHAIN)
+    specs = [layer.spec for layer in space.request.layers]
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        candidate = tuple(int(rng.integers(size)) for size in space.problem.sizes)
+        predicted = PlanLatency(space.request.table, specs, space.plan(candidate), CHAIN)
+        assert space.latency_us(candidate) == pytest.approx(1e3 * predicted())
+    lost = [next(i for i, c in enumerate(each.choices) if c[0].scheme == FILTER) for each in space.decisions]
+    options = [each.choices[i][0] for each, i in zip(space.decisions, lost, strict=True)]
+    result = space.result(tuple(lost))
+    assert space.least_us <= result.latency_us < space.fixed_us + sum(option.latency_us for option in options)
+    wide, point, deep = (option.share for option in options)
+    kept = 1 - (1 - wide) - (1 - point * wide**1.5) - (1 - deep * point**1.5) - (1 - deep**1.5)
+    assert result.energy_kept == pytest.approx((2 + kept) / 3)
+
+
 def test_a_budget_of_another_kind_is_refused(make_test_space: MakeSpace) -> None:
     space = make_test_space(SearchConfig())
     request = space.request
@@ -132,7 +151,7 @@ def test_a_plan_by_the_rules_with_shared_filters_is_in_the_space(latency_ms: flo
     layers = [conv(name, 16 if i else 3, 16, 3, 14, seed=i) for i, name in enumerate(("stem", "a", "b", "c", "last"))]
     table = made_up_table((layer.spec.setting for layer in layers), {"unstructured": 5, "pattern": 5, "punched": 5})
     coupled = (frozenset({"a", "b"}),)
-    request = MapRequest(layers, table, Budget(latency_ms=latency_ms), coupled=coupled)
+    request = MapRequest(layers, table, Budget(latency_ms=latency_ms), wiring=Wiring(coupled))
     rules = Rules().map(request)
     space = make_space(request, rules, SearchConfig())
     assert space.first is not None and plan_key(space.plan(space.first)) == plan_key(rules.plan)
@@ -141,7 +160,7 @@ def test_a_plan_by_the_rules_with_shared_filters_is_in_the_space(latency_ms: flo
 def test_a_search_can_run_where_only_the_rules_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = [conv(name, 16 if i else 3, 16, 3, 14, seed=i) for i, name in enumerate(("stem", "a", "b", "c", "last"))]
     table = made_up_table(layer.spec.setting for layer in layers)
-    request = MapRequest(layers, table, Budget(latency_ms=0.001), coupled=(frozenset({"a", "b"}),))
+    request = MapRequest(layers, table, Budget(latency_ms=0.001), wiring=Wiring((frozenset({"a", "b"}),)))
     with pytest.raises(BudgetError, match="by a search too"):
         space_of(request, SearchConfig())
     least_us = make_space(request, None, SearchConfig()).least_us

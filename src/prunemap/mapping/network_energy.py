@@ -56,14 +56,19 @@ class NetworkEnergy:
 
     def energy(self, name: str, shares: Shares) -> float:
         """Return the share of the energy that a layer keeps."""
-        scheme, share = shares.get(name, (DENSE, 1.0))
-        own = share if self._readers.get(name) else as_counted(share, scheme)
-        return own * self.inputs_kept(name, shares)
+        return self._own(name, *shares.get(name, (DENSE, 1.0))) * self.inputs_kept(name, shares)
 
     def loss(self, name: str, shares: Shares) -> float:
         """Return the share of the energy that a layer loses, times its importance."""
-        importance = self._importance.of(name, shares[name][0]) if name in shares else 1.0
-        return importance * (1 - self.energy(name, shares))
+        inputs = self.inputs_kept(name, shares)
+        return self.loss_with(inputs, name, *shares[name]) if name in shares else 1 - inputs
+
+    def loss_with(self, inputs: float, name: str, scheme: SchemeSpec, share: float) -> float:
+        """Return the loss of a layer that keeps so much in what is left of its input channels."""
+        return self._importance.of(name, scheme) * (1 - self._own(name, scheme, share) * inputs)
+
+    def _own(self, name: str, scheme: SchemeSpec, share: float) -> float:
+        return share if self._readers.get(name) else as_counted(share, scheme)
 
     def total_loss(self, shares: Shares) -> float:
         """Return the sum of the losses."""
@@ -78,7 +83,7 @@ class NetworkEnergy:
 def _channels_kept(makers: Sequence[tuple[SchemeSpec, float] | None]) -> float:
     """Return what those that read channels which several layers make keep: a sum loses what its addends lose."""
     shares = [maker[1] if maker is not None and maker[0] == FILTER else 1.0 for maker in makers]
-    return (sum(shares) / len(shares)) ** (FILTER_POWER - 1)
+    return float((sum(shares) / len(shares)) ** (FILTER_POWER - 1))
 
 
 def shares_of(choices: Iterable[Choice]) -> dict[str, tuple[SchemeSpec, float]]:

@@ -27,7 +27,7 @@ class Prices:
         self._chosen = as_chosen(now)
         self._filters = filters_in(self._chosen)
         self._left = latency.inputs_left(self._chosen)
-        self._all_inputs = self._shares.keys() - self._left.keys()
+        self._inputs = {name: energy.inputs_kept(name, self._shares) for name in self._shares}
 
     def cost(self, choice: Choice) -> float:
         """Return what the layers of the choice take, and what those behind them take more than now."""
@@ -39,8 +39,8 @@ class Prices:
 
     def loss(self, choice: Choice) -> float:
         """Return what the layers of the choice lose, and what those behind them lose more than now."""
-        if not self._changes_filters(choice) and self._all_inputs.issuperset(option.layer for option in choice):
-            return sum(option.loss for option in choice)
+        if not self._changes_filters(choice):
+            return sum(self._energy.loss_with(self._inputs[o.layer], o.layer, o.scheme, o.share) for o in choice)
         layers = {option.layer for option in choice}
         shares = self._shares | shares_of([choice])
         own = sum(self._energy.loss(name, shares) for name in layers)
@@ -55,7 +55,7 @@ class Prices:
         return sum(self._layer_us(name, left) - self._layer_us(name, self._left) for name in behind)
 
     def _changes_filters(self, choice: Choice) -> bool:
-        return any(option.scheme == FILTER or option.layer in self._filters for option in choice)
+        return any(option.scheme.name == FILTER.name or option.layer in self._filters for option in choice)
 
     def _own_us(self, option: Option, left: float) -> float:
         if left == 1:

@@ -71,12 +71,11 @@ class Weigher:
         return self.energy.total_loss(shares_of(chosen))
 
     def _tries(self, units: Sequence[Unit], choose: Choose) -> Iterator[Sequence[Choice]]:
-        """Yield the dense network, and what is chosen from three starts: alone, all dense, all with filters."""
+        """Yield the dense network, and what is chosen from two starts: each layer by itself, and filters everywhere."""
         dense = [unit.dense for unit in units]
         yield dense
         yield from self._turns(units, choose, dense, alone=True)
         if self.latency.wiring.sources:
-            yield from self._turns(units, choose, dense)
             yield from self._turns(units, choose, [_most_filters(unit) for unit in units], held=True)
 
     def _turns(

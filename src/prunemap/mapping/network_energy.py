@@ -77,7 +77,7 @@ class NetworkEnergy:
     def kept(self, shares: Shares) -> float:
         """Return the mean energy over the layers that may be pruned; what others lose is theirs, too."""
         lost = sum(1 - self.energy(name, shares) for name in shares.keys() | self._sources.keys())
-        return 1 - lost / max(1, len(shares))
+        return max(0.0, 1 - lost / max(1, len(shares)))
 
 
 def _channels_kept(makers: Sequence[tuple[SchemeSpec, float] | None]) -> float:

@@ -13,7 +13,7 @@ from prunemap.core.latency_table import LatencyTable
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.value import read_json
 from prunemap.core.wiring import Wiring
-from prunemap.errors import UserError
+from prunemap.errors import UnsupportedError
 from prunemap.latency import PlanLatency
 from prunemap.pruning.export import convert_module
 from prunemap.pruning.layers import Examples
@@ -49,5 +49,5 @@ def _wiring(model: Path) -> Wiring:
     """Return the wiring, an empty one of what cannot be taken in: then no layer is said to read fewer channels."""
     try:
         return read_wiring(model)
-    except UserError:
+    except UnsupportedError:
         return Wiring()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from prunemap.compiler.graph.node_names import onnx_name
@@ -18,6 +19,8 @@ from prunemap.report.html.run_folder import Run
 
 if TYPE_CHECKING:  # importing pruning imports torch
     from prunemap.pruning import LayerRate
+
+ALL: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,9 @@ def layer_rows(run: Run) -> list[LayerRow]:
     if run.specs:
         found = zip(run.plan.resolve(run.specs), run.specs, strict=True)
         specs = {entry: spec for entry, spec in found if entry is not None}
-    latency, left = (
-        _latency_of(run),
-        run.wiring.inputs_left({spec.name: entry.density for entry, spec in specs.items() if entry.scheme == FILTER}),
-    )
+    latency = _latency_of(run)
+    filters = {spec.name: entry.density for entry, spec in specs.items() if entry.scheme == FILTER}
+    left = run.wiring.inputs_left(filters)
     nodes = Counter(_node(entry, specs.get(entry)) for entry in run.plan.layers)
     rates, measured = _rates(run), _measured_us(run)
     rows = []
@@ -83,10 +85,8 @@ def layer_rows(run: Run) -> list[LayerRow]:
                 macs=spec.macs if spec else None,
                 kept=rate.density if rate else None,
                 energy=rate.energy if rate else None,
-                dense_us=_predict(latency, spec, DENSE, 1.0, 1.0),
-                pruned_us=_predict(
-                    latency, spec, entry.scheme, entry.density, left.get(spec.name, 1.0) if spec else 1.0
-                ),
+                dense_us=_predict(latency, spec, DENSE, 1.0),
+                pruned_us=_predict(latency, spec, entry.scheme, entry.density, left),
                 measured_us=measured.get(_node(entry, spec)) if nodes[_node(entry, spec)] == 1 else None,
             )
         )
@@ -104,13 +104,21 @@ def _latency_of(run: Run) -> NetworkLatency | None:
 
 
 def _predict(
-    latency: NetworkLatency | None, spec: LayerSpec | None, scheme: SchemeSpec, density: float, share: float
+    latency: NetworkLatency | None,
+    spec: LayerSpec | None,
+    scheme: SchemeSpec,
+    density: float,
+    left: Mapping[str, float] = ALL,
 ) -> float | None:
-    """Return the latency in microseconds, None where the table does not have such a layer or scheme."""
+    """Return the latency in microseconds, None where the table does not have such a layer or scheme.
+
+    Args:
+        left: the share of its input channels that a layer still reads; all by default.
+    """
     if latency is None or spec is None or spec.setting is None:
         return None
     try:
-        return latency.layer_us(spec.name, scheme, density, share)
+        return latency.layer_us(spec.name, scheme, density, left.get(spec.name, 1.0))
     except UserError:
         return None
 

@@ -70,7 +70,7 @@ def _from_sorted_groups(weight: Weight, scheme: SchemeSpec) -> EnergyAt:
         kept, energy = np.arange(1, squares.size + 1), np.cumsum(np.sort(squares)[::-1])
     else:
         real = view.apply(np.ones(weight.shape, np.int32))
-        order = np.argsort(-group_scores(members, real).ravel(), kind="stable")
+        order = np.argsort(-group_scores(members, real).ravel())  # of ties, mostly zeros, any order will do
         kept, energy = np.cumsum(real.sum(axis=(-2, -1)).ravel()[order]), np.cumsum(squares[order])
     points = np.unique(np.linspace(0, squares.size - 1, min(squares.size, RESOLUTION)).round().astype(np.int64))
     weights, total, total_energy = kept[points], kept[-1], energy[-1] or 1.0

@@ -130,14 +130,13 @@ def test_the_energy_asked_for_is_kept_and_no_slower_plan_would_keep_less(network
     weights=strategies.sampled_from(({}, {"wide": 1.8, "point": 0.9, "deep": 0.3})),
     narrow=strategies.booleans(),
 )
-@example(seed=494, energy=0.8125, wiring=Wiring(), weights={"wide": 1.8, "point": 0.9, "deep": 0.3}, narrow=False)
+@example(
+    seed=494, energy=0.8125, wiring=Wiring(), weights={"wide": 1.8, "point": 0.9, "deep": 0.3}, narrow=False
+).xfail(reason="5 % are lost between the grids", raises=AssertionError)
 def test_no_scheme_alone_keeps_as_much_energy_sooner(
     network, make_table, seed: int, energy: float, wiring: Wiring, weights: dict[str, float], narrow: bool
 ) -> None:
-    """Whatever the device, with layers that share filters, and layers that matter more than others.
-
-    But for what is lost between the grids: of three layers, 5 % in the example.
-    """
+    """Whatever the device, with layers that share filters, and layers that matter more than others."""
     rng = np.random.default_rng(seed)
     if narrow:  # a filter is more than the lowest density measured
         network = [conv(name, 16 if i else 3, 16, 3, 14, i) for i, name in enumerate(("stem", *PRUNABLE, "last"))]
@@ -149,9 +148,9 @@ def test_no_scheme_alone_keeps_as_much_energy_sooner(
         points = tuple(point for point in table.points if point.scheme in (DENSE, scheme))
         alone = replace(request, table=table.model_copy(update={"points": points}))
         result = RULES.map(alone)
-        assert together.latency_us <= 1.06 * result.latency_us, scheme
+        assert together.latency_us <= 1.02 * result.latency_us, scheme
         in_time = RULES.map(replace(request, budget=Budget(latency_ms=result.latency_us / 1e3)))
-        assert weighed(in_time, weights) >= weighed(result, weights) - 0.03, scheme
+        assert weighed(in_time, weights) >= weighed(result, weights) - 0.02, scheme
 
 
 def weighed(result: MapResult, weights: dict[str, float]) -> float:

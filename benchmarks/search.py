@@ -6,10 +6,13 @@ Every part goes on where it was interrupted; rows that its file has are not meas
 Candidate number i keeps each choice of the plan by the rules with probability 0, 1/4, 1/2 or 3/4 and draws the others;
 drawn anew until its latency is within half the budget of the budget.
 
-``compare``: the searchers on a surrogate of every rung that is fitted to the table, hopeless candidates stopped as in a
-search. Every evaluation has noise of its own, as large as what the surrogate misses on rows that it has not seen; the
-winners are ranked by what they are worth without it, too. Five seeds, with and without the plan by the rules, whose
-choices are not among the actions then.
+``compare``: the searchers on a surrogate of every rung that is fitted to the table, hopeless candidates stopped and
+finalists looked at again as in a search. Every evaluation has as much noise as ``again`` found; the winners are ranked
+by what they are worth without it, too. Five seeds, with and without the plan by the rules, whose choices are not among
+the actions then.
+
+``again``: second looks at plans of the better half of the table, on other batches and other images: how far evaluations
+of one plan differ.
 
 ``retrain``: plans of the table, evenly spread over its accuracies, retrained in full, ``--seeds`` times each: the rank
 correlations of fast accuracy with held-out and test accuracy after that, over all plans and within the better half.
@@ -33,11 +36,12 @@ from time import perf_counter
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+from search_again import again
 from search_compare import compare
 from search_retrain import retrain
 from search_setup import Facts, Setup
 
-from prunemap.core.value import now, write_json
+from prunemap.core.value import write_json
 from prunemap.mapping.search import (
     Candidate,
     Evaluation,
@@ -102,17 +106,7 @@ def table(setup: Setup) -> None:
             key, found = done
             candidate = missing[key][0]
             latency_us = setup.space.latency_us(candidate)
-            journal.append(
-                Evaluation(
-                    key=key,
-                    candidate=candidate,
-                    rungs=found.rungs,
-                    complete=found.complete,
-                    latency_us=latency_us,
-                    seconds=found.seconds,
-                    finished=now(),
-                )
-            )
+            journal.append(Evaluation.of(key, candidate, latency_us, found))
             accuracy = found.rungs[-1].accuracy
             print(
                 f"{number}/{len(plans)}  {accuracy:.2%} at {latency_us / 1e3:.3g} ms, {found.seconds:.0f} s",
@@ -155,7 +149,7 @@ def throughput(setup: Setup) -> None:
     write_json(setup.options.output, result)
 
 
-PARTS = {"table": table, "compare": compare, "retrain": retrain, "throughput": throughput}
+PARTS = {"table": table, "again": again, "compare": compare, "retrain": retrain, "throughput": throughput}
 
 
 def main() -> None:
@@ -167,11 +161,12 @@ def main() -> None:
     parser.add_argument("--latency-ms", type=float, required=True, help="the budget")
     parser.add_argument("--data", default="image-folder")
     parser.add_argument("--data-folder", type=Path)
-    parser.add_argument("--table", type=Path, help="compare, retrain: what `table` wrote")
+    parser.add_argument("--table", type=Path, help="again, compare, retrain: what `table` wrote")
+    parser.add_argument("--again", type=Path, help="compare: what `again` wrote")
     parser.add_argument("--rows", type=int, default=300, help="table: evaluations")
     parser.add_argument("--workers", type=int, default=1, help="table: Ray workers, one thread each")
     parser.add_argument("--evaluations", type=int, default=100, help="compare, throughput")
-    parser.add_argument("--plans", type=int, default=12, help="retrain: plans of the table")
+    parser.add_argument("--plans", type=int, default=12, help="again, retrain: plans of the table")
     parser.add_argument("--plan", type=Path, nargs="*", default=[], help="retrain: other plans")
     parser.add_argument("--epochs", type=int, default=20, help="retrain")
     parser.add_argument("--seeds", type=int, default=1, help="retrain: trainings of every plan")

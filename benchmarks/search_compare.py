@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from search_again import SecondLooks
 from search_setup import Facts, Setup
 from surrogate import Landscape, fit_landscape
 
-from prunemap.core.value import Value, write_json
+from prunemap.core.value import Value, read_json, write_json
 from prunemap.mapping.search import (
     SEARCHERS,
     Candidate,
@@ -31,9 +32,11 @@ class Compared(Value):
     searcher: str
     seeded: bool
     best: tuple[float, ...]
-    """Best reward of every seed, as the search saw it: with the noise of the evaluation."""
+    """Reward of every seed's winner as the search saw it: with noise, by the mean of both looks."""
     mean: float
     standard_error: float
+    first: tuple[float, ...]
+    """Without noise, of what every seed would have taken without second looks."""
     true: tuple[float, ...]
     """Reward of every seed's winner without the noise: what it is worth."""
     true_mean: float
@@ -41,7 +44,7 @@ class Compared(Value):
     stopped: float
     """Mean share of the evaluations that were stopped early."""
     curve: tuple[float, ...]
-    """Mean over the seeds of the best reward so far, by evaluation."""
+    """Mean over the seeds of the best reward so far, by evaluation; without second looks."""
 
 
 class Comparison(Facts):
@@ -53,7 +56,9 @@ class Comparison(Facts):
     surrogate_rank_correlation: float
     """Of the last rung."""
     surrogate_residual: float
-    """Standard deviation on rows left out, and of the noise of evaluations."""
+    """Standard deviation on rows left out."""
+    noise: float
+    """Standard deviation of an evaluation, by ``again``."""
     surrogate_ceiling: float
     """The largest accuracy of the table: no prediction is above it."""
     evaluations: int
@@ -68,13 +73,16 @@ class Replayed(Value):
     """One search."""
 
     curve: tuple[float, ...]
+    seen: float
+    first: float
     true: float
     stopped: float
 
 
 def compare(setup: Setup) -> None:
     rows = setup.table()
-    landscape = fit_landscape(setup.space, rows)
+    noise = read_json(setup.options.again, SecondLooks, "--again").noise
+    landscape = fit_landscape(setup.space, rows, noise)
     objective, last = Objective(setup.space.budget_us, SearchConfig()), landscape.surrogates[-1]
     print(f"surrogate of {len(rows)} rows, rank correlation of rows left out {last.rank_correlation:.3f}")
     first = setup.space.first or ()
@@ -86,6 +94,7 @@ def compare(setup: Setup) -> None:
             "rungs": landscape.rungs,
             "surrogate_rank_correlation": last.rank_correlation,
             "surrogate_residual": last.residual,
+            "noise": noise,
             "surrogate_ceiling": last.most,
             "evaluations": setup.options.evaluations,
             "rules_reward": true_reward(landscape, setup.space, first, objective),
@@ -113,13 +122,14 @@ def _kind(seeded: bool) -> str:
 
 def _compared(name: str, seeded: bool, found: list[Replayed]) -> Compared:
     curves, true = np.array([each.curve for each in found]), np.array([each.true for each in found])
-    best = curves[:, -1]
+    best = np.array([each.seen for each in found])
     return Compared(
         searcher=name,
         seeded=seeded,
         best=tuple(best.tolist()),
         mean=float(best.mean()),
         standard_error=float(best.std(ddof=1) / np.sqrt(len(best))),
+        first=tuple(each.first for each in found),
         true=tuple(true.tolist()),
         true_mean=float(true.mean()),
         true_standard_error=float(true.std(ddof=1) / np.sqrt(len(true))),
@@ -134,35 +144,47 @@ def true_reward(landscape: Landscape, space: Space, candidate: Candidate, object
 
 
 def replay(landscape: Landscape, space: Space, name: str, seed: int, seeded: bool, evaluations: int) -> Replayed:
-    """Search the landscape as the tool does, hopeless candidates stopped; what is proposed again costs nothing."""
+    """Search the landscape as the tool does: hopeless candidates stopped, finalists looked at again.
+
+    What is proposed again costs nothing.
+    """
     config = SearchConfig(seed=seed, seeded=seeded, reinforce=ReinforceConfig(informed=name != UNINFORMED))
     searcher = SEARCHERS["reinforce" if name == UNINFORMED else name].make(space.problem, config)
     objective, known, curve = Objective(space.budget_us, config), dict[Candidate, Evaluation](), list[float]()
     for _ in range(20 * evaluations):
         candidate, done = searcher.ask(), list(known.values())
         if candidate not in known:
-            known[candidate] = _evaluation(landscape, space, candidate, objective, done, seed)
+            known[candidate] = _evaluation(landscape, space, candidate, objective, done, str(seed))
             done.append(known[candidate])
             best = objective.best(done)
             curve.append(float("-inf") if best is None else objective.score(best).reward)
         searcher.tell(candidate, objective.told(known[candidate], done))
         if len(curve) == evaluations:
             break
-    winner = objective.best(list(known.values()))
-    assert winner is not None, "the first candidates are not stopped"
+    done = list(known.values())
+    always = str(space.first) if seeded else None
+    again = [
+        _evaluation(landscape, space, each.candidate, objective, [], f"{seed} again")
+        for each in objective.finalists(done, always)
+    ]
+    first, winner = objective.best(done), objective.best(done, again)
+    assert first is not None and winner is not None, "the first candidates are not stopped"
+    looks = [each.accuracy for each in (winner, *again) if each.key == winner.key]
     return Replayed(
         curve=(*curve, *[curve[-1]] * (evaluations - len(curve))),
+        seen=float(np.mean(looks)) - objective.cost(winner.latency_us),
+        first=true_reward(landscape, space, first.candidate, objective),
         true=true_reward(landscape, space, winner.candidate, objective),
         stopped=sum(not each.complete for each in known.values()) / len(known),
     )
 
 
 def _evaluation(
-    landscape: Landscape, space: Space, candidate: Candidate, objective: Objective, done: list[Evaluation], noise: int
+    landscape: Landscape, space: Space, candidate: Candidate, objective: Objective, done: list[Evaluation], look: str
 ) -> Evaluation:
     latency_us, rungs = space.latency_us(candidate), list[Rung]()
     floors = (*objective.floors(done, latency_us), *[float("-inf")] * len(landscape.rungs))
-    accuracies = landscape.accuracies(space, candidate, noise)
+    accuracies = landscape.accuracies(space, candidate, look)
     for steps, accuracy, floor in zip(landscape.rungs, accuracies, floors, strict=False):
         rungs.append(Rung(steps=steps, accuracy=accuracy))
         if accuracy < floor:

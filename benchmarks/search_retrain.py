@@ -7,13 +7,13 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from search_setup import Facts, Setup
+from search_setup import Facts, Setup, evenly_spread
 from surrogate import spearman
 
 from prunemap.core.plan import Plan
 from prunemap.core.value import Value, read_json, write_json
 from prunemap.latency import PlanLatency
-from prunemap.mapping.search import Evaluation, plan_key
+from prunemap.mapping.search import plan_key
 from prunemap.pruning import TrainConfig, prune_to_files, use_threads
 
 WORK = Path("runs") / "search"
@@ -66,7 +66,8 @@ def retrain(setup: Setup) -> None:
         result = read_json(output, Retraining, "result")
         if result.config != config:
             raise SystemExit(f"-o: {output} was trained otherwise (--epochs); name another file, or delete it")
-    plans = {row.key: ("", setup.space.plan(row.candidate)) for row in chosen(table, setup.options.plans)}
+    ranked = sorted(table, key=lambda row: row.accuracy)
+    plans = {row.key: ("", setup.space.plan(row.candidate)) for row in evenly_spread(ranked, setup.options.plans)}
     for path in setup.options.plan:
         plan = read_json(path, Plan, "plan")
         plans[plan_key(plan)] = (path.stem, plan)
@@ -79,13 +80,6 @@ def retrain(setup: Setup) -> None:
                 write_json(output, result)
                 said = f"fast {row.fast_accuracy}, held out {row.held_out_accuracy:.2%}, test {row.test_accuracy:.2%}"
                 print(f"{name or key[:12]}, seed {seed}: {said}", flush=True)
-
-
-def chosen(table: Sequence[Evaluation], count: int) -> list[Evaluation]:
-    """Return so many rows, evenly spread over the fast accuracies."""
-    rows = sorted(table, key=lambda row: row.accuracy)
-    places = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int) if rows else []
-    return [rows[i] for i in places]
 
 
 def _row(setup: Setup, plan: Plan, config: TrainConfig, name: str, fast_accuracy: float | None) -> Retrained:

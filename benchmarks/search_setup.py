@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
 
 from prunemap.core.latency_table import Machine
 from prunemap.core.value import Value, now
@@ -74,12 +77,29 @@ class Setup:
         journal = Journal.begin(path, header, resume=True)
         return [each for each in journal.evaluations if each.complete]
 
+    def check_fast_evaluation(self) -> None:
+        """Check that the table was measured as the options say.
+
+        Raises:
+            SystemExit: it was not.
+        """
+        header = JournalHeader.model_validate_json(Path(self.options.table).read_text().splitlines()[0])
+        was, here = header.about["fast evaluation"], self.evaluator.config.model_dump_json()
+        if was != here:
+            raise SystemExit(f"--table: its evaluations are by {was}; --steps and --images give {here}")
+
     def facts(self) -> dict[str, object]:
         return {
             "command": shlex.join(["python", *sys.argv]),
             "date": now(),
             "machine": read_machine(),
         }
+
+
+def evenly_spread(rows: Sequence[Evaluation], count: int) -> list[Evaluation]:
+    """Return so many of the rows."""
+    places = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int) if rows else []
+    return [rows[i] for i in places]
 
 
 def check_table(path: Path, header: JournalHeader, space: Space) -> None:

@@ -35,7 +35,7 @@ class Surrogate:
     rank_correlation: float
     """Spearman's, of rows that were left out of the fit."""
     residual: float
-    """Standard deviation of what is left of those: what one evaluation differs from the prediction."""
+    """Standard deviation of what is left of those."""
     most: float
     """The largest accuracy of the table: predictions end there."""
 
@@ -49,25 +49,30 @@ class Surrogate:
 
 @dataclass(frozen=True, eq=False)
 class Landscape:
-    """Evaluations of candidates without training: a surrogate for every rung, and noise that belongs to a candidate."""
+    """Evaluations of candidates without training: a surrogate for every rung, and noise."""
 
     rungs: tuple[int, ...]
     """Training steps."""
     surrogates: tuple[Surrogate, ...]
+    noise: float
+    """Standard deviation of one evaluation, at every rung."""
 
-    def accuracies(self, space: Space, candidate: Candidate, noise: int | None = None) -> list[float]:
+    def accuracies(self, space: Space, candidate: Candidate, look: str | None = None) -> list[float]:
         """Return the accuracy at every rung.
 
         Args:
             space: of the candidate; any of the network that the table is of.
-            noise: seed of what this evaluation differs from the prediction, of the size of the residual on rows left
-                out; the same plan always has the same. None = nothing.
+            look: names the evaluation; the same one of the same plan always has the same noise. None = without.
         """
-        features, draw = features_of(space, [candidate]), 0.0
-        if noise is not None:
-            digest = sha256(f"{noise} {plan_key(space.plan(candidate))}".encode()).digest()
-            draw = float(np.random.default_rng(int.from_bytes(digest[:8], "big")).standard_normal())
-        return [float(np.clip(each(features) + draw * each.residual, 0.0, 1.0)) for each in self.surrogates]
+        features = features_of(space, [candidate])
+        noise = 0.0 if look is None else self.noise * _draw(f"{look} {plan_key(space.plan(candidate))}")
+        return [float(np.clip(each(features) + noise, 0.0, 1.0)) for each in self.surrogates]
+
+
+def _draw(of: str) -> float:
+    """Return a normally distributed number that belongs to a text."""
+    digest = sha256(of.encode()).digest()
+    return float(np.random.default_rng(int.from_bytes(digest[:8], "big")).standard_normal())
 
 
 def features_of(space: Space, candidates: Sequence[Candidate]) -> Floats:
@@ -96,12 +101,16 @@ def _options_of(space: Space, candidate: Candidate) -> dict[str, Option]:
     return found
 
 
-def fit_landscape(space: Space, table: Sequence[Evaluation]) -> Landscape:
-    """Return the landscape of a table whose rows all reached the same rungs."""
+def fit_landscape(space: Space, table: Sequence[Evaluation], noise: float) -> Landscape:
+    """Return the landscape of a table whose rows all reached the same rungs.
+
+    Args:
+        noise: standard deviation of one evaluation.
+    """
     features = features_of(space, [each.candidate for each in table])
     rungs = tuple(rung.steps for rung in table[0].rungs)
     accuracies = np.array([[rung.accuracy for rung in each.rungs] for each in table])
-    return Landscape(rungs, tuple(fit_surrogate(features, of_rung) for of_rung in accuracies.T))
+    return Landscape(rungs, tuple(fit_surrogate(features, of_rung) for of_rung in accuracies.T), noise)
 
 
 def fit_surrogate(raw: Floats, accuracy: Floats) -> Surrogate:

@@ -122,7 +122,7 @@ def search_plan(
         resume: go on with the journal if there is one.
         runners: measure every candidate on one of these instead of taking its latency from the table.
         command: what the user typed, for the record.
-        say: told of every evaluation.
+        say: told of every evaluation, second looks too.
 
     Raises:
         UserError: the budget is none of latency or impossible, the table lacks layers, the network of the evaluator is
@@ -141,7 +141,8 @@ def search_plan(
         curves = _Curves(files.events, search.objective)
 
         def told(number: int, evaluation: Evaluation, reward: float) -> None:
-            curves.add(number, evaluation, reward)
+            if not evaluation.second_look:
+                curves.add(number, evaluation, reward)
             if say is not None:
                 say(number, evaluation, reward)
 

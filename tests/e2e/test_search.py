@@ -91,11 +91,11 @@ def fails(command: str) -> str:
 def test_a_search_its_files_and_its_resumption(search: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained, plain = [], fast_evaluate.FastEvaluator.__call__
 
-    def interrupted(self: fast_evaluate.FastEvaluator, *args: object) -> object:
+    def interrupted(self: fast_evaluate.FastEvaluator, *args: object, second_look: bool) -> object:
         if len(trained) == 2:
             raise KeyboardInterrupt
         trained.append(args[0])
-        return plain(self, *args)  # type: ignore[arg-type]
+        return plain(self, *args, second_look=second_look)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
         patched.setattr(fast_evaluate.FastEvaluator, "__call__", interrupted)
@@ -108,10 +108,14 @@ def test_a_search_its_files_and_its_resumption(search: str, folder: Path, monkey
     record = json.loads(run_line(f"{search} --resume --json"))
     assert record == json.loads((folder / "found" / "search.json").read_text())
     assert len(record["evaluations"]) == 3
-    assert len((folder / "found" / "search.jsonl").read_text().splitlines()) == 4
+    looks = len(record["second_looks"])
+    assert 2 <= looks <= 3
+    assert len((folder / "found" / "search.jsonl").read_text().splitlines()) == 4 + looks
     assert (folder / "found" / "search" / "events.out.tfevents.search").stat().st_size > 300
     text = run_line(f"{search} --resume")
-    assert "best so far" in text and "front of accuracy and latency" in text and "chosen" in text
+    assert (
+        "best so far" in text and "finalists" in text and "front of accuracy and latency" in text and "chosen" in text
+    )
     plan = json.loads((folder / "found" / "plan.json").read_text())
     assert plan["layers"][0]["name"] == "conv1"
     run_line(
@@ -128,6 +132,7 @@ def test_a_search_its_files_and_its_resumption(search: str, folder: Path, monkey
         (("--evaluations 3", "--evaluations 0 --penalty -1"), "--evaluations: got 0"),
         (("--steps 3", "--steps -5"), "--steps: got"),
         (("--images 50", "--images 0"), "--images: got 0"),
+        (("--threads 1", "--finalists -1"), "--finalists: got -1"),
         (("--threads 1", "--searcher grid"), "--searcher: got 'grid', allowed are reinforce, random, tpe, nsga2"),
         (("--threads 1", "--workers 0"), "--workers: got 0"),
         (("--threads 1", "--measure local --measure local"), "--measure: got local twice; a device has one job at a"),

@@ -48,6 +48,9 @@ Steps = Annotated[int, typer.Option("--steps", help="search: training steps of a
 LearningRate = Annotated[float, typer.Option("--lr", help="search: learning rate of those steps.")]
 Images = Annotated[int, typer.Option("--images", help="search: held-out images to measure on, at most.")]
 Penalty = Annotated[float, typer.Option("--penalty", help="search: accuracy that a latency of twice the budget costs.")]
+Finalists = Annotated[
+    int, typer.Option("--finalists", help="search: the best ones, evaluated once more before one is taken; 0 = none.")
+]
 Unseeded = Annotated[bool, typer.Option("--unseeded", help="search: do not begin with the plan by the rules.")]
 Workers = Annotated[int, typer.Option("--workers", help="search: candidates evaluated at once; more than 1 need ray.")]
 Ray = Annotated[
@@ -83,6 +86,7 @@ class SearchOptions:
     lr: LearningRate = 0.02
     images: Images = 1000
     penalty: Penalty = 2.0
+    finalists: Finalists = 5
     unseeded: Unseeded = False
     workers: Workers = 1
     ray: Ray = ""
@@ -155,7 +159,7 @@ def search_by_options(
         raise UserError("--latency-ms: got none; a search has a budget of latency")
     runners = _runners(model, request.table, options.measure or (), shapes, cc)
     evaluator = _evaluator(options, fast)
-    with show_search(config.evaluations, request.budget.latency_ms * 1e3) as say:
+    with show_search(config, request.budget.latency_ms * 1e3) as say:
         found = search_plan(
             request,
             evaluator,
@@ -220,6 +224,7 @@ def _configs(options: SearchOptions) -> tuple[SearchConfig, FastConfig]:
             seed=options.seed,
             seeded=not options.unseeded,
             penalty=options.penalty,
+            finalists=options.finalists,
         )
         return config, FastConfig(rungs=rungs_to(options.steps), lr=options.lr, images=options.images)
     except ValidationError as error:

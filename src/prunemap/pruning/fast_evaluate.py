@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count, islice, pairwise
 from math import cos, inf, isfinite, pi
 from time import perf_counter
 
+import numpy as np
 import torch
 from pydantic import ConfigDict, Field, field_validator
 from torch import nn
@@ -73,6 +74,8 @@ class FastEvaluator:
     module: nn.Module
     dataset: Dataset
     held_out: Split
+    others: Split
+    """Of second looks: other held-out images as far as there are any."""
     config: FastConfig
     network: FilterGraph | None
     """The graph of the module, exported once."""
@@ -80,8 +83,11 @@ class FastEvaluator:
     threads: int = 1
     """Of every evaluation on a CPU."""
 
-    def __call__(self, plan: Plan, floors: Sequence[float] = ()) -> FastAccuracy:
+    def __call__(self, plan: Plan, floors: Sequence[float] = (), *, second_look: bool = False) -> FastAccuracy:
         """Return the accuracies, rung by rung; training that diverges ends at the last rung before.
+
+        Args:
+            second_look: train on batches in another order and measure on ``others``.
 
         Raises:
             UserError: the plan does not fit the module.
@@ -91,10 +97,10 @@ class FastEvaluator:
         module, device = deepcopy(self.module), choose_device(self.device)
         cuda = [device] if device.type == "cuda" else []
         with placed(module, device), channels_last(module), torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(self.config.seed)  # of dropout
+            torch.manual_seed(self.config.seed + second_look)  # of dropout
             masks = self._prune(module, plan)
             for rung, floor in zip(
-                self._train(module, masks), chain(floors, [-inf] * len(self.config.rungs)), strict=False
+                self._train(module, masks, second_look), chain(floors, [-inf] * len(self.config.rungs)), strict=False
             ):
                 rungs.append(rung)
                 if rung.accuracy < floor:
@@ -129,20 +135,21 @@ class FastEvaluator:
             warnings.filterwarnings("ignore", message="at such a density layers would lose every weight")
             return prune(module, plan, torch.zeros(1, *self.dataset.input_shape), self.network)
 
-    def _train(self, module: nn.Module, masks: Masks) -> Iterator[Rung]:
+    def _train(self, module: nn.Module, masks: Masks, second_look: bool) -> Iterator[Rung]:
         """Yield the accuracy at every rung, training in between."""
         reestimate_batchnorm(module, islice(reestimation_images(self.dataset), self.config.reestimation_batches))
         last, done = self.config.rungs[-1], 0
         training = _Training(module, masks, self.config)
-        batches = self._batches(module)
+        batches = self._batches(module, self.config.seed + second_look)
+        images = self.others if second_look else self.held_out
         for rung in self.config.rungs:
             if not all(training.step(batch, at / last) for at, batch in enumerate(islice(batches, rung - done), done)):
                 return
             done = rung
-            yield Rung(steps=rung, accuracy=evaluate(module, self.held_out))
+            yield Rung(steps=rung, accuracy=evaluate(module, images))
 
-    def _batches(self, module: nn.Module) -> Iterator[TensorBatch]:
-        of_epoch = training_batches(self.dataset.train, self.config.batch_size, self.config.seed, device_of(module))
+    def _batches(self, module: nn.Module, seed: int) -> Iterator[TensorBatch]:
+        of_epoch = training_batches(self.dataset.train, self.config.batch_size, seed, device_of(module))
         return chain.from_iterable(map(of_epoch, count()))
 
 
@@ -189,8 +196,9 @@ def make_fast_evaluator(
     """
     check_fits(module, dataset)
     held_out = some_of(dataset.held_out, config.images)
+    others = _others(dataset.held_out, held_out)
     network = filter_graph(module, torch.zeros(1, *dataset.input_shape))
-    evaluator = FastEvaluator(module, dataset, held_out, config, network, device, threads)
+    evaluator = FastEvaluator(module, dataset, held_out, others, config, network, device, threads)
     accuracy, chance = evaluator.dense_accuracy(), 1 / len(dataset.classes)
     if accuracy < MIN_OVER_CHANCE * chance:
         raise UserError(
@@ -198,3 +206,14 @@ def make_fast_evaluator(
             f"{chance:.1%} are; train it first (`prunemap train`)"
         )
     return evaluator
+
+
+def _others(split: Split, taken: Split) -> Split:
+    """Return as many images of a split as were taken, those first that were not."""
+    rest = np.setdiff1d(split.indices, taken.indices)
+    if not len(rest):
+        return taken
+    others = some_of(replace(split, indices=rest), len(taken))
+    missing = len(taken) - len(others)
+    filled = some_of(taken, missing).indices if missing else taken.indices[:0]
+    return replace(split, indices=np.concatenate([others.indices, filled]))

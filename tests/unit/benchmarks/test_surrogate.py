@@ -61,15 +61,15 @@ def make_table(space: Space, count: int = 60) -> list[Evaluation]:
     return rows
 
 
-def test_noise_belongs_to_the_plan_and_has_the_size_of_what_the_surrogate_misses() -> None:
+def test_noise_belongs_to_an_evaluation_of_a_plan_and_has_its_size() -> None:
     space = make_shared_space()
-    landscape = fit_landscape(space, make_table(space))
+    landscape = fit_landscape(space, make_table(space), 0.02)
     assert landscape.rungs == (0, 30) and landscape.surrogates[1].rank_correlation > 0.9
-    noisy = [landscape.accuracies(space, (0, 0, 1, 0), noise)[1] for noise in (1, 1, 2)]
+    noisy = [landscape.accuracies(space, (0, 0, 1, 0), look)[1] for look in ("1", "1", "2")]
     assert noisy[0] == noisy[1] != noisy[2]
     true = landscape.accuracies(space, (0, 0, 1, 0))[1]
-    off = [landscape.accuracies(space, (0, 0, 1, 0), noise)[1] - true for noise in range(200)]
-    assert np.std(off) == pytest.approx(landscape.surrogates[1].residual, rel=0.2)
+    off = [landscape.accuracies(space, (0, 0, 1, 0), str(look))[1] - true for look in range(200)]
+    assert np.std(off) == pytest.approx(0.02, rel=0.2)
 
 
 def test_searches_are_replayed_with_halving_and_judged_without_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,12 +78,25 @@ def test_searches_are_replayed_with_halving_and_judged_without_the_noise(monkeyp
 
     space = make_shared_space()
     table = make_table(space)
-    landscape = fit_landscape(space, table)
+    landscape = fit_landscape(space, table, 0.02)
     found = replay(landscape, space, "random", seed=0, seeded=False, evaluations=30)
     assert len(found.curve) == 30 and list(found.curve) == sorted(found.curve)
     assert 0 < found.stopped < 1
     assert found == replay(landscape, space, "random", seed=0, seeded=False, evaluations=30)
-    assert found.true <= landscape.surrogates[1].most
+    assert found.true <= landscape.surrogates[1].most and found.first <= landscape.surrogates[1].most
+    exact = replay(fit_landscape(space, table, 0.0), space, "random", seed=0, seeded=False, evaluations=30)
+    assert exact.seen == exact.true == exact.first == exact.curve[-1]
+
+
+def test_noise_is_what_two_evaluations_of_a_plan_differ_by_but_for_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from benchmarks.search_again import Twice, noise_of
+
+    rng = np.random.default_rng(0)
+    worth = rng.uniform(0.3, 0.8, 400)
+    first, again = worth + 0.02 * rng.standard_normal(400), worth + 0.1 + 0.02 * rng.standard_normal(400)
+    rows = [Twice(key="", first=f, again=a) for f, a in zip(first, again, strict=True)]
+    assert noise_of(rows) == pytest.approx(0.02, rel=0.1)
 
 
 def test_a_table_of_another_budget_or_of_other_actions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,35 @@ def test_the_same_plan_gives_the_same_and_the_dense_module_stays(
     assert evaluator.dense_accuracy() == evaluate(evaluator.module, evaluator.held_out)
 
 
+def test_a_second_look_is_at_other_images_and_trained_on_other_batches(
+    evaluator: FastEvaluator, layers: list[LayerSpec], make_plan: MakePlan
+) -> None:
+    plan = make_plan(layers, "unstructured", 0.3, dense=("conv1",))
+    few = make_fast_evaluator(evaluator.module, evaluator.dataset, CONFIG.model_copy(update={"images": 12}))
+    assert len(few.held_out) == len(few.others) == 12
+    assert not set(few.held_out.indices) & set(few.others.indices)
+    assert set(few.others.indices) <= set(evaluator.dataset.held_out.indices)
+    same_batches = replace(few, held_out=few.others)
+    looked = few(plan, second_look=True)
+    assert looked.rungs == few(plan, second_look=True).rungs
+    assert looked.rungs[0] == same_batches(plan).rungs[0], "before training only the images differ"
+    probabilities = [
+        replace(evaluator, others=evaluator.held_out)(plan, second_look=second) for second in (False, True)
+    ]
+    assert probabilities[0].rungs[0] == probabilities[1].rungs[0]
+    assert probabilities[0].rungs[1:] != probabilities[1].rungs[1:]
+
+
+def test_where_there_are_too_few_other_images_some_are_looked_at_twice(evaluator: FastEvaluator) -> None:
+    held_out = evaluator.dataset.held_out
+    assert set(evaluator.others.indices) == set(held_out.indices), "all were taken"
+    most = len(held_out) - 5
+    found = make_fast_evaluator(evaluator.module, evaluator.dataset, CONFIG.model_copy(update={"images": most}))
+    rest = set(held_out.indices) - set(found.held_out.indices)
+    assert len(rest) == 5 and rest < set(found.others.indices)
+    assert len(found.others) == len(set(found.others.indices)) == most
+
+
 def test_training_recovers_what_pruning_took_and_less_density_is_worse(
     evaluator: FastEvaluator, layers: list[LayerSpec], make_plan: MakePlan
 ) -> None:

@@ -24,6 +24,10 @@ def printed(record: object) -> str:
 def test_the_tables_show_how_the_best_changed_and_the_front() -> None:
     text = printed(search_record())
     best, _, front = text.partition("front of accuracy and latency")
+    best, _, finalists = best.partition("finalists")
+    rows = [line.split() for line in finalists.splitlines() if line.strip()[:1].isdigit()]
+    assert rows[0][:9] == ["2", "75.0", "%", "0.095", "73.0", "%", "74.0", "%", "chosen"]
+    assert rows[1][:8] == ["1", "70.0", "%", "0.099", "72.0", "%", "71.0", "%"]
     assert "the plan by the rules" in best and "70.0 %" in best and "chosen" in best and "75.0 %" in best
     assert "80.0 %" not in best, "over the budget its reward is no better"
     assert "4 evaluations, 1 of them stopped early, by reinforce" in best and "dense 85.0 %" in best
@@ -61,6 +65,10 @@ def test_the_figures_have_a_line_per_search_and_what_the_policy_has_learnt() -> 
         "random, latency, ms 0.095: 75",
     ]
     assert len({style for style, _ in figures.searches}) == 2
+    assert figures.finalists is not None
+    assert figures.finalists.rows[0] == ("chosen", "75.0 %", "73.0 %", "0.095", "reinforce")
+    assert [row[0] for row in figures.finalists.rows] == ["chosen", "1", "chosen", "1"]
+    assert "75.0 % (dense 85.0 %) on held-out images, 73.0 % on others, after a short training" in figures.note
     assert figures.chosen.rows == (("conv_a", "punched:8x4@0.2", "punched:8x4@0.2"), ("filters of b, c", "", ""))
     assert figures.learnt is not None
     assert figures.learnt.rows[0] == (
@@ -69,6 +77,10 @@ def test_the_figures_have_a_line_per_search_and_what_the_policy_has_learnt() -> 
     assert len(figures.learnt.rows) == 2
     alone = search_figures({"random": search_record("random")})
     assert alone is not None and alone.learnt is None
+    once = search_record().model_copy(update={"second_looks": ()})
+    plain = search_figures({"once": once})
+    assert plain is not None and plain.finalists is None and "on others" not in plain.note
+    assert "finalists" not in printed(once)
     assert search_figures({}) is None
 
 

@@ -66,6 +66,8 @@ class SearchConfig(Value):
     """Share of the candidates that goes on after each rung of the fast evaluation; 1 stops none early."""
     stop_after: int = Field(default=6, ge=1)
     """Candidates that must have reached a rung before one is stopped there."""
+    finalists: int = Field(default=5, ge=0)
+    """The best candidates, beside the rule plan, that are evaluated once more before one is taken; 0 = none is."""
     population: int = Field(default=16, gt=1)
     """Of nsga2."""
     reinforce: ReinforceConfig = ReinforceConfig()

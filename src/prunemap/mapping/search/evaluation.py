@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from statistics import median
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
 from prunemap.core.plan import Plan
-from prunemap.core.value import Value
+from prunemap.core.value import Value, now
 from prunemap.mapping.search.config import SearchConfig
 from prunemap.mapping.search.problem import Candidate
 
@@ -35,11 +35,12 @@ class FastAccuracy(Value):
 class Evaluate(Protocol):
     """Trains and measures a plan."""
 
-    def __call__(self, plan: Plan, floors: Sequence[float]) -> FastAccuracy:
+    def __call__(self, plan: Plan, floors: Sequence[float], *, second_look: bool = False) -> FastAccuracy:
         """Return the accuracies.
 
         Args:
             floors: per rung but the last, the accuracy below which the evaluation ends there; missing ones end nothing.
+            second_look: train on other batches and measure on other held-out images.
         """
 
 
@@ -54,6 +55,24 @@ class Evaluation(Value):
     latency_us: float
     seconds: float
     finished: str = ""
+    second_look: bool = False
+    """Whether it is of a finalist, on other batches and images; the searcher learns nothing of it."""
+
+    @classmethod
+    def of(
+        cls, key: str, candidate: Candidate, latency_us: float, found: FastAccuracy, *, second_look: bool = False
+    ) -> Self:
+        """Return what was found of a candidate just now."""
+        return cls(
+            key=key,
+            candidate=candidate,
+            rungs=found.rungs,
+            complete=found.complete,
+            latency_us=latency_us,
+            seconds=found.seconds,
+            finished=now(),
+            second_look=second_look,
+        )
 
     @property
     def accuracy(self) -> float:
@@ -123,11 +142,32 @@ class Objective:
             return -inf
         return float(np.quantile(reached, 1 - self.config.keep))
 
-    def best(self, done: Sequence[Evaluation]) -> Evaluation | None:
-        """Return the most accurate one within the budget that was trained to the end; else the best reward."""
+    def best(self, done: Sequence[Evaluation], second_looks: Sequence[Evaluation] = ()) -> Evaluation | None:
+        """Return the most accurate one within the budget that was trained to the end; else the best reward.
+
+        The best of many is partly the luckiest: where some had a second look it is one of those, by the mean of both.
+        """
+        again = {each.key: each.accuracy for each in second_looks}
+        looked = [each for each in done if each.key in again]
+
+        def reward(each: Evaluation) -> float:
+            return (each.accuracy + again.get(each.key, each.accuracy)) / 2 - self.cost(each.latency_us)
+
+        return max(self._eligible(looked or done), key=reward, default=None)
+
+    def finalists(self, done: Sequence[Evaluation], always: str | None) -> list[Evaluation]:
+        """Return which are to have a second look, best first; none where there is nothing to choose.
+
+        Args:
+            always: key of the one that has it if it may be chosen at all.
+        """
+        ranked = sorted(self._eligible(done), key=lambda each: -self.score(each).reward)
+        chosen = [each for i, each in enumerate(ranked) if i < self.config.finalists or each.key == always]
+        return chosen if len(chosen) > 1 else []
+
+    def _eligible(self, done: Sequence[Evaluation]) -> list[Evaluation]:
         complete = [each for each in done if each.complete]
-        within = [each for each in complete if self.meets(each.latency_us)]
-        return max(within or complete, key=lambda each: self.score(each).reward, default=None)
+        return [each for each in complete if self.meets(each.latency_us)] or complete
 
 
 def front(done: Sequence[Evaluation]) -> list[int]:

@@ -33,7 +33,9 @@ class Journal:
     """The journal at a path; who searches holds its lock."""
 
     def __init__(self, path: Path, header: JournalHeader, evaluations: list[Evaluation]) -> None:
-        self.path, self.header, self.evaluations = path, header, evaluations
+        self.path, self.header = path, header
+        self.evaluations = [each for each in evaluations if not each.second_look]
+        self.second_looks = [each for each in evaluations if each.second_look]
 
     @classmethod
     def begin(cls, path: str | Path, header: JournalHeader, *, resume: bool) -> Journal:
@@ -64,7 +66,7 @@ class Journal:
             UserError: it cannot be written; the file is as it was before.
         """
         self._write(evaluation)
-        self.evaluations.append(evaluation)
+        (self.second_looks if evaluation.second_look else self.evaluations).append(evaluation)
 
     def _write(self, value: Value) -> None:
         line = value.model_dump_json().encode() + b"\n"

@@ -15,7 +15,8 @@ class Job(NamedTuple):
 
     key: str
     plan: Plan
-    floors: tuple[float, ...]
+    floors: tuple[float, ...] = ()
+    second_look: bool = False
 
 
 class Pool(Protocol):
@@ -59,7 +60,7 @@ class SequentialPool:
 
     def wait(self, seconds: float | None = None) -> tuple[str, FastAccuracy]:
         job = self._jobs.popleft()
-        return job.key, self._evaluate(job.plan, job.floors)
+        return job.key, self._evaluate(job.plan, job.floors, second_look=job.second_look)
 
     def __enter__(self) -> Self:
         return self

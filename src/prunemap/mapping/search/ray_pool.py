@@ -50,7 +50,7 @@ class RayPool:
         self._running: dict[Any, str] = {}
 
     def submit(self, job: Job) -> None:
-        self._running[self._task.remote(self._evaluate, job.plan, job.floors)] = job.key
+        self._running[self._task.remote(self._evaluate, job)] = job.key
 
     def wait(self, seconds: float | None = None) -> tuple[str, FastAccuracy] | None:
         found, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds)
@@ -80,8 +80,8 @@ class RayPool:
         self._ray.shutdown()
 
 
-def _call(evaluate: Evaluate, plan: Any, floors: tuple[float, ...]) -> FastAccuracy:
-    return evaluate(plan, floors)
+def _call(evaluate: Evaluate, job: Job) -> FastAccuracy:
+    return evaluate(job.plan, job.floors, second_look=job.second_look)
 
 
 def _ray() -> Any:

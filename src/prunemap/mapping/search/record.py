@@ -37,8 +37,12 @@ class SearchRecord(Value):
     """Predicted latency of the rule plan; None where the rules cannot meet the budget."""
     evaluations: tuple[Evaluation, ...]
     rewards: tuple[float, ...]
+    """Of each of them."""
+    second_looks: tuple[Evaluation, ...] = ()
+    """At the finalists, in the order of their evaluations."""
     best: int
-    """The most accurate within the budget that was trained to the end; where none was, the best reward."""
+    """The most accurate within the budget that was trained to the end, by the mean of both looks where it had two;
+    where none was, the best reward."""
     front: tuple[int, ...]
     """Evaluations that none beats in accuracy and latency, fastest first."""
     decisions: tuple[SearchedDecision, ...]
@@ -51,6 +55,12 @@ class SearchRecord(Value):
     def meets_budget(self) -> bool:
         """Whether the best is within the budget; if not, nothing that was trained to the end was."""
         return Objective(self.budget_us, self.config).meets(self.evaluations[self.best].latency_us)
+
+    @property
+    def again(self) -> dict[int, float]:
+        """By the place of an evaluation, the accuracy of the second look at it."""
+        accuracies = {each.key: each.accuracy for each in self.second_looks}
+        return {i: accuracies[each.key] for i, each in enumerate(self.evaluations) if each.key in accuracies}
 
     def best_rewards(self) -> list[float]:
         """Return the best reward so far after every evaluation, of those that were trained to the end."""

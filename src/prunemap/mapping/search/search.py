@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 
 from prunemap.core.plan import Plan
 from prunemap.core.value import now
@@ -24,7 +25,7 @@ from prunemap.mapping.search.space import Space, plan_key
 MAX_REPEATS = 100
 """Known candidates proposed in a row after which a search ends: its searcher has converged."""
 
-LOOK_AGAIN_SECONDS = 0.2
+POLL_SECONDS = 0.2
 """So often it is asked for measured plans while a worker has nothing to do."""
 OnEvaluation = Callable[[int, Evaluation, float], None]
 """Told the number, from 1, of every evaluation, the evaluation and its reward."""
@@ -58,10 +59,10 @@ class Search:
         return Objective(self.space.budget_us, self.config)
 
     def run(self, say: OnEvaluation | None = None) -> None:
-        """Evaluate ``config.evaluations`` candidates, fewer if the searcher has no new ones.
+        """Evaluate ``config.evaluations`` candidates, fewer if the searcher has no new ones; the best ones twice.
 
         Args:
-            say: told of every evaluation, those of the journal first.
+            say: told of every evaluation, those of the journal first, and then of the second looks.
 
         Raises:
             UserError: an evaluation is impossible, or the journal cannot be written.
@@ -72,21 +73,24 @@ class Search:
             while True:
                 self._propose(recorded)
                 if not self._pending:
-                    return
+                    break
                 known = [key for key in self._pending if key in recorded]
                 first = min(known, key=places.__getitem__, default=None)
                 evaluation = self._next() if first is None else recorded[first]
                 reward = self._take(evaluation)
                 if say is not None:
                     say(len(self._done), evaluation, reward)
+        for number, each in enumerate(self._second_looks(), len(self._done) + 1):
+            if say is not None:
+                say(number, each, self.objective.score(each).reward)
 
     def best(self) -> Evaluation:
-        """Return the best evaluation: the most accurate within the budget.
+        """Return the best evaluation: the most accurate within the budget, by both looks where it had two.
 
         Raises:
             UserError: none was trained to the end.
         """
-        found = self.objective.best(self.journal.evaluations)
+        found = self.objective.best(self.journal.evaluations, self.journal.second_looks)
         if found is None:
             raise UserError("search: no candidate was trained to the end; raise the number of evaluations")
         return found
@@ -99,6 +103,7 @@ class Search:
         """Return how it went."""
         evaluations, best = tuple(self.journal.evaluations), self.best()
         learnt, chosen = self.searcher.learnt(), best.candidate
+        places = {each.key: i for i, each in enumerate(evaluations)}
         return SearchRecord(
             model=self.space.request.model,
             config=self.config,
@@ -109,6 +114,7 @@ class Search:
             rules_us=None if self.space.rules is None else self.space.rules.latency_us,
             evaluations=evaluations,
             rewards=tuple(self.objective.score(each).reward for each in evaluations),
+            second_looks=tuple(sorted(self.journal.second_looks, key=lambda each: places[each.key])),
             best=evaluations.index(best),
             front=tuple(front(evaluations)),
             decisions=tuple(
@@ -158,7 +164,7 @@ class Search:
         while True:
             self._submit()
             idle = len(self._training) < self.pool.workers
-            found = self.pool.wait(LOOK_AGAIN_SECONDS if idle and self._measuring else None)
+            found = self.pool.wait(POLL_SECONDS if idle and self._measuring else None)
             if found is not None:
                 return self._record(*found)
 
@@ -177,17 +183,32 @@ class Search:
             self.pool.submit(Job(key, plan, self.objective.floors(list(self._done.values()), self._training[key])))
 
     def _record(self, key: str, found: FastAccuracy) -> Evaluation:
-        evaluation = Evaluation(
-            key=key,
-            candidate=self._pending[key],
-            rungs=found.rungs,
-            complete=found.complete,
-            latency_us=self._training.pop(key),
-            seconds=found.seconds,
-            finished=now(),
-        )
+        evaluation = Evaluation.of(key, self._pending[key], self._training.pop(key), found)
         self.journal.append(evaluation)
         return evaluation
+
+    def _second_looks(self) -> Iterator[Evaluation]:
+        """Evaluate the finalists once more, on other batches and images; yield what the journal has of them first."""
+        first = None if self.space.first is None else plan_key(self.space.plan(self.space.first))
+        finalists = {each.key: each for each in self.objective.finalists(self.journal.evaluations, first)}
+        recorded = [each for each in self.journal.second_looks if each.key in finalists]
+        yield from recorded
+        looked = {each.key for each in recorded}
+        missing = [each for key, each in finalists.items() if key not in looked]
+        jobs = [Job(each.key, self.space.plan(each.candidate), second_look=True) for each in missing]
+        waiting = iter(jobs)
+        for job in islice(waiting, self.pool.workers):
+            self.pool.submit(job)
+        for _ in jobs:
+            done = self.pool.wait()
+            assert done is not None, "one waits as long as it takes"
+            for job in islice(waiting, 1):
+                self.pool.submit(job)
+            key, found = done
+            first_look = finalists[key]
+            again = Evaluation.of(key, first_look.candidate, first_look.latency_us, found, second_look=True)
+            self.journal.append(again)
+            yield again
 
     def _take(self, evaluation: Evaluation) -> float:
         """Tell the searcher of a finished evaluation; return its reward, as it was when it ended."""

@@ -23,6 +23,7 @@ class SearchFigures:
     searches: tuple[tuple[str, str], ...]
     """Style and name of each."""
     charts: tuple[Chart, ...]
+    finalists: Grid | None
     chosen: Grid
     learnt: Grid | None
 
@@ -36,6 +37,7 @@ def search_figures(records: Mapping[str, SearchRecord]) -> SearchFigures | None:
         note=" ".join(_said(name, record) for name, record in records.items()),
         searches=tuple((style, name) for name, style in styles.items()),
         charts=(_rewards(records, styles), _fronts(records, styles)),
+        finalists=_finalists(records),
         chosen=_chosen(records),
         learnt=_learnt(records),
     )
@@ -43,6 +45,7 @@ def search_figures(records: Mapping[str, SearchRecord]) -> SearchFigures | None:
 
 def _said(name: str, record: SearchRecord) -> str:
     best, stopped = record.evaluations[record.best], sum(not each.complete for each in record.evaluations)
+    again = f", {percent(record.again[record.best])} on others," if record.best in record.again else ""
     rules = " It is the plan by the rules." if record.config.seeded and record.best == 0 else ""
     dense = "" if record.dense_accuracy is None else f" (dense {percent(record.dense_accuracy)})"
     how = "measured" if record.measured else "predicted"
@@ -50,7 +53,7 @@ def _said(name: str, record: SearchRecord) -> str:
     which = f"the best within {budget}" if record.meets_budget else f"none met the budget of {budget}, the best reward"
     return (
         f"{name}: {len(record.evaluations)} evaluations, {stopped} of them stopped early; {which} has "
-        f"{percent(best.accuracy)}{dense} on held-out images after a "
+        f"{percent(best.accuracy)}{dense} on held-out images{again} after a "
         f"short training, at {milliseconds(best.latency_us / 1e3)} ms {how}.{rules}"
     )
 
@@ -105,6 +108,18 @@ def _scale(make: Callable[[float, float], Scale], values: Sequence[float]) -> Sc
     low, high = min(values, default=0.0), max(values, default=1.0)
     margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     return make(low - margin, high + margin)
+
+
+def _finalists(records: Mapping[str, SearchRecord]) -> Grid | None:
+    """Return what the best ones had when they were evaluated again, the chosen one of each search first."""
+    rows = []
+    for search, record in records.items():
+        for i in sorted(record.again, key=lambda i: (i != record.best, -record.evaluations[i].accuracy)):
+            each, which = record.evaluations[i], "chosen" if i == record.best else str(i + 1)
+            latency = milliseconds(each.latency_us / 1e3)
+            rows.append((which, percent(each.accuracy), percent(record.again[i]), latency, search))
+    headers = ("evaluation", "accuracy", "again, on other images", "latency, ms", "search")
+    return Grid(headers, tuple(rows), ("name", "number", "number", "number", "name")) if rows else None
 
 
 def _chosen(records: Mapping[str, SearchRecord]) -> Grid:

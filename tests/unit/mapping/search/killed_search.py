@@ -17,12 +17,12 @@ def main(path: Path, survived: int, config: SearchConfig) -> None:
     """Search; the process is killed in evaluation number ``survived + 1``, its line of the journal half written."""
     evaluate = FakeEvaluate()
 
-    def killing(plan: Plan, floors: Sequence[float]) -> FastAccuracy:
-        if len(evaluate.asked) == survived:
+    def killing(plan: Plan, floors: Sequence[float], *, second_look: bool = False) -> FastAccuracy:
+        if len(evaluate.asked) + len(evaluate.asked_again) == survived:
             with path.open("ab") as file:
                 file.write(b'{"key":"half a li')
             os.kill(os.getpid(), signal.SIGKILL)
-        return evaluate(plan, floors)
+        return evaluate(plan, floors, second_look=second_look)
 
     make_search(path, killing, config).run()
 

@@ -31,6 +31,13 @@ def test_what_was_written_is_read_again(written: Path) -> None:
     assert Journal.begin(written, HEADER, resume=True).evaluations == [evaluation("a"), evaluation("b")]
 
 
+def test_second_looks_are_kept_apart(written: Path) -> None:
+    again = evaluation("a").model_copy(update={"second_look": True})
+    Journal.begin(written, HEADER, resume=True).append(again)
+    journal = Journal.begin(written, HEADER, resume=True)
+    assert [each.key for each in journal.evaluations] == ["a", "b"] and journal.second_looks == [again]
+
+
 @pytest.mark.parametrize("torn", [b'{"key":"c","cand', b'{"key":"c"}', b"\x00\x00"])
 def test_a_line_that_was_cut_off_counts_as_never_written(written: Path, torn: bytes) -> None:
     whole = written.read_bytes()

@@ -21,18 +21,18 @@ EMPTY = Plan(layers=())
 
 
 class Deadly:
-    """Kills its worker the first time it is asked for the accuracy 0.5; cannot do 0.9."""
+    """Kills its worker the first time it is asked for the accuracy 0.5; cannot do 0.9; a second look has a step."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
 
-    def __call__(self, plan: Plan, floors: Sequence[float]) -> FastAccuracy:
+    def __call__(self, plan: Plan, floors: Sequence[float], *, second_look: bool = False) -> FastAccuracy:
         if floors[0] == 0.9:
             raise UserError("plan: it does not fit")
         if floors[0] == 0.5 and not self.mark.exists():
             self.mark.write_text("died")
             os.kill(os.getpid(), signal.SIGKILL)
-        return FastAccuracy(rungs=(Rung(steps=0, accuracy=floors[0]),), complete=True, seconds=0.0)
+        return FastAccuracy(rungs=(Rung(steps=int(second_look), accuracy=floors[0]),), complete=True, seconds=0.0)
 
 
 @pytest.fixture
@@ -47,9 +47,10 @@ def pool(tmp_path: Path) -> Iterator[RayPool]:
 @pytest.mark.filterwarnings("ignore")
 def test_results_come_back_also_of_a_worker_that_died_and_errors_are_told(pool: RayPool, tmp_path: Path) -> None:
     for accuracy in (0.1, 0.5, 0.3):
-        pool.submit(Job(str(accuracy), EMPTY, (accuracy,)))
+        pool.submit(Job(str(accuracy), EMPTY, (accuracy,), second_look=accuracy == 0.3))
     found = dict(pool.wait() for _ in range(3))
     assert (tmp_path / "mark").exists()
+    assert {key for key, result in found.items() if result.rungs[0].steps == 1} == {"0.3"}
     assert {key: result.rungs[0].accuracy for key, result in found.items()} == {"0.1": 0.1, "0.5": 0.5, "0.3": 0.3}
     pool.submit(Job("bad", EMPTY, (0.9,)))
     with pytest.raises(UserError, match="plan: it does not fit"):

@@ -47,20 +47,23 @@ def test_every_searcher_evaluates_so_many_and_none_twice(name: str, tmp_path: Pa
     evaluate, told = FakeEvaluate(), list[int]()
     search = make_search(tmp_path / "j.jsonl", evaluate, CONFIG.model_copy(update={"searcher": name, "population": 4}))
     search.run(lambda number, evaluation, reward: told.append(number))
-    assert told == list(range(1, 13))
+    looks = len(evaluate.asked_again)
+    assert told == list(range(1, 13 + looks)) and CONFIG.finalists <= looks <= CONFIG.finalists + 1
     keys = [plan_key(plan) for plan in evaluate.asked]
     assert len(keys) == len(set(keys)) == 12
     assert keys[0] == plan_key(search.space.rules.plan), "the plan by the rules comes first"
     record = search.record(command="command")
     assert record.evaluations[record.best] == search.best()
     assert len(record.evaluations) == len(record.rewards) == 12
+    assert len(record.again) == looks and record.best in record.again
     assert all(decision.chosen is not None for decision in record.decisions)
     assert (record.decisions[0].probabilities is None) == (name != "reinforce")
 
 
-@pytest.mark.parametrize("survived", [0, 7])
+@pytest.mark.parametrize("survived", [0, 7, 14])
 def test_killed_and_resumed_it_repeats_nothing_and_ends_in_the_same(survived: int, tmp_path: Path) -> None:
-    whole = make_search(tmp_path / "whole.jsonl", FakeEvaluate(), CONFIG)
+    plain = FakeEvaluate()
+    whole = make_search(tmp_path / "whole.jsonl", plain, CONFIG)
     whole.run()
     path = tmp_path / "killed.jsonl"
     script = [sys.executable, "-m", "tests.unit.mapping.search.killed_search"]
@@ -68,9 +71,11 @@ def test_killed_and_resumed_it_repeats_nothing_and_ends_in_the_same(survived: in
     assert done.returncode == -signal.SIGKILL
     evaluate = FakeEvaluate()
     resumed = make_search(path, evaluate, CONFIG)
-    assert len(resumed.journal.evaluations) == survived
+    assert len(resumed.journal.evaluations) + len(resumed.journal.second_looks) == survived
     resumed.run()
-    assert len(evaluate.asked) == 12 - survived
+    assert len(evaluate.asked) == max(0, 12 - survived)
+    assert len(evaluate.asked_again) == len(plain.asked_again) - max(0, survived - 12)
+    assert without_times(resumed.journal.second_looks) == without_times(whole.journal.second_looks)
     assert without_times(resumed.journal.evaluations) == without_times(whole.journal.evaluations)
     assert resumed.best().key == whole.best().key
 
@@ -80,9 +85,38 @@ def test_a_finished_search_evaluates_nothing_and_a_longer_one_only_the_rest(tmp_
     make_search(path, FakeEvaluate(), CONFIG).run()
     again, longer = FakeEvaluate(), FakeEvaluate()
     make_search(path, again, CONFIG).run()
-    assert again.asked == []
+    assert again.asked == again.asked_again == []
     make_search(path, longer, CONFIG.model_copy(update={"evaluations": 15})).run()
     assert len(longer.asked) == 3
+    assert len(longer.asked_again) <= 3, "only of what is among the best now"
+
+
+class LuckyOnce(FakeEvaluate):
+    """The third plan has 0.5 more, but not when one looks again."""
+
+    def __call__(self, plan: Plan, floors: Sequence[float], *, second_look: bool = False) -> FastAccuracy:
+        found = super().__call__(plan, floors, second_look=second_look)
+        if second_look or len(self.asked) != 3:
+            return found
+        rungs = tuple(rung.model_copy(update={"accuracy": rung.accuracy + 0.5}) for rung in found.rungs)
+        return found.model_copy(update={"rungs": rungs})
+
+
+def test_a_lucky_candidate_is_not_taken_for_the_best(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"searcher": "random", "keep": 1.0})
+    hasty = config.model_copy(update={"finalists": 0})
+    one = make_search(tmp_path / "one.jsonl", LuckyOnce(), hasty)
+    one.run()
+    two = make_search(tmp_path / "two.jsonl", LuckyOnce(), config)
+    two.run()
+    assert without_times(one.journal.evaluations) == without_times(two.journal.evaluations)
+    lucky = one.journal.evaluations[2]
+    assert one.best() == lucky and not one.journal.second_looks
+    record = two.record()
+    assert record.again[2] == pytest.approx(lucky.accuracy - 0.5)
+    mean = {i: (record.evaluations[i].accuracy + again) / 2 for i, again in record.again.items()}
+    assert mean[record.best] == max(mean.values()), "all of them are within the budget"
+    assert two.objective.meets(max(record.evaluations[i].latency_us for i in mean))
 
 
 def test_a_searcher_without_anything_new_ends_the_search(tmp_path: Path) -> None:
@@ -118,7 +152,7 @@ class LatestFirst:
 
     def wait(self, seconds: float | None = None) -> tuple[str, FastAccuracy]:
         job = self.jobs.pop()
-        return job.key, self.evaluate(job.plan, job.floors)
+        return job.key, self.evaluate(job.plan, job.floors, second_look=job.second_look)
 
     def __enter__(self) -> Self:
         return self
@@ -195,6 +229,28 @@ def test_the_best_is_within_the_budget_where_one_is() -> None:
     assert objective.best([stopped]) is None
 
 
+def test_finalists_are_the_best_that_may_be_chosen_and_the_plan_by_the_rules() -> None:
+    objective = Objective(100.0, SearchConfig(finalists=2))
+    worst, middle, best = (evaluation([0.1, 0.2, accuracy], 99.0) for accuracy in (0.5, 0.7, 0.9))
+    over, stopped = evaluation([0.1, 0.2, 1.0], 110.0), evaluation([0.95], 50.0)
+    done = [worst, over, middle, stopped, best]
+    assert objective.finalists(done, None) == [best, middle]
+    assert objective.finalists(done, worst.key) == [best, middle, worst]
+    assert objective.finalists(done, best.key) == objective.finalists(done, over.key) == [best, middle]
+    assert objective.finalists([best, over], best.key) == [], "there is nothing to choose"
+    assert Objective(100.0, SearchConfig(finalists=0)).finalists(done, worst.key) == []
+
+
+def test_of_those_with_two_looks_the_best_has_the_best_mean() -> None:
+    objective = Objective(100.0, SearchConfig())
+    once, lucky, steady = (evaluation([0.1, 0.2, accuracy], 90.0) for accuracy in (0.95, 0.9, 0.8))
+    again = [each.model_copy(update={"second_look": True}) for each in (evaluation([0.6]), evaluation([0.75]))]
+    again = [each.model_copy(update={"key": of.key}) for each, of in zip(again, (lucky, steady), strict=True)]
+    assert objective.best([once, lucky, steady]) == once
+    assert objective.best([once, lucky, steady], again) == steady
+    assert objective.best([once, lucky, steady], again[:1]) == lucky
+
+
 def test_the_front_is_what_nothing_beats_in_both() -> None:
     done = [
         evaluation([0, 0, 0.5], 30.0),
@@ -266,9 +322,9 @@ def test_nothing_is_trained_beside_a_measurement_on_this_machine(tmp_path: Path)
 
     here, plain = Here(), FakeEvaluate()
 
-    def evaluate(plan: Plan, floors: Sequence[float]) -> FastAccuracy:
+    def evaluate(plan: Plan, floors: Sequence[float], *, second_look: bool = False) -> FastAccuracy:
         assert not here.measuring
-        return plain(plan, floors)
+        return plain(plan, floors, second_look=second_look)
 
     search = make_search(tmp_path / "j.jsonl", evaluate, CONFIG)
     search.runners = RunnerPool([here])

@@ -43,9 +43,11 @@ class FakeEvaluate:
     """Remembers what it is asked; three rungs, each a little better."""
 
     asked: list[Plan] = field(default_factory=list)
+    asked_again: list[Plan] = field(default_factory=list)
+    """Of second looks."""
 
-    def __call__(self, plan: Plan, floors: Sequence[float]) -> FastAccuracy:
-        self.asked.append(plan)
+    def __call__(self, plan: Plan, floors: Sequence[float], *, second_look: bool = False) -> FastAccuracy:
+        (self.asked_again if second_look else self.asked).append(plan)
         kept = sum(layer.density ** (0.3 + i / 10) for i, layer in enumerate(plan.layers)) / len(plan.layers)
         rungs: list[Rung] = []
         for i in range(3):

@@ -38,7 +38,7 @@ from prunemap.mapping import Budget, map_model
 from prunemap.report.text import milliseconds, new_table, percent, times
 
 ENERGIES = (0.9, 0.8)
-"""Least mean over the prunable layers of Σ kept w² / Σ w², of whole filters its power of 2.5."""
+"""Least mean over the prunable layers of Σ kept w² / Σ w², as `map` counts it."""
 CIFAR = ("resnet20", "vgg16-half", "mobilenetv2")
 RULES = "rules"
 BAR = 1.73
@@ -67,7 +67,7 @@ class EnergyRow(Row):
     family: str
     asked_energy: float
     energy_kept: float
-    """As `map` counts it: of whole filters the power of 2.5."""
+    """As `map` counts it: layers that read lost filters lose, too."""
     macs_kept: float
     """Of the prunable layers."""
     schemes: dict[str, int]

@@ -27,7 +27,7 @@ class RatedScheme(Value):
     latency_us: float
     """Predicted, of this layer with all its input channels."""
     energy: float
-    """Σ kept w² / Σ w², of whole filters its power of 2.5."""
+    """Σ kept w² / Σ w² of this layer by itself, of whole filters its power of 2.5."""
     verdict: Verdict
 
 

@@ -34,8 +34,9 @@ class Budget:
     latency_ms: float | None = None
     """Predicted latency of all layers that the table models, in milliseconds."""
     keep_energy: float | None = None
-    """Least mean over the prunable layers of Σ kept w² / Σ w² (of whole filters its power of 2.5), in (0, 1]; the plan
-    is the fastest that keeps it. With a sensitivity file layers count by their importance."""
+    """Least mean over the prunable layers of Σ kept w² / Σ w², in (0, 1]; the plan is the fastest that keeps it. Layers
+    that read lost filters count as losing, too (:class:`~prunemap.mapping.network_energy.NetworkEnergy`); with a
+    sensitivity file layers count by their importance."""
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}
@@ -119,7 +120,7 @@ class MapResult(Value):
     weights_kept: float
     """Kept weights over all weights of the prunable layers."""
     energy_kept: float
-    """Mean over the prunable layers of Σ kept w² / Σ w², of whole filters its power of 2.5."""
+    """Mean over the prunable layers of Σ kept w² / Σ w²; layers that read lost filters lose, too."""
     decisions: tuple[Decision, ...] = ()
     """Of every layer in the order of the plan: what else it could have had, and why it did not."""
 

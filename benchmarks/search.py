@@ -1,6 +1,6 @@
 """Search-based mapping against random search and Optuna: what it finds, what fast accuracies are worth, how fast it is.
 
-Every part goes on where it was interrupted; rows that its file has are not measured again.
+``table``, ``again`` and ``retrain`` go on where they were interrupted: rows that their file has are not measured again.
 
 ``table``: real evaluations of candidates around the budget, one line each (a journal of ``prunemap.mapping.search``).
 Candidate number i keeps each choice of the plan by the rules with probability 0, 1/4, 1/2 or 3/4 and draws the others;

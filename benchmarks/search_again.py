@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from rich.progress import track
 from search_setup import Facts, Setup, evenly_spread
 
-from prunemap.core.value import Value, write_json
+from prunemap.core.value import Value, read_json, write_json
 from prunemap.pruning.fast_evaluate import FastConfig
 
 
@@ -28,32 +30,50 @@ class SecondLooks(Facts):
 
     table: str
     fast: FastConfig
-    noise: float
+    noise: float | None = None
     """Standard deviation of one evaluation, but for what the other images change alike for every plan."""
-    rows: tuple[Twice, ...]
+    rows: tuple[Twice, ...] = ()
 
 
 def again(setup: Setup) -> None:
-    rows = setup.table()
+    rows, output = setup.table(), setup.options.output
     setup.check_fast_evaluation()
     better = sorted(rows, key=lambda row: row.accuracy)[len(rows) // 2 :]
-    found = []
-    for row in track(evenly_spread(better, setup.options.plans), "second looks"):
-        looked = setup.evaluator(setup.space.plan(row.candidate), second_look=True)
-        found.append(Twice(key=row.key, first=row.accuracy, again=looked.rungs[-1].accuracy))
     result = SecondLooks.model_validate(
-        {
-            **setup.facts(),
-            "table": setup.options.table.name,
-            "fast": setup.evaluator.config,
-            "noise": noise_of(found),
-            "rows": tuple(found),
-        }
+        {**setup.facts(), "table": setup.options.table.name, "fast": setup.evaluator.config}
     )
-    write_json(setup.options.output, result)
-    print(f"noise of an evaluation: {result.noise:.4f}, by {len(found)} plans evaluated twice")
+    if output.exists():
+        result = read_second_looks(output, setup.options.table, "-o")
+    known = {row.key for row in result.rows}
+    wanted = [row for row in evenly_spread(better, setup.options.plans) if row.key not in known]
+    for row in track(wanted, "second looks", console=Console(stderr=True)):
+        looked = setup.evaluator(setup.space.plan(row.candidate), second_look=True)
+        found = (*result.rows, Twice(key=row.key, first=row.accuracy, again=looked.rungs[-1].accuracy))
+        result = result.model_copy(update={"rows": found, "noise": noise_of(found)})
+        write_json(output, result)
+    print(f"noise of an evaluation: {result.noise}, by {len(result.rows)} plans evaluated twice")
 
 
-def noise_of(rows: Sequence[Twice]) -> float:
-    """Return the standard deviation of one evaluation."""
+def read_second_looks(path: Path | None, table: Path, option: str) -> SecondLooks:
+    """Read what :func:`again` wrote.
+
+    Args:
+        table: that it must be of.
+        option: that names the file, for messages.
+
+    Raises:
+        SystemExit: there is none, or it is of another table.
+    """
+    if path is None:
+        raise SystemExit(f"{option}: got none; `again` writes it")
+    result = read_json(path, SecondLooks, option)
+    if result.table != table.name:
+        raise SystemExit(f"{option}: {path} is of {result.table}, not of {table.name}")
+    return result
+
+
+def noise_of(rows: Sequence[Twice]) -> float | None:
+    """Return the standard deviation of one evaluation; None of less than two plans."""
+    if len(rows) < 2:
+        return None
     return float(np.std([row.again - row.first for row in rows], ddof=1) / np.sqrt(2))

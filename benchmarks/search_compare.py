@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from search_again import SecondLooks
+from search_again import read_second_looks
 from search_setup import Facts, Setup
 from surrogate import Landscape, fit_landscape
 
-from prunemap.core.value import Value, read_json, write_json
+from prunemap.core.value import Value, write_json
 from prunemap.mapping.search import (
     SEARCHERS,
     Candidate,
@@ -81,7 +81,9 @@ class Replayed(Value):
 
 def compare(setup: Setup) -> None:
     rows = setup.table()
-    noise = read_json(setup.options.again, SecondLooks, "--again").noise
+    noise = read_second_looks(setup.options.again, setup.options.table, "--again").noise
+    if noise is None:
+        raise SystemExit(f"--again: {setup.options.again} has less than two plans")
     landscape = fit_landscape(setup.space, rows, noise)
     objective, last = Objective(setup.space.budget_us, SearchConfig()), landscape.surrogates[-1]
     print(f"surrogate of {len(rows)} rows, rank correlation of rows left out {last.rank_correlation:.3f}")

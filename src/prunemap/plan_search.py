@@ -119,7 +119,8 @@ def search_plan(
     Args:
         evaluator: of the trained dense network that the request was made of.
         output: plan.json; see :class:`SearchFiles` for the files beside it.
-        resume: go on with the journal if there is one.
+        resume: go on with the journal if there is one; what it has is taken into account, however few evaluations are
+            asked for, so that 1 ends a search with what it found.
         runners: measure every candidate on one of these instead of taking its latency from the table.
         command: what the user typed, for the record.
         say: told of every evaluation, second looks too.
@@ -137,7 +138,8 @@ def search_plan(
     searcher = entry.make(space.problem, config)
     with locked(files.journal, wait=False), workers.pool(evaluator) as pool:
         journal = Journal.begin(files.journal, header, resume=resume)
-        search = Search(space, config, searcher, pool, journal, RunnerPool(runners) if runners else None)
+        most = config.model_copy(update={"evaluations": max(config.evaluations, len(journal.evaluations))})
+        search = Search(space, most, searcher, pool, journal, RunnerPool(runners) if runners else None)
         curves = _Curves(files.events, search.objective)
 
         def told(number: int, evaluation: Evaluation, reward: float) -> None:
@@ -147,7 +149,8 @@ def search_plan(
                 say(number, evaluation, reward)
 
         search.run(told)
-    record = search.record(dense_accuracy=evaluator.dense_accuracy(), command=command)
+    dense_accuracy, other_images = evaluator.dense_accuracy(), evaluator.other_images
+    record = search.record(dense_accuracy=dense_accuracy, other_images=other_images, command=command)
     write_json(files.record, record)
     result = search.result()
     write_json(files.plan, result.plan)

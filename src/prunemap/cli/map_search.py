@@ -24,7 +24,7 @@ from prunemap.cli.training import (
     Download,
     ImageSize,
     TrainingThreads,
-    raise_option_errors,
+    option_problems,
 )
 from prunemap.devices import allowed_cpus
 from prunemap.errors import Problems, UserError
@@ -159,7 +159,7 @@ def search_by_options(
         raise UserError("--latency-ms: got none; a search has a budget of latency")
     runners = _runners(model, request.table, options.measure or (), shapes, cc)
     evaluator = _evaluator(options, fast)
-    with show_search(config, request.budget.latency_ms * 1e3) as say:
+    with show_search(config, request.budget.latency_ms * 1e3, options.workers) as say:
         found = search_plan(
             request,
             evaluator,
@@ -217,19 +217,23 @@ def _configs(options: SearchOptions) -> tuple[SearchConfig, FastConfig]:
     from prunemap.pruning.fast_evaluate import FastConfig, rungs_to
 
     look_up(SEARCHERS, options.searcher, "--searcher")
-    try:
-        config = SearchConfig(
-            searcher=options.searcher,
-            evaluations=options.evaluations,
-            seed=options.seed,
-            seeded=not options.unseeded,
-            penalty=options.penalty,
-            finalists=options.finalists,
-        )
-        return config, FastConfig(rungs=rungs_to(options.steps), lr=options.lr, images=options.images)
-    except ValidationError as error:
-        raise_option_errors(error, "search options", {"rungs": "--steps"})
-        raise
+    config = {
+        "searcher": options.searcher,
+        "evaluations": options.evaluations,
+        "seed": options.seed,
+        "seeded": not options.unseeded,
+        "penalty": options.penalty,
+        "finalists": options.finalists,
+    }
+    fast = {"rungs": rungs_to(options.steps), "lr": options.lr, "images": options.images}
+    problems = Problems("search options")
+    for kind, values in ((SearchConfig, config), (FastConfig, fast)):
+        try:
+            kind.model_validate(values)
+        except ValidationError as error:
+            problems.extend(option_problems(error, {"rungs": "--steps"}))
+    problems.raise_if_any()
+    return SearchConfig.model_validate(config), FastConfig.model_validate(fast)
 
 
 def _evaluator(options: SearchOptions, fast: FastConfig) -> FastEvaluator:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
@@ -53,9 +53,14 @@ def raise_option_errors(error: ValidationError, what: str, names: Mapping[str, s
         names: of options that are not called like their field.
     """
     problems = Problems(what)
+    problems.extend(option_problems(error, names))
+    problems.raise_if_any()
+
+
+def option_problems(error: ValidationError, names: Mapping[str, str]) -> Iterator[str]:
+    """Yield every problem under the option that the user typed; see :func:`raise_option_errors`."""
     for one in error.errors(include_url=False):
         field = str(one["loc"][0]) if one["loc"] else ""
         name = names.get(field, "--" + field.replace("_", "-"))
         message = one["msg"].removeprefix("Value error, ").replace("one_shot", "one-shot")
-        problems.add(f"{name}: got {one['input']}: {message}" if field else message)
-    problems.raise_if_any()
+        yield f"{name}: got {one['input']}: {message}" if field else message

@@ -45,7 +45,7 @@ class Option:
     share: float
     """Of Σ w², kept in the layer itself."""
     energy: float
-    """Share of the weight energy kept; of whole filters its power of 2.5: by itself, a layer stands for those behind."""
+    """Share of the weight energy kept; of whole filters its power of 2.5: it stands for those behind."""
     macs: float
     """Multiply-accumulates kept, with all its input channels."""
     loss: float

@@ -39,10 +39,10 @@ MIN_OVER_CHANCE = 1.5
 class FastConfig(Value):
     """How a plan is evaluated; evaluations by another config cannot be compared."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(use_attribute_docstrings=True, allow_inf_nan=False)
 
     rungs: tuple[int, ...] = (0, 30, 90)
-    """Training steps after which accuracy is measured, rising; hopeless plans end there."""
+    """Training steps after which accuracy is measured, 0 and rising; hopeless plans end there."""
     batch_size: int = Field(default=128, gt=0)
     lr: float = Field(default=0.02, gt=0)
     """Learning rate of the first step; it falls along a half cosine to zero at the last."""
@@ -57,8 +57,8 @@ class FastConfig(Value):
     @field_validator("rungs")
     @classmethod
     def _rising(cls, rungs: tuple[int, ...]) -> tuple[int, ...]:
-        if not rungs or rungs[0] < 0 or any(b <= a for a, b in pairwise(rungs)):
-            raise ValueError("allowed are rising numbers of steps from 0")
+        if not rungs or rungs[0] != 0 or any(b <= a for a, b in pairwise(rungs)):
+            raise ValueError("allowed are 0 and then rising numbers of steps")
         return rungs
 
 
@@ -92,7 +92,7 @@ class FastEvaluator:
         Raises:
             UserError: the plan does not fit the module.
         """
-        began, rungs = perf_counter(), list[Rung]()
+        began, rungs, diverged = perf_counter(), list[Rung](), False
         torch.set_num_threads(self.threads)
         module, device = deepcopy(self.module), choose_device(self.device)
         cuda = [device] if device.type == "cuda" else []
@@ -105,8 +105,15 @@ class FastEvaluator:
                 rungs.append(rung)
                 if rung.accuracy < floor:
                     break
-        complete = len(rungs) == len(self.config.rungs)
-        return FastAccuracy(rungs=tuple(rungs), complete=complete, seconds=round(perf_counter() - began, 3))
+            else:
+                diverged = len(rungs) < len(self.config.rungs)
+        complete, seconds = len(rungs) == len(self.config.rungs), round(perf_counter() - began, 3)
+        return FastAccuracy(rungs=tuple(rungs), complete=complete, seconds=seconds, diverged=diverged)
+
+    @property
+    def other_images(self) -> int:
+        """How many of ``others`` are not among ``held_out``."""
+        return len(np.setdiff1d(self.others.indices, self.held_out.indices))
 
     def check_plan(self, plan: Plan) -> None:
         """Check that a plan for every layer, made of an ONNX file, is of this module.

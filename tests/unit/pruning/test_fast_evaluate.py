@@ -54,27 +54,26 @@ def test_a_second_look_is_at_other_images_and_trained_on_other_batches(
 ) -> None:
     plan = make_plan(layers, "unstructured", 0.3, dense=("conv1",))
     few = make_fast_evaluator(evaluator.module, evaluator.dataset, CONFIG.model_copy(update={"images": 12}))
-    assert len(few.held_out) == len(few.others) == 12
+    assert len(few.held_out) == len(few.others) == few.other_images == 12
     assert not set(few.held_out.indices) & set(few.others.indices)
     assert set(few.others.indices) <= set(evaluator.dataset.held_out.indices)
     same_batches = replace(few, held_out=few.others)
     looked = few(plan, second_look=True)
     assert looked.rungs == few(plan, second_look=True).rungs
     assert looked.rungs[0] == same_batches(plan).rungs[0], "before training only the images differ"
-    probabilities = [
-        replace(evaluator, others=evaluator.held_out)(plan, second_look=second) for second in (False, True)
-    ]
-    assert probabilities[0].rungs[0] == probabilities[1].rungs[0]
-    assert probabilities[0].rungs[1:] != probabilities[1].rungs[1:]
+    looks = [replace(evaluator, others=evaluator.held_out)(plan, second_look=second) for second in (False, True)]
+    assert looks[0].rungs[0] == looks[1].rungs[0]
+    assert looks[0].rungs[1:] != looks[1].rungs[1:]
 
 
 def test_where_there_are_too_few_other_images_some_are_looked_at_twice(evaluator: FastEvaluator) -> None:
     held_out = evaluator.dataset.held_out
     assert set(evaluator.others.indices) == set(held_out.indices), "all were taken"
+    assert evaluator.other_images == 0
     most = len(held_out) - 5
     found = make_fast_evaluator(evaluator.module, evaluator.dataset, CONFIG.model_copy(update={"images": most}))
     rest = set(held_out.indices) - set(found.held_out.indices)
-    assert len(rest) == 5 and rest < set(found.others.indices)
+    assert len(rest) == found.other_images == 5 and rest < set(found.others.indices)
     assert len(found.others) == len(set(found.others.indices)) == most
 
 
@@ -94,7 +93,7 @@ def test_it_ends_at_the_rung_where_it_is_hopeless(
     full = evaluator(plan, (0.0, 0.0))
     assert full.complete
     stopped = evaluator(plan, (0.0, full.rungs[1].accuracy + 1e-6))
-    assert stopped.rungs == full.rungs[:2] and not stopped.complete
+    assert stopped.rungs == full.rungs[:2] and not stopped.complete and not stopped.diverged
     assert evaluator(plan, (full.rungs[0].accuracy, 2.0)).rungs == full.rungs[:2], "at the floor it goes on"
     assert len(evaluator(plan, (2.0,)).rungs) == 1
 
@@ -116,7 +115,7 @@ def test_pruned_weights_stay_zero_while_it_trains(
 def test_what_diverges_is_not_complete(evaluator: FastEvaluator, layers: list[LayerSpec], make_plan: MakePlan) -> None:
     wild = replace(evaluator, config=CONFIG.model_copy(update={"lr": 1e30}))
     found = wild(make_plan(layers, "unstructured", 0.3, dense=("conv1",)))
-    assert not found.complete and [rung.steps for rung in found.rungs] == [0]
+    assert not found.complete and found.diverged and [rung.steps for rung in found.rungs] == [0]
 
 
 def test_it_can_be_sent_to_another_process(
@@ -148,6 +147,6 @@ def test_rungs_rise() -> None:
     assert rungs_to(90) == (0, 30, 90)
     assert rungs_to(2) == (0, 2)
     assert rungs_to(0) == (0,)
-    for rungs in ((), (-1,), (0, 0), (5, 2)):
-        with pytest.raises(ValueError, match="rising numbers of steps"):
+    for rungs in ((), (-1,), (0, 0), (5,), (0, 5, 2)):
+        with pytest.raises(ValueError, match="allowed are 0 and then rising numbers of steps"):
             FastConfig(rungs=rungs)

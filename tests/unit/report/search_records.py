@@ -32,6 +32,8 @@ def search_record(searcher: str = "reinforce", layer: str = "conv_a") -> SearchR
         rules_us=99.0,
         evaluations=found,
         rewards=(0.70, 0.75, 0.30, 0.40),
+        rules=0,
+        other_images=1000,
         second_looks=tuple(
             evaluation(number, accuracy, 0.0).model_copy(update={"second_look": True})
             for number, accuracy in ((0, 0.72), (1, 0.73))

@@ -66,9 +66,11 @@ def test_the_figures_have_a_line_per_search_and_what_the_policy_has_learnt() -> 
     ]
     assert len({style for style, _ in figures.searches}) == 2
     assert figures.finalists is not None
-    assert figures.finalists.rows[0] == ("chosen", "75.0 %", "73.0 %", "0.095", "reinforce")
-    assert [row[0] for row in figures.finalists.rows] == ["chosen", "1", "chosen", "1"]
-    assert "75.0 % (dense 85.0 %) on held-out images, 73.0 % on others, after a short training" in figures.note
+    assert figures.finalists.rows[0] == ("2", "75.0 %", "73.0 %", "74.0 %", "0.095", "chosen", "reinforce")
+    assert [row[0] for row in figures.finalists.rows] == ["2", "1", "2", "1"]
+    assert figures.finalists.rows[1][5] == "the plan by the rules"
+    again = "73.0 % when evaluated again, on 1,000 other images and batches in another order, at 0.095 ms"
+    assert f"75.0 % (dense 85.0 %) on held-out images after a short training, {again}" in figures.note
     assert figures.chosen.rows == (("conv_a", "punched:8x4@0.2", "punched:8x4@0.2"), ("filters of b, c", "", ""))
     assert figures.learnt is not None
     assert figures.learnt.rows[0] == (
@@ -79,7 +81,7 @@ def test_the_figures_have_a_line_per_search_and_what_the_policy_has_learnt() -> 
     assert alone is not None and alone.learnt is None
     once = search_record().model_copy(update={"second_looks": ()})
     plain = search_figures({"once": once})
-    assert plain is not None and plain.finalists is None and "on others" not in plain.note
+    assert plain is not None and plain.finalists is None and "short training at 0.095 ms" in plain.note
     assert "finalists" not in printed(once)
     assert search_figures({}) is None
 
@@ -88,3 +90,14 @@ def test_every_search_of_a_folder_is_read_by_its_name(tmp_path: Path) -> None:
     write_json(tmp_path / "search.json", search_record())
     write_json(tmp_path / "other-search.json", search_record("random"))
     assert set(read_run(tmp_path).searches) == {"reinforce", "random (other)"}
+
+
+def test_the_plan_by_the_rules_is_found_wherever_it_was_finished_and_same_images_are_said() -> None:
+    record = search_record().model_copy(update={"rules": 1, "other_images": 0})
+    finalists = printed(record).partition("finalists")[2]
+    assert "the plan by the rules, chosen" in " ".join(finalists.split())
+    assert "on the same images and batches in another order" in finalists
+    figures = search_figures({"one": record})
+    assert figures is not None and figures.note.endswith("It is the plan by the rules.")
+    unseeded = printed(record.model_copy(update={"rules": None}))
+    assert "the plan by the rules" not in unseeded

@@ -12,7 +12,7 @@ from prunemap.mapping.search.pool import Job, Pool, SequentialPool
 from prunemap.mapping.search.problem import Candidate, Problem, plain_problem
 from prunemap.mapping.search.random_search import RandomSearch
 from prunemap.mapping.search.ray_pool import RayPool
-from prunemap.mapping.search.record import SearchedDecision, SearchRecord
+from prunemap.mapping.search.record import Finalist, SearchedDecision, SearchRecord
 from prunemap.mapping.search.runners import Runner, RunnerPool
 from prunemap.mapping.search.search import OnEvaluation, Search
 from prunemap.mapping.search.searcher import Probabilities, Searcher, SearcherEntry
@@ -24,6 +24,7 @@ __all__ = [
     "Evaluate",
     "Evaluation",
     "FastAccuracy",
+    "Finalist",
     "Job",
     "Journal",
     "JournalHeader",

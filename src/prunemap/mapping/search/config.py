@@ -10,7 +10,7 @@ from prunemap.core.value import Value
 class ReinforceConfig(Value):
     """The policy and how it learns."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(use_attribute_docstrings=True, allow_inf_nan=False)
 
     hidden: int = Field(default=32, gt=0)
     """Units of the GRU and of the layer that scores actions."""
@@ -46,7 +46,7 @@ class ReinforceConfig(Value):
 class SearchConfig(Value):
     """How a search goes."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(use_attribute_docstrings=True, allow_inf_nan=False)
 
     searcher: str = "reinforce"
     """A row of SEARCHERS."""

@@ -30,6 +30,8 @@ class FastAccuracy(Value):
     complete: bool
     """Whether it was trained to the last rung."""
     seconds: float
+    diverged: bool = False
+    """Whether training ended since its loss was no number."""
 
 
 class Evaluate(Protocol):
@@ -54,6 +56,7 @@ class Evaluation(Value):
     complete: bool
     latency_us: float
     seconds: float
+    diverged: bool = False
     finished: str = ""
     second_look: bool = False
     """Whether it is of a finalist, on other batches and images; the searcher learns nothing of it."""
@@ -70,6 +73,7 @@ class Evaluation(Value):
             complete=found.complete,
             latency_us=latency_us,
             seconds=found.seconds,
+            diverged=found.diverged,
             finished=now(),
             second_look=second_look,
         )
@@ -148,12 +152,12 @@ class Objective:
         The best of many is partly the luckiest: where some had a second look it is one of those, by the mean of both.
         """
         again = {each.key: each.accuracy for each in second_looks}
-        looked = [each for each in done if each.key in again]
+        eligible = self._eligible(done)
 
         def reward(each: Evaluation) -> float:
             return (each.accuracy + again.get(each.key, each.accuracy)) / 2 - self.cost(each.latency_us)
 
-        return max(self._eligible(looked or done), key=reward, default=None)
+        return max([each for each in eligible if each.key in again] or eligible, key=reward, default=None)
 
     def finalists(self, done: Sequence[Evaluation], always: str | None) -> list[Evaluation]:
         """Return which are to have a second look, best first; none where there is nothing to choose.

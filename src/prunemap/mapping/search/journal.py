@@ -19,6 +19,9 @@ from prunemap.errors import Problems, UserError
 from prunemap.mapping.search.config import SearchConfig
 from prunemap.mapping.search.evaluation import Evaluation
 
+MAY_CHANGE = ("evaluations", "finalists")
+"""Of the config, when a journal is resumed: no evaluation depends on it."""
+
 
 class JournalHeader(Value):
     """What the evaluations are of."""
@@ -122,6 +125,6 @@ def _check_same(path: Path, found: JournalHeader, asked: JournalHeader) -> None:
             problems.add(f"other {name}" if "sha256" in name else f"{name}: {was}, here {here}")
     for field, here in asked.config:
         was = getattr(found.config, field)
-        if was != here and field != "evaluations":
+        if was != here and field not in MAY_CHANGE:
             problems.add(f"{field}: {was}, here {here}")
     problems.raise_if_any()

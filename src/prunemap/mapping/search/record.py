@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from prunemap.core.plan import ModelIdentity
 from prunemap.core.value import Value
@@ -21,6 +21,20 @@ class SearchedDecision(Value):
     """What the policy has learnt, by action; None for a searcher without."""
 
 
+class Finalist(NamedTuple):
+    """A candidate that was evaluated twice; accuracies are 0 to 1."""
+
+    place: int
+    """Of its first evaluation, from 0."""
+    first: float
+    again: float
+
+    @property
+    def mean(self) -> float:
+        """What it is chosen by."""
+        return (self.first + self.again) / 2
+
+
 class SearchRecord(Value):
     """search.json: every evaluation in order, and what came of them. Places count from 0."""
 
@@ -35,6 +49,10 @@ class SearchRecord(Value):
     """Held-out accuracy of the dense network, 0 to 1, where it was measured."""
     rules_us: float | None = None
     """Predicted latency of the rule plan; None where the rules cannot meet the budget."""
+    rules: int | None = None
+    """The evaluation of the rule plan; None where it was no candidate."""
+    other_images: int | None = None
+    """How many held-out images of a second look are others than those of the first; None where it is not known."""
     evaluations: tuple[Evaluation, ...]
     rewards: tuple[float, ...]
     """Of each of them."""
@@ -56,11 +74,11 @@ class SearchRecord(Value):
         """Whether the best is within the budget; if not, nothing that was trained to the end was."""
         return Objective(self.budget_us, self.config).meets(self.evaluations[self.best].latency_us)
 
-    @property
-    def again(self) -> dict[int, float]:
-        """By the place of an evaluation, the accuracy of the second look at it."""
-        accuracies = {each.key: each.accuracy for each in self.second_looks}
-        return {i: accuracies[each.key] for i, each in enumerate(self.evaluations) if each.key in accuracies}
+    def finalists(self) -> list[Finalist]:
+        """Return what had a second look, the best mean first."""
+        again = {each.key: each.accuracy for each in self.second_looks}
+        found = [Finalist(i, e.accuracy, again[e.key]) for i, e in enumerate(self.evaluations) if e.key in again]
+        return sorted(found, key=lambda each: -each.mean)
 
     def best_rewards(self) -> list[float]:
         """Return the best reward so far after every evaluation, of those that were trained to the end."""

@@ -58,6 +58,11 @@ class Search:
         """What candidates are worth."""
         return Objective(self.space.budget_us, self.config)
 
+    @property
+    def _rules_key(self) -> str | None:
+        """Key of the plan by the rules, where it is a candidate."""
+        return None if self.space.first is None else plan_key(self.space.plan(self.space.first))
+
     def run(self, say: OnEvaluation | None = None) -> None:
         """Evaluate ``config.evaluations`` candidates, fewer if the searcher has no new ones; the best ones twice.
 
@@ -92,15 +97,26 @@ class Search:
         """
         found = self.objective.best(self.journal.evaluations, self.journal.second_looks)
         if found is None:
-            raise UserError("search: no candidate was trained to the end; raise the number of evaluations")
+            diverged = sum(each.diverged for each in self.journal.evaluations)
+            why = f"training diverged in {diverged} of them; lower --lr" if diverged else "raise their number"
+            raise UserError(
+                f"search: none of {len(self.journal.evaluations)} evaluations was trained to the end; {why}"
+            )
         return found
 
     def result(self) -> MapResult:
         """Return the best plan."""
         return self.space.result(self.best().candidate)
 
-    def record(self, *, dense_accuracy: float | None = None, command: str = "") -> SearchRecord:
-        """Return how it went."""
+    def record(
+        self, *, dense_accuracy: float | None = None, other_images: int | None = None, command: str = ""
+    ) -> SearchRecord:
+        """Return how it went.
+
+        Args:
+            dense_accuracy: of the dense network, on the same images.
+            other_images: how many images of second looks are others than those of first ones; None = unknown.
+        """
         evaluations, best = tuple(self.journal.evaluations), self.best()
         learnt, chosen = self.searcher.learnt(), best.candidate
         places = {each.key: i for i, each in enumerate(evaluations)}
@@ -111,11 +127,13 @@ class Search:
             budget_us=self.space.budget_us,
             dense_us=self.space.dense_us,
             dense_accuracy=dense_accuracy,
+            other_images=other_images,
             rules_us=None if self.space.rules is None else self.space.rules.latency_us,
             evaluations=evaluations,
             rewards=tuple(self.objective.score(each).reward for each in evaluations),
             second_looks=tuple(sorted(self.journal.second_looks, key=lambda each: places[each.key])),
             best=evaluations.index(best),
+            rules=places.get(self._rules_key or ""),
             front=tuple(front(evaluations)),
             decisions=tuple(
                 SearchedDecision(
@@ -189,8 +207,7 @@ class Search:
 
     def _second_looks(self) -> Iterator[Evaluation]:
         """Evaluate the finalists once more, on other batches and images; yield what the journal has of them first."""
-        first = None if self.space.first is None else plan_key(self.space.plan(self.space.first))
-        finalists = {each.key: each for each in self.objective.finalists(self.journal.evaluations, first)}
+        finalists = {each.key: each for each in self.objective.finalists(self.journal.evaluations, self._rules_key)}
         recorded = [each for each in self.journal.second_looks if each.key in finalists]
         yield from recorded
         looked = {each.key for each in recorded}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from prunemap.mapping.search import SearchedDecision, SearchRecord
 from prunemap.report.html.chart import Chart, Line, Mark, Point, Scale, finite, round_ticks, x_scale, y_scale
 from prunemap.report.html.conditions import Grid
+from prunemap.report.search import looked_again, note
 from prunemap.report.text import milliseconds, percent
 
 COLOURS = ("c1", "c2", "c3", "c4", "c5", "c6")
@@ -45,16 +46,17 @@ def search_figures(records: Mapping[str, SearchRecord]) -> SearchFigures | None:
 
 def _said(name: str, record: SearchRecord) -> str:
     best, stopped = record.evaluations[record.best], sum(not each.complete for each in record.evaluations)
-    again = f", {percent(record.again[record.best])} on others," if record.best in record.again else ""
-    rules = " It is the plan by the rules." if record.config.seeded and record.best == 0 else ""
+    twice = [each for each in record.finalists() if each.place == record.best]
+    again = "".join(f", {percent(each.again)} when {looked_again(record)}," for each in twice)
+    rules = " It is the plan by the rules." if record.best == record.rules else ""
     dense = "" if record.dense_accuracy is None else f" (dense {percent(record.dense_accuracy)})"
     how = "measured" if record.measured else "predicted"
     budget = f"{milliseconds(record.budget_us / 1e3)} ms"
     which = f"the best within {budget}" if record.meets_budget else f"none met the budget of {budget}, the best reward"
     return (
         f"{name}: {len(record.evaluations)} evaluations, {stopped} of them stopped early; {which} has "
-        f"{percent(best.accuracy)}{dense} on held-out images{again} after a "
-        f"short training, at {milliseconds(best.latency_us / 1e3)} ms {how}.{rules}"
+        f"{percent(best.accuracy)}{dense} on held-out images after a "
+        f"short training{again} at {milliseconds(best.latency_us / 1e3)} ms {how}.{rules}"
     )
 
 
@@ -111,15 +113,15 @@ def _scale(make: Callable[[float, float], Scale], values: Sequence[float]) -> Sc
 
 
 def _finalists(records: Mapping[str, SearchRecord]) -> Grid | None:
-    """Return what the best ones had when they were evaluated again, the chosen one of each search first."""
+    """Return what was evaluated twice, the best mean of each search first."""
     rows = []
     for search, record in records.items():
-        for i in sorted(record.again, key=lambda i: (i != record.best, -record.evaluations[i].accuracy)):
-            each, which = record.evaluations[i], "chosen" if i == record.best else str(i + 1)
-            latency = milliseconds(each.latency_us / 1e3)
-            rows.append((which, percent(each.accuracy), percent(record.again[i]), latency, search))
-    headers = ("evaluation", "accuracy", "again, on other images", "latency, ms", "search")
-    return Grid(headers, tuple(rows), ("name", "number", "number", "number", "name")) if rows else None
+        for each in record.finalists():
+            latency = milliseconds(record.evaluations[each.place].latency_us / 1e3)
+            accuracies = [percent(accuracy) for accuracy in (each.first, each.again, each.mean)]
+            rows.append((str(each.place + 1), *accuracies, latency, note(record, each.place), search))
+    headers = ("evaluation", "accuracy", "again", "mean", "latency, ms", "", "search")
+    return Grid(headers, tuple(rows), ("name", *["number"] * 4, "name", "name")) if rows else None
 
 
 def _chosen(records: Mapping[str, SearchRecord]) -> Grid:

@@ -49,7 +49,7 @@ def test_a_line_that_was_cut_off_counts_as_never_written(written: Path, torn: by
 
 
 def test_more_evaluations_may_be_asked_for_later(written: Path) -> None:
-    more = HEADER.model_copy(update={"config": SearchConfig(evaluations=500)})
+    more = HEADER.model_copy(update={"config": SearchConfig(evaluations=500, finalists=9)})
     assert len(Journal.begin(written, more, resume=True).evaluations) == 2
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from prunemap.benchmarking.compare import Effort, interleave, ratio
 from prunemap.benchmarking.engines import Batch, LoadedEngine
-from prunemap.compiler import Tuning, compile_model, read_specs
+from prunemap.compiler import Tuning, compile_model, identify, read_specs
 from prunemap.compiler.cost import NodeCost, costs_of, read_costs
 from prunemap.compiler.graph.node_names import onnx_name
 from prunemap.compiler.onnx.file import read_onnx
@@ -160,13 +160,15 @@ def check_network(
     Raises:
         UserError: the plan is unknown, the model cannot be used, or the table lacks layers of it.
     """
-    specs = read_specs(model, shapes)
+    specs, graph_sha256 = read_specs(model, shapes), identify(model, shapes).sha256
     how = look_up(PLANS, plan, "plan")
     chosen = how.make(Path(model), specs, table, shapes)
     with TemporaryDirectory(prefix="prunemap-") as folder:
         pruned = Path(folder) / "pruned.onnx"
         write_pruned(model, chosen, pruned, shapes)
-        predicted_us = 1e3 * PlanLatency(table, specs, chosen)(shares=shares_run(pruned, shapes))
+        predicted_us = 1e3 * PlanLatency(table, specs, chosen, graph_sha256=graph_sha256)(
+            shares=shares_run(pruned, shapes)
+        )
         tuning = Tuning(timer.threads) if tune else None
         program = compile_model(pruned, target=timer.target, shapes=shapes, cc=timer.cc, tune=tuning)
     network, slots, anchor, rounds = _time_beside_anchor(program, timer, effort or Effort(), seed)

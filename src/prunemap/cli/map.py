@@ -109,31 +109,40 @@ def map_(
         estimate=estimate,
         ignore=ignore or (),
     )
-    _say_notes(request)
+    _say_notes(request, file, latency)
     if mapper is None:
         search_by_options(file, request, output, search, json, parse_shapes(shape), cc)
         return
     result = mapper.map(request)
     write_json(output, result.plan)
-    show(result.plan, *plan_tables(result), as_json=json)
+    show(result, *plan_tables(result), as_json=json)
+    if latency_ms is not None and result.dense_latency_us <= 1e3 * latency_ms:
+        _say(f"the dense network is within the budget: predicted {result.dense_latency_us / 1e3:.3g} ms")
 
 
-def _say_notes(request: MapRequest) -> None:
-    """Say on stderr what to know of the table: of which machine it is, what was odd, what is estimated from it."""
-    from prunemap.mapping.conditions import other_machine
+def _say(line: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False)
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    if (other := other_machine(request.table)) is not None:
-        console.print(other, markup=False)
-    for note in request.table.notes:
-        console.print(f"the latency table says: {note}", markup=False)
-    predictor = request.predictor()
+
+def _say_notes(request: MapRequest, model: Path, latency: Path) -> None:
+    """Say on stderr what to know of the table: of which machine it is, what was odd, lacks, or is estimated."""
+    from prunemap.mapping.conditions import other_machine, other_version
+
+    table, predictor = request.table, request.predictor()
+    for other in (other_machine(table), other_version(table)):
+        if other is not None:
+            _say(other)
+    for note in table.notes:
+        _say(f"the latency table says: {note}")
+    adding = f"what adds it: {table.profile_command(str(model), str(latency))}"
     if not predictor.has_network:
-        console.print(
+        _say(
             "the latency table does not have this network as a whole: its latencies are those of the layers alone, "
-            "without what lies between them; what adds it: prunemap profile MODEL "
-            f"--threads {request.table.threads} -o LATENCY.json",
-            markup=False,
+            f"without what lies between them; {adding}"
         )
+    settings = {layer.spec.name: layer.spec.setting for layer in request.layers if layer.spec.name not in request.fixed}
+    bare = [name for name, setting in settings.items() if setting is not None and not predictor.schemes(setting)]
+    if bare:
+        _say(f"dense for want of measurements, no scheme was measured for {', '.join(bare)}; {adding}")
     for line in predictor.describe_estimates(layer.spec.setting for layer in request.layers):
-        console.print(line, markup=False)
+        _say(line)

@@ -4,6 +4,7 @@ from prunemap.compiler.build import kernel_sources
 from prunemap.compiler.compile import compile_model
 from prunemap.compiler.coupling import read_wiring
 from prunemap.compiler.fallback import compile_with_fallback, read_segment_costs
+from prunemap.compiler.identity import GraphIdentity, identify
 from prunemap.compiler.layer_cases import (
     LayerCase,
     case_slots,
@@ -17,6 +18,7 @@ from prunemap.compiler.structure import structure_of
 from prunemap.compiler.tune import Tuning
 
 __all__ = [
+    "GraphIdentity",
     "LayerCase",
     "ModelLayer",
     "Tuning",
@@ -25,6 +27,7 @@ __all__ = [
     "compile_layers",
     "compile_model",
     "compile_with_fallback",
+    "identify",
     "identity_of",
     "inspect_model",
     "interpret_layers",

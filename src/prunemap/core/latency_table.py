@@ -5,14 +5,18 @@ Tables of before have no anchors, no networks and no notes; they read as they ar
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from statistics import median
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import Value
+
+FINITE = ConfigDict(allow_inf_nan=False)
 
 
 class Machine(Value):
@@ -24,10 +28,14 @@ class Machine(Value):
     system: str
     target: str = ""
     compiler: str = ""
+    prunemap: str = Field(default="", exclude_if=operator.not_)
+    """Version whose kernels were measured; "" in what was written before, or where none were."""
 
 
 class LatencyPoint(Value):
     """One measured point; times in microseconds, for one image or, of linear and recurrent layers, one run."""
+
+    model_config = FINITE
 
     setting: LayerSetting
     scheme: SchemeSpec
@@ -56,12 +64,16 @@ class LatencyPoint(Value):
 class SlotTime(Value):
     """What one slot of a program took that belongs to no layer, in microseconds."""
 
+    model_config = FINITE
+
     name: str
     median_us: float = Field(ge=0)
 
 
 class LayerTime(Value):
     """What all slots of a dense layer took inside its network, in microseconds."""
+
+    model_config = FINITE
 
     name: str
     setting: LayerSetting | None
@@ -71,14 +83,23 @@ class LayerTime(Value):
 class NetworkTimes(Value):
     """A dense network, compiled and timed slot by slot: what it takes beside its layers, and what these take in it."""
 
+    model_config = FINITE
+
     name: str
-    """The file's stem, for people; a network is found by the settings of its layers."""
+    """The file's stem, for people; a network is found by its graph and the settings of its layers."""
     layers: tuple[LayerTime, ...]
     """In graph order."""
     glue: tuple[SlotTime, ...]
     """Pools, sums, resizes, activations that no layer took in, and the copies of inputs and outputs."""
     anchor_us: float | None = Field(default=None, gt=0)
     runs: int = Field(gt=0)
+    graph_sha256: str = Field(default="", exclude_if=operator.not_)
+    """Of the graph without weights; "" in tables of before: then any with such layers counts as the same."""
+
+    def is_of(self, settings: Sequence[LayerSetting | None], graph_sha256: str = "") -> bool:
+        """Return whether it is a network with such layers and, where both are known, such a graph."""
+        known = graph_sha256 and self.graph_sha256
+        return self.settings == tuple(settings) and (not known or graph_sha256 == self.graph_sha256)
 
     @property
     def settings(self) -> tuple[LayerSetting | None, ...]:
@@ -98,6 +119,24 @@ class LatencyTable(Value):
     networks: tuple[NetworkTimes, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader must know: that the machine's speed moved, or that it was not the machine above all the time."""
+
+    def profile_command(self, model: str = "MODEL.onnx", output: str = "LATENCY.json", schemes: str = "") -> str:
+        """Return the command that adds to the table what it lacks, on the machine that it is of."""
+        target = f" --target {self.machine.target}" if self.machine.target else ""
+        wanted = f" --schemes {schemes}" if schemes else ""
+        return f"prunemap profile {model}{wanted} --threads {self.threads}{target} -o {output}"
+
+    def network(self, settings: Sequence[LayerSetting | None], graph_sha256: str = "") -> NetworkTimes | None:
+        """Return the times of a network, the latest ones of those that may be it.
+
+        Args:
+            settings: of its layers, in graph order.
+            graph_sha256: of its graph; "" = not known.
+        """
+        alike = [each for each in self.networks if each.is_of(settings, graph_sha256)]
+        return next(
+            (each for each in reversed(alike) if each.graph_sha256 == graph_sha256), alike[-1] if alike else None
+        )
 
     @property
     def anchor_us(self) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from importlib.metadata import version
 from math import isfinite
 from typing import Any
 
@@ -112,6 +113,7 @@ class Facts(Value):
             system=self.system,
             target=target,
             compiler=compiler,
+            prunemap=version("prunemap"),
         )
 
 

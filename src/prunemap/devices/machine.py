@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib.metadata import version
 
 from prunemap.core.latency_table import Machine
 from prunemap.targets.cpu import cpu_name
@@ -23,4 +24,5 @@ def read_machine(target: str = "", compiler: str = "") -> Machine:
         system=platform.system(),
         target=target,
         compiler=compiler,
+        prunemap=version("prunemap") if target else "",
     )

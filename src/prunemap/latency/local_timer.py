@@ -13,13 +13,14 @@ from prunemap.compiler import LayerCase, Tuning, compile_model
 from prunemap.compiler.build import find_compiler
 from prunemap.core.latency_table import Machine
 from prunemap.devices import check_threads, pinned, read_machine
+from prunemap.errors import UserError
 from prunemap.latency.anchor import compile_anchor
 from prunemap.latency.measure import NetworkSeconds, ProbeTimes
 from prunemap.latency.probe import LARGE_WEIGHTS, Probe
 from prunemap.latency.time_cases import ANCHOR_RUNS, TURNS, prepare_cases
 from prunemap.latency.turns import Turn
 from prunemap.runtime import Engine, random_inputs
-from prunemap.targets import resolve_target
+from prunemap.targets import resolve_target, why_not_here
 
 NETWORK_SECONDS = 4.0
 MIN_NETWORK_RUNS, MAX_NETWORK_RUNS = 2, 50
@@ -34,7 +35,11 @@ def case_of(probe: Probe, seed: int = 0) -> LayerCase:
 
 @dataclass(frozen=True)
 class LocalTimer:
-    """Times probes on this machine, on the first ``threads`` CPUs that the process may use."""
+    """Times probes on this machine, on the first ``threads`` CPUs that the process may use.
+
+    Raises:
+        UserError: there are not so many, or the target does not run here.
+    """
 
     threads: int = 1
     target: str = "native"
@@ -43,6 +48,9 @@ class LocalTimer:
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
+        why = why_not_here(resolve_target(self.target))
+        if why:
+            raise UserError(f"target: got {self.target}: {why}; measure it on a device of that kind (--device)")
 
     def machine(self) -> Machine:
         """Return the fingerprint of this machine, with target and compiler."""

@@ -34,7 +34,8 @@ ATTEMPTS = 2
 """How often a point is measured at most: one that stayed unstable, or of a batch in which the machine ran at another
 speed, once more at the end."""
 
-_COLUMNS = (
+SPEED_MOVED = f"the machine's speed moved by more than {MOVED:.0%}"
+PROGRESS = (
     TextColumn("{task.description}"),
     BarColumn(),
     TaskProgressColumn(),
@@ -110,13 +111,14 @@ def measure(
     _measure_all(file, missing, timer, "measuring layers", skip_known=True)
     table = file.read()
     again = _to_repeat(table, wanted)
-    moved = sum(has_moved(point, table.anchor_us) for point in again)
+    anchor_us, asked = table.anchor_us, set(wanted)
+    moved = sum(has_moved(point, anchor_us) for point in again)
     _measure_all(file, [probe_of(point) for point in again], timer, "measuring again what was unsteady")
     if moved:
         again_of = f"{moved} of {len(wanted)} points were measured again"
-        file.note(f"the machine's speed moved by more than {MOVED:.0%}: {again_of}")
+        file.note(f"{SPEED_MOVED}: {again_of}", instead_of=SPEED_MOVED)
     table = file.read()
-    unstable = sum(point.unstable for point in table.points if probe_of(point) in set(wanted))
+    unstable = sum(point.unstable for point in table.points if probe_of(point) in asked)
     if unstable:
         log.warning("%d of %d points stay unstable (p90/p10 above %g)", unstable, len(wanted), UNSTABLE)
     return table
@@ -124,13 +126,11 @@ def measure(
 
 def _to_repeat(table: LatencyTable, wanted: Sequence[Probe]) -> list[LatencyPoint]:
     """Return the points to be measured once more, whether by this run or by one before it they were measured first."""
-    asked = set(wanted)
+    asked, anchor_us = set(wanted), table.anchor_us
     return [
         point
         for point in table.points
-        if point.attempts < ATTEMPTS
-        and probe_of(point) in asked
-        and (point.unstable or has_moved(point, table.anchor_us))
+        if point.attempts < ATTEMPTS and probe_of(point) in asked and (point.unstable or has_moved(point, anchor_us))
     ]
 
 
@@ -149,7 +149,7 @@ def _measure_all(
     workers = min(MOST_COMPILERS, len(allowed_cpus()))
     with (
         ThreadPoolExecutor(workers) as pool,
-        Progress(*_COLUMNS, console=Console(stderr=True)) as progress,
+        Progress(*PROGRESS, console=Console(stderr=True)) as progress,
     ):
         task = progress.add_task(what, total=len(batches))
         for group in _side_by_side(batches, workers):

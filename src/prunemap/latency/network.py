@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.progress import Progress
 
-from prunemap.compiler import read_specs
+from prunemap.compiler import identify, read_specs
 from prunemap.compiler.graph.node_names import onnx_name
 from prunemap.core.latency_table import LatencyTable, LayerTime, NetworkTimes, SlotTime
 from prunemap.core.layer import LayerSpec
 from prunemap.errors import UserError
-from prunemap.latency.measure import NetworkSeconds, ProbeTimer
+from prunemap.latency.measure import PROGRESS, NetworkSeconds, ProbeTimer
 from prunemap.latency.table_file import TableFile
 
 log = logging.getLogger(__name__)
@@ -40,21 +42,21 @@ def measure_networks(
         UserError: a model cannot be read, or the table is damaged or of another machine.
     """
     file = TableFile.open(path, timer.machine(), timer.threads, command, force=force)
-    for model in models:
-        specs = read_specs(model, shapes)
-        known = {network.settings for network in file.read().networks}
-        if tuple(spec.setting for spec in specs) in known:
-            continue
-        try:
-            timed = timer.time_network(model, shapes)
-        except UserError as error:
-            log.warning("%s is not timed as a whole: %s", model, error)
-        else:
-            file.merge(networks=[network_times(Path(model).stem, specs, timed)])
+    known = {model: (read_specs(model, shapes), identify(model, shapes)) for model in dict.fromkeys(models)}
+    with Progress(*PROGRESS, console=Console(stderr=True)) as progress:
+        for model, (specs, identity) in progress.track(known.items(), description="timing whole networks"):
+            if file.read().network([spec.setting for spec in specs], identity.sha256) is not None:
+                continue
+            try:
+                timed = timer.time_network(model, shapes)
+            except UserError as error:
+                log.warning("%s is not timed as a whole: %s", model, error)
+            else:
+                file.merge(networks=[network_times(Path(model).stem, specs, timed, identity.sha256)])
     return file.read()
 
 
-def network_times(name: str, specs: Sequence[LayerSpec], timed: NetworkSeconds) -> NetworkTimes:
+def network_times(name: str, specs: Sequence[LayerSpec], timed: NetworkSeconds, graph_sha256: str = "") -> NetworkTimes:
     """Share the time of a network out among its layers and the glue."""
     medians = dict(zip(timed.slots, (np.median(timed.seconds, axis=0) * 1e6).tolist(), strict=True))
     layers = {spec.name: 0.0 for spec in specs}
@@ -71,6 +73,7 @@ def network_times(name: str, specs: Sequence[LayerSpec], timed: NetworkSeconds) 
         glue=tuple(glue),
         anchor_us=max(float(np.median(timed.anchor_seconds)) * 1e6, 1e-3),
         runs=len(timed.seconds),
+        graph_sha256=graph_sha256,
     )
 
 

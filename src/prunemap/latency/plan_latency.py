@@ -19,17 +19,23 @@ class PlanLatency:
     """Predicts the latency of a network by the schemes of a plan; see :class:`NetworkLatency`."""
 
     def __init__(
-        self, table: LatencyTable, layers: Sequence[LayerSpec], plan: Plan, wiring: Wiring | None = None
+        self,
+        table: LatencyTable,
+        layers: Sequence[LayerSpec],
+        plan: Plan,
+        wiring: Wiring | None = None,
+        graph_sha256: str = "",
     ) -> None:
         """Take the network's layers, in graph order.
 
         Args:
             wiring: says which layers read fewer channels where the plan prunes filters; None = none does.
+            graph_sha256: of the network; "" = any in the table with such layers may be it.
 
         Raises:
             UserError: the table lacks layers of it, or a scheme of the plan, or the plan does not fit the layers.
         """
-        predictor = Predictor(table, [layer.setting for layer in layers])
+        predictor = Predictor(table, [layer.setting for layer in layers], graph_sha256=graph_sha256)
         predictor.require(layer.setting for layer in layers if layer.setting is not None)
         self._network = NetworkLatency(predictor, layers, wiring or Wiring())
         pairs = zip(layers, plan.resolve(layers), strict=True)

@@ -25,12 +25,13 @@ class Predictor:
     """Piecewise-linear interpolation of a latency table, exact at the measured points.
 
     Below the lowest measured density the latency stays what it is there (nothing says that it falls on); above the
-    highest it goes on with the last slope. Where the table has anchors, all times are brought to the speed of the
-    machine at which their median was taken.
+    highest it goes on with the last slope, from a single point towards the dense layer, and never falls. Where the
+    table has anchors, all times are brought to the speed of the machine at which their median was taken.
 
     Args:
         network: settings of a network's layers, in graph order. If the table has it, latencies are those inside it:
             what a dense layer took there / alone, reading a residual sum say, holds for it pruned too.
+        graph_sha256: of that network's graph; "" = any with such layers may be it.
         estimate: whether settings that were not measured are estimated from others.
     """
 
@@ -39,6 +40,7 @@ class Predictor:
         table: LatencyTable,
         network: Sequence[LayerSetting | None] = (),
         *,
+        graph_sha256: str = "",
         estimate: bool = False,
     ) -> None:
         self.table = table
@@ -54,7 +56,7 @@ class Predictor:
         measured = {s: {scheme: curve[0] for scheme, curve in curves.items()} for s, curves in self._curves.items()}
         self.estimator = Estimator(measured, self._measured_us)
         self._estimate = estimate
-        found = next((each for each in reversed(table.networks) if each.settings == tuple(network)), None)
+        found = table.network(network, graph_sha256)
         scale = anchor_us / found.anchor_us if found and anchor_us and found.anchor_us else 1.0
         self._in_network = {} if found is None else self._context(found, scale)
         self.glue_us = scale * sum(slot.median_us for slot in found.glue) if found else 0.0
@@ -119,8 +121,7 @@ class Predictor:
             UserError: some were not; lists them and the command that adds them.
         """
         problems = Problems(
-            "latency table: it lacks layers of this model; add them with "
-            f"`prunemap profile MODEL.onnx --threads {self.table.threads} -o LATENCY.json`"
+            f"latency table: it lacks layers of this model; add them with `{self.table.profile_command()}`"
         )
         for setting in dict.fromkeys(settings):
             known = DENSE in self._curves.get(setting, {})
@@ -143,10 +144,14 @@ class Predictor:
     def _measured_us(self, setting: LayerSetting, scheme: SchemeSpec, density: float) -> float:
         densities, latencies = self._curve_of(setting, scheme)
         inside = float(np.interp(density, densities, latencies))
-        if density <= densities[-1] or len(densities) == 1:
+        if density <= densities[-1]:
             return inside
-        slope = (latencies[-1] - latencies[-2]) / (densities[-1] - densities[-2])
-        return inside + max(0.0, float(slope)) * (density - float(densities[-1]))
+        if len(densities) > 1:
+            rise, run = latencies[-1] - latencies[-2], densities[-1] - densities[-2]
+        else:
+            dense = self._curves[setting].get(DENSE, (densities, latencies))
+            rise, run = dense[1][-1] - latencies[-1], 1 - densities[-1]
+        return inside + max(0.0, float(rise / run)) * (density - float(densities[-1]))
 
     def _curve_of(self, setting: LayerSetting, scheme: SchemeSpec) -> Curve:
         curve = self._curves.get(setting, {}).get(scheme)
@@ -154,7 +159,7 @@ class Predictor:
             self.require([setting])
             raise UserError(
                 f"latency table: {setting} was not measured as {scheme}; add it with "
-                f"`prunemap profile MODEL.onnx --schemes {scheme} --threads {self.table.threads} -o LATENCY.json`"
+                f"`{self.table.profile_command(schemes=str(scheme))}`"
             )
         return curve
 

@@ -43,7 +43,8 @@ class TableFile:
                 f"latency table: {path} was measured with threads: {table.threads}, here {threads}; "
                 "name another file (-o)"
             )
-        here, there = machine.model_dump(), table.machine.model_dump()
+        here, there = (dict(each) for each in (machine, table.machine))
+        here |= {"prunemap": here["prunemap"] if there["prunemap"] else ""}  # of a table of before it is not known
         differs = [f"{key}: {there[key]!r}, here {here[key]!r}" for key in here if here[key] != there[key]]
         if differs and force:
             file.note(f"points of another machine were added (--force): {'; '.join(differs)}")
@@ -65,28 +66,44 @@ class TableFile:
         return read_json(self.path, LatencyTable, "latency table") if self.path.exists() else self.empty
 
     def merge(
-        self, points: Iterable[LatencyPoint] = (), networks: Sequence[NetworkTimes] = (), notes: Iterable[str] = ()
+        self,
+        points: Iterable[LatencyPoint] = (),
+        networks: Sequence[NetworkTimes] = (),
+        notes: Iterable[str] = (),
+        instead_of: str | None = None,
     ) -> LatencyTable:
-        """Add what was measured to what the file has by now, whoever wrote it; returns the table."""
+        """Add what was measured to what the file has by now, whoever wrote it; returns the table.
+
+        Args:
+            instead_of: how notes begin that are dropped.
+        """
         with locked(self.path):
             table = self.read()
+            kept = [note for note in table.notes if instead_of is None or not note.startswith(instead_of)]
             merged = table.model_copy(
                 update={
                     "points": merge_points(table, points),
-                    "networks": (
-                        *(old for old in table.networks if old.settings not in {new.settings for new in networks}),
-                        *networks,
-                    ),
-                    "notes": tuple(dict.fromkeys((*table.notes, *notes))),
+                    "networks": merge_networks(table.networks, networks),
+                    "notes": tuple(dict.fromkeys((*kept, *notes))),
                 }
             )
             write_json(self.path, merged)
         return merged
 
-    def note(self, text: str) -> None:
-        """Add a note, and say it."""
-        self.merge(notes=[text])
+    def note(self, text: str, instead_of: str | None = None) -> None:
+        """Add a note, and say it.
+
+        Args:
+            instead_of: how notes begin that it takes the place of.
+        """
+        self.merge(notes=[text], instead_of=instead_of)
         log.warning("latency table: %s", text)
+
+
+def merge_networks(known: Sequence[NetworkTimes], new: Sequence[NetworkTimes]) -> tuple[NetworkTimes, ...]:
+    """Return the known networks but for those that the new ones may be, and these."""
+    kept = [old for old in known if not any(old.is_of(each.settings, each.graph_sha256) for each in new)]
+    return (*kept, *new)
 
 
 def merge_points(table: LatencyTable, points: Iterable[LatencyPoint]) -> tuple[LatencyPoint, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from prunemap.compiler.build import find_compiler
 from prunemap.core.latency_table import LatencyTable
 from prunemap.devices import read_machine
@@ -31,6 +33,14 @@ def other_compiler(table: LatencyTable, cc: str | None = None) -> str | None:
     return (
         f"latency table: its layers were compiled by {there!r}, here is {here!r}, whose kernels may be faster or slower"
     )
+
+
+def other_version(table: LatencyTable) -> str | None:
+    """Return what to know where the table's layers were measured by another prunemap; one that names none is taken."""
+    here, there = version("prunemap"), table.machine.prunemap
+    if not there or there == here:
+        return None
+    return f"the latency table was measured by prunemap {there}, here is {here}, whose kernels may be faster or slower"
 
 
 def other_machine(table: LatencyTable) -> str | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from prunemap.compiler import identity_of, read_layers, read_wiring
+from prunemap.compiler import identify, identity_of, read_layers, read_wiring
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import read_json
@@ -15,6 +15,8 @@ from prunemap.mapping.conditions import other_compiler
 from prunemap.mapping.importance import EQUAL, importance_of
 from prunemap.mapping.mapper import Budget, Mapper, MapRequest, MapResult
 from prunemap.mapping.rules import Rules
+
+log = logging.getLogger(__name__)
 
 
 def map_model(
@@ -84,9 +86,11 @@ def make_request(
             raise UserError(
                 f"{problem}; measure again, name the network's compiler (--cc), or use it as it is (--force)"
             )
-        warnings.warn(problem, stacklevel=3)
+        log.warning(problem)
     if isinstance(sensitivity, str | Path):
         sensitivity = read_json(sensitivity, Sensitivity, "sensitivity")
+    identity = identify(model, shapes)
+    identity.check_one_image(model)
     layers = read_layers(model, shapes)
     return MapRequest(
         layers=layers,
@@ -96,6 +100,7 @@ def make_request(
         importance=EQUAL if sensitivity is None else importance_of(sensitivity, [layer.spec for layer in layers]),
         wiring=read_wiring(model, shapes),
         model=identity_of(model, [layer.spec for layer in layers]),
+        graph_sha256=identity.sha256,
         estimate=estimate,
         ignore=ignore,
     )

@@ -71,6 +71,8 @@ class MapRequest:
     wiring: Wiring = field(default_factory=Wiring)
     """Which layers share one choice of ``filter``, and which read fewer channels then; by default none do."""
     model: ModelIdentity = field(default_factory=ModelIdentity)
+    graph_sha256: str = ""
+    """Of the network's graph, which tells it from others with such layers; "" = not known."""
     estimate: bool = False
     """Whether layers that the table lacks are estimated from others of their kind."""
     ignore: Sequence[str] = ()
@@ -100,7 +102,7 @@ class MapRequest:
             UserError: the table lacks layers of it.
         """
         settings = [layer.spec.setting for layer in self.layers]
-        predictor = Predictor(self.table, settings, estimate=self.estimate)
+        predictor = Predictor(self.table, settings, graph_sha256=self.graph_sha256, estimate=self.estimate)
         predictor.require(probe_settings(settings))
         return predictor
 

@@ -47,8 +47,20 @@ def test_is_linear_between_flat_below_and_goes_on_above(predictor: Predictor, de
     assert predictor.latency_us(CONV, PUNCHED, density) == pytest.approx(latency_us)
 
 
-def test_one_point_says_the_same_everywhere(predictor: Predictor) -> None:
-    assert predictor.latency_us(CONV, FILTER, 0.9) == 40
+def test_from_a_single_point_it_rises_towards_the_dense_layer(predictor: Predictor) -> None:
+    (point,) = (each for each in predictor.table.points if each.scheme == FILTER)
+    assert predictor.latency_us(CONV, FILTER, point.density) == predictor.latency_us(CONV, FILTER, 0.01) == 40
+    assert predictor.latency_us(CONV, FILTER, 1.0) == pytest.approx(100)
+    half_way = (1 + point.density) / 2
+    assert predictor.latency_us(CONV, FILTER, half_way) == pytest.approx(70)
+
+
+def test_a_single_point_slower_than_dense_stays_so(predictor: Predictor) -> None:
+    points = tuple(
+        p.model_copy(update={"median_us": 140.0}) if p.scheme == FILTER else p for p in predictor.table.points
+    )
+    slow = Predictor(predictor.table.model_copy(update={"points": points}))
+    assert slow.latency_us(CONV, FILTER, 0.9) == 140
 
 
 def test_knows_what_was_measured(predictor: Predictor) -> None:

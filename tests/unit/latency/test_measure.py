@@ -17,7 +17,7 @@ from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import read_json
 from prunemap.devices import allowed_cpus
 from prunemap.errors import InternalError, UserError
-from prunemap.latency import LocalTimer, Predictor, Probe, make_probes, measure
+from prunemap.latency import LocalTimer, Predictor, Probe, ProbeTimes, make_probes, measure
 from prunemap.latency.measure import ATTEMPTS, BATCH_FLOATS, BATCH_PROBES, TIMINGS, split_batches
 from prunemap.latency.time_cases import check_errors, fastest, sums_of
 from tests.unit.latency.fake_timer import MACHINE, SETTINGS, FakeTimer
@@ -222,6 +222,28 @@ def test_two_profiles_of_one_table_lose_nothing(tmp_path: Path) -> None:
     wanted = [(p.setting.size[0], str(p.scheme), p.density) for p in make_probes(SETTINGS)]
     assert sorted(points) == sorted(wanted)
     assert list(tmp_path.iterdir()) == [path]
+
+
+class Overtaken(FakeTimer):
+    """While it times its first batch, another profile measures the last two settings."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.other = path, FakeTimer()
+
+    def _time(self, probes: list[Probe]) -> ProbeTimes:
+        if not self.batches:
+            measure(make_probes(SETTINGS[4:]), self.path, self.other)
+        return super()._time(probes)
+
+
+def test_what_another_profile_has_measured_meanwhile_is_not_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / "latency.json"
+    timer = Overtaken(path)
+    table = measure(make_probes(SETTINGS), path, timer)
+    assert {probe.setting for batch in timer.other.batches for probe in batch} == set(SETTINGS[4:])
+    assert {probe.setting for batch in timer.batches for probe in batch} == set(SETTINGS[:4])
+    assert len(table.points) == len(make_probes(SETTINGS))
 
 
 def test_batches_are_bounded_and_keep_the_order() -> None:

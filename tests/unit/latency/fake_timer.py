@@ -18,6 +18,9 @@ SETTINGS = [
     LayerSetting(kind="conv", in_channels=8, out_channels=8, kernel=(3, 3), pads=(1, 1, 1, 1), size=(size, size))
     for size in range(8, 14)
 ]
+LARGEST_USUAL = LayerSetting(kind="linear", in_channels=1 << 13, out_channels=1 << 12)
+LARGE = LayerSetting(kind="linear", in_channels=(1 << 13) + 1, out_channels=1 << 12)
+"""Of more than 33 M weights, which is why fewer cases of it are measured."""
 
 
 @dataclass

@@ -7,7 +7,9 @@ from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.latency import Probe, make_probes, probe_settings
+from prunemap.latency.local_timer import case_of
 from prunemap.schemes import why_illegal
+from tests.unit.latency.fake_timer import LARGE, LARGEST_USUAL
 
 CONV = LayerSetting(kind="conv", in_channels=16, out_channels=32, kernel=(3, 3), pads=(1, 1, 1, 1), size=(14, 14))
 POINT = LayerSetting(kind="conv", in_channels=16, out_channels=32, size=(14, 14))
@@ -41,6 +43,23 @@ def test_depthwise_takes_schemes_without_blocks() -> None:
 def test_a_scheme_with_a_largest_density_is_measured_there() -> None:
     densities = [p.density for p in make_probes([CONV], [SchemeSpec("pattern")], (0.1, 0.6, 0.9)) if p.scheme != DENSE]
     assert densities == [0.1, 0.4444]
+
+
+def test_a_layer_of_very_many_weights_has_one_block_size_per_scheme_and_two_densities() -> None:
+    cases: dict[str, list[float]] = {}
+    for probe in make_probes([LARGE]):
+        cases.setdefault(str(probe.scheme), []).append(probe.density)
+    assert cases == {"dense": [1.0]} | {
+        scheme: [0.05, 0.5] for scheme in ("unstructured", "punched:16x4", "block:8x4", "filter")
+    }
+    assert len(make_probes([LARGEST_USUAL])) == len(make_probes([LINEAR])) > len(make_probes([LARGE]))
+
+
+def test_only_of_a_very_large_weight_the_scheme_is_told_instead_of_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Probe, "weight", lambda *_: np.zeros(0, np.float32))  # it would take seconds
+    filters = SchemeSpec("filter")
+    schemes = [case_of(Probe(setting, filters, 0.5)).scheme for setting in (LARGE, LARGEST_USUAL, LINEAR)]
+    assert schemes == [filters, None, None]
 
 
 @pytest.mark.parametrize("probe", make_probes([CONV, LINEAR]), ids=str)

@@ -66,6 +66,16 @@ def test_slots_are_shared_out_among_layers_and_glue() -> None:
     assert found.anchor_us == pytest.approx(200) and found.runs == 3
 
 
+def test_a_step_is_not_of_a_layer_whose_name_only_begins_like_its_own() -> None:
+    slots = ("1", "1/tokens", "10/tokens", "10=output", "12", "1x")
+    seconds = np.array([[1, 2, 4, 8, 16, 32]]) * 1e-6
+    found = network_times("net", [spec("1", FIRST), spec("12", FIRST)], NetworkSeconds(slots, seconds, np.ones(1)))
+    assert [layer.median_us for layer in found.layers] == pytest.approx([3, 16])
+    assert {slot.name: slot.median_us for slot in found.glue} == pytest.approx(
+        {"10/tokens": 4, "10=output": 8, "1x": 32}
+    )
+
+
 def test_a_layer_takes_what_it_took_in_its_network_pruned_too() -> None:
     predictor = Predictor(table_of(network_of(40, 50, 58)), [FIRST, SECOND, SECOND])
     assert predictor.has_network and predictor.glue_us == 5

@@ -100,6 +100,37 @@ def test_nothing_is_estimated_unless_asked() -> None:
         predictor.latency_us(NEW, DENSE, 1.0)
 
 
+def test_a_scheme_that_the_layer_cannot_have_is_not_estimated_whatever_the_table_holds() -> None:
+    block, pattern = SchemeSpec("block", (8, 4)), SchemeSpec("pattern")
+    table = table_of(by_macs)
+    others = [
+        point.model_copy(update={"scheme": scheme}) for point in table.points[1::3] for scheme in (block, pattern)
+    ]
+    predictor = Predictor(table.model_copy(update={"points": (*table.points, *others)}), estimate=True)
+    assert predictor.estimator.neighbours(NEW, pattern), "it could be"
+    assert predictor.schemes(NEW) == (PUNCHED, block), "pattern is for 3x3 kernels"
+
+
+def dense_us(setting: LayerSetting, rates: dict[LayerSetting, float]) -> float:
+    """Return the estimate of a dense layer from others, of which the multiply-accumulates per microsecond are known."""
+    table = table_of(lambda each, density: each.macs * density / rates[each], list(rates))
+    return Predictor(table, estimate=True).dense_us(setting)
+
+
+def test_few_neighbours_close_together_mean_their_mean_rate() -> None:
+    """What they differ by is noise: it is not carried on to a layer that is far from all of them."""
+    rates = {conv(30, 64, 14): 0.9e5, conv(32, 64, 14): 1.0e5, conv(34, 64, 14): 1.1e5}
+    far = conv(256, 64, 14)
+    assert dense_us(far, rates) == pytest.approx(far.macs / 1e5, rel=0.1)
+
+
+def test_the_nearer_a_neighbour_the_more_it_counts() -> None:
+    """Those on both sides of it run at one rate, those far to both sides at half of it."""
+    rates = {conv(62, 64, 14): 1e5, conv(66, 64, 14): 1e5, conv(16, 64, 14): 0.5e5, conv(256, 64, 14): 0.5e5}
+    between = conv(64, 64, 14)
+    assert dense_us(between, rates) == pytest.approx(between.macs / 1e5, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("measured", "wanted"),
     [

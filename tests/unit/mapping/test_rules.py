@@ -85,6 +85,21 @@ def test_one_layer_where_sparse_loses_stays_dense_with_the_reason(network, make_
     assert "nothing measured beats dense" in entry.reason
 
 
+@pytest.mark.parametrize(("gain", "pruned"), [(1.02, False), (1.04, True)])
+@pytest.mark.parametrize("budget", [Budget(density=0.4), Budget(keep_energy=0.9)], ids=["ruled", "weighed"])
+def test_what_is_faster_than_dense_by_less_than_the_noise_does_not_count(
+    network, make_table, budget: Budget, gain: float, pruned: bool
+) -> None:
+    table, point = make_table(network, {}), network[3].spec.setting
+    dense_us = Predictor(table).dense_us(point)
+    points = tuple(
+        p.model_copy(update={"median_us": dense_us / gain}) if p.setting == point and p.scheme != DENSE else p
+        for p in table.points
+    )
+    found = RULES.map(MapRequest(network, table.model_copy(update={"points": points}), budget))
+    assert (schemes_of(found)["point"] != "dense") == pruned
+
+
 @pytest.mark.parametrize("density", [0.06, 0.1, 0.25, 0.5, 0.8])
 @pytest.mark.parametrize("factors", [{}, COARSE, ONLY_FILTER])
 def test_density_budget_is_met_and_used(network, make_table, factors, density) -> None:

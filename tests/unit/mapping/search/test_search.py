@@ -204,6 +204,17 @@ def test_several_at_once_resume_in_the_order_in_which_they_were_finished(tmp_pat
     assert len({each.key for each in resumed.journal.evaluations}) == 12
 
 
+def test_second_looks_are_recorded_in_the_order_of_the_first(tmp_path: Path) -> None:
+    search = make_search(tmp_path / "j.jsonl", FakeEvaluate(), CONFIG, LatestFirst(FakeEvaluate()))
+    search.run()
+    record = search.record()
+    first_looks = [each.key for each in record.evaluations]
+    finished, recorded = (
+        [first_looks.index(each.key) for each in looks] for looks in (search.journal.second_looks, record.second_looks)
+    )
+    assert recorded == sorted(finished) != finished
+
+
 def evaluation(accuracies: list[float], latency_us: float = 50.0, complete: bool | None = None) -> Evaluation:
     rungs = tuple(Rung(steps=10 * i, accuracy=accuracy) for i, accuracy in enumerate(accuracies))
     done = len(rungs) == 3 if complete is None else complete

@@ -66,6 +66,22 @@ def test_a_second_look_is_at_other_images_and_trained_on_other_batches(
     assert looks[0].rungs[1:] != looks[1].rungs[1:]
 
 
+def test_a_second_look_drops_others_out(
+    evaluator: FastEvaluator, layers: list[LayerSpec], make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped = []
+
+    def dropping(module: nn.Module, split: object) -> float:
+        dropped.append(nn.functional.dropout(torch.ones(64)).tolist())
+        return 0.5
+
+    monkeypatch.setattr("prunemap.pruning.fast_evaluate.evaluate", dropping)
+    untrained = replace(evaluator, config=CONFIG.model_copy(update={"rungs": (0,)}))
+    for second_look in (False, False, True):
+        untrained(make_plan(layers, "dense", 1.0), second_look=second_look)
+    assert dropped[0] == dropped[1] != dropped[2]
+
+
 def test_where_there_are_too_few_other_images_some_are_looked_at_twice(evaluator: FastEvaluator) -> None:
     held_out = evaluator.dataset.held_out
     assert set(evaluator.others.indices) == set(held_out.indices), "all were taken"

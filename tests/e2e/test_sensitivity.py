@@ -43,8 +43,10 @@ def test_sensitivity_and_the_plan_it_changes(folder: Path) -> None:
     write_json(
         folder / "l.json", made_up_table((spec.setting for spec in read_specs(folder / "dense.onnx")), schemes=SCHEMES)
     )
-    plan = json.loads(
+    result = json.loads(
         run_line("map dense.onnx --latency l.json --density 0.8 --sensitivity s.json -o plan.json --json")
     )
+    plan = result["plan"]
+    assert plan == json.loads((folder / "plan.json").read_text()) and result["latency_us"] < result["dense_latency_us"]
     pruned = [layer for layer in plan["layers"] if layer["scheme"] != "dense"]
     assert pruned and all("; sensitivity " in layer["reason"] for layer in pruned)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+import re
 from math import prod
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -17,9 +18,10 @@ from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import read_json
 from prunemap.devices import allowed_cpus
 from prunemap.errors import InternalError, UserError
-from prunemap.latency import LocalTimer, Predictor, Probe, ProbeTimes, make_probes, measure
+from prunemap.latency import LocalTimer, Predictor, Probe, ProbeTimes, make_probes, measure, profile_models
 from prunemap.latency.measure import ATTEMPTS, BATCH_FLOATS, BATCH_PROBES, TIMINGS, split_batches
 from prunemap.latency.time_cases import check_errors, fastest, sums_of
+from tests.networks import residual_network, save
 from tests.unit.latency.fake_timer import MACHINE, SETTINGS, FakeTimer
 
 
@@ -121,6 +123,9 @@ def test_batches_in_which_the_machine_was_slower_are_measured_again_and_it_is_sa
     assert {point.attempts for point in table.points} == {1, 2}
     said = f"speed moved by more than 5%: {len(batches[2])} of {len(probes)} points"
     assert said in caplog.text and said in table.notes[0]
+    more = [*probes, *make_probes([SETTINGS[0].model_copy(update={"size": (20, 20)})])]
+    table = measure(more, tmp_path / "latency.json", FakeTimer(anchors_us=[130]))
+    assert len(table.notes) == 1 and said not in table.notes[0] and "speed moved" in table.notes[0]
 
 
 def test_a_batch_that_is_unsteady_and_slow_is_counted_as_slow(tmp_path: Path) -> None:
@@ -261,6 +266,34 @@ def test_threads_are_checked_before_anything_starts() -> None:
         LocalTimer(threads=0)
     with pytest.raises(UserError, match="threads: got"):
         LocalTimer(threads=len(allowed_cpus()) + 1)
+
+
+def test_a_target_of_another_machine_and_an_output_that_cannot_be_written_are_refused_first(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"target: got aarch64: .*measure it on a device of that kind"):
+        LocalTimer(target="aarch64")
+    timer, model = FakeTimer(), save(residual_network(scheme="dense"), tmp_path / "m.onnx")
+    with pytest.raises(UserError, match="output: cannot write"):
+        profile_models([model], model / "latency.json", timer=timer)
+    assert timer.batches == []
+
+
+def test_a_table_of_before_may_be_added_to_whatever_measured_it(tmp_path: Path) -> None:
+    path, versioned = tmp_path / "latency.json", MACHINE.model_copy(update={"prunemap": "2"})
+    measure(make_probes(SETTINGS[:1]), path, FakeTimer())
+    assert '"prunemap"' not in path.read_text()
+    measure(make_probes(SETTINGS[1:2]), path, FakeTimer(fingerprint=versioned))
+    measure(make_probes(SETTINGS[:1]), tmp_path / "new.json", FakeTimer(fingerprint=versioned))
+    newer = FakeTimer(fingerprint=MACHINE.model_copy(update={"prunemap": "3"}))
+    with pytest.raises(UserError, match="prunemap: '2', here '3'"):
+        measure(make_probes(SETTINGS[1:2]), tmp_path / "new.json", newer)
+
+
+def test_infinite_times_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "latency.json"
+    measure(make_probes(SETTINGS[:1]), path, FakeTimer())
+    path.write_text(re.sub(r'"median_us": [0-9.e-]+', '"median_us": "Infinity"', path.read_text(), count=1))
+    with pytest.raises(UserError, match="finite number"):
+        measure(make_probes(SETTINGS[:1]), path, FakeTimer())
 
 
 @pytest.mark.parametrize("error", [0.02, np.nan])

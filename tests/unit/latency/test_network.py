@@ -14,6 +14,7 @@ from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.latency import NetworkSeconds, Predictor, measure_networks, network_times
 from prunemap.latency.predict import MOST_CONTEXT
+from prunemap.latency.table_file import merge_networks
 from tests.networks import residual_network, save
 from tests.unit.latency.fake_timer import MACHINE, SETTINGS, FakeTimer
 
@@ -101,6 +102,29 @@ def test_another_network_has_neither(settings: list[LayerSetting | None]) -> Non
     predictor = Predictor(table_of(network_of(80, 80, 80)), settings)
     assert not predictor.has_network and predictor.glue_us == 0
     assert predictor.dense_us(FIRST) == 40
+
+
+def test_of_networks_with_the_same_layers_the_graph_tells_which_is_which() -> None:
+    settings, table = [FIRST, SECOND, SECOND], table_of(network_of(40, 40, 40))
+    one, other = (network_of(us, us, us).model_copy(update={"graph_sha256": sha}) for us, sha in ((50, "1"), (60, "2")))
+    table = table.model_copy(update={"networks": (one, other)})
+    assert Predictor(table, settings, graph_sha256="1").dense_us(FIRST) == pytest.approx(50)
+    assert Predictor(table, settings, graph_sha256="2").dense_us(FIRST) == pytest.approx(60)
+    assert Predictor(table, settings).dense_us(FIRST) == pytest.approx(60), "of unknown ones the latest"
+    assert not Predictor(table, settings, graph_sha256="3").has_network
+    before = table.model_copy(update={"networks": (network_of(70, 70, 70), one)})
+    assert Predictor(before, settings, graph_sha256="2").dense_us(FIRST) == pytest.approx(70), "of a table of before"
+    assert merge_networks((network_of(70, 70, 70), one), [other]) == (one, other)
+
+
+def test_networks_with_other_activations_are_timed_each(tmp_path: Path) -> None:
+    model, path = residual_network(scheme="dense"), tmp_path / "latency.json"
+    files = [save(model, tmp_path / "relu.onnx")]
+    for node in model.graph.node:
+        node.op_type = "Softplus" if node.op_type == "Relu" else node.op_type
+    files.append(save(model, tmp_path / "softplus.onnx"))
+    timer = FakeTimer(network=NetworkSeconds(("pool",), np.full((3, 1), 7e-6), np.full(3, 1e-4)))
+    assert [each.name for each in measure_networks(files, path, timer).networks] == ["relu", "softplus"]
 
 
 def test_networks_are_timed_once_and_kept(tmp_path: Path) -> None:

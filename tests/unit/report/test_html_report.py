@@ -21,7 +21,7 @@ from prunemap.pruning.recipes import run as recipe_run
 from prunemap.pruning.training.epoch_log import CSV_NAME
 from prunemap.report.html import Run, read_run, run_folder, write_report
 from prunemap.report.html.energy_charts import energy_figures
-from prunemap.report.html.latency_charts import latency_figures
+from prunemap.report.html.latency_charts import CUT_AT, latency_figures
 from prunemap.report.html.layer_rows import layer_rows, predictor_of, shared_times
 from prunemap.report.html.page import render
 from prunemap.report.html.paths import shown_command
@@ -221,6 +221,31 @@ def test_where_the_table_has_the_network_all_curves_are_of_layers_inside_it(tmp_
     (line,) = (line for line in figure.chart.lines if "chosen" in line.style and line.style.startswith("c1"))
     assert {(x, y) for x, y, _ in line.points} <= set(line.between), "points on their curve"
     assert energy_figures(run, rows, styles)[0].chosen.startswith("punched:8x4 at 25.0 %: 12.0 µs")
+    labels = [label for *_, label in line.points]
+    assert labels == ["punched:8x4 at 10.0 %: 7.2 µs", "punched:8x4 at 40.0 %: 16.8 µs"], "not those measured alone"
+    assert dict(figure.rows)[str(DENSE)][-1] == "48.0" and dict(figure.rows)[str(PUNCHED)][0] == "7.2"
+
+
+def test_times_beside_the_curves_are_at_the_speed_of_the_curves(tmp_path: Path) -> None:
+    run = read_run(demo_folder(tmp_path / "run"))
+    assert run.latency is not None
+    faster = {True: {"anchor_us": 50.0, "median_us": DENSE_US / 2}, False: {"anchor_us": 100.0}}
+    points = tuple(each.model_copy(update=faster[each.scheme == DENSE]) for each in run.latency.points)
+    table = run.latency.model_copy(update={"points": points})
+    rows = layer_rows(replace(run, latency=table))
+    figure = latency_figures(table, rows, scheme_styles([DENSE, PUNCHED, FILTER]), Predictor(table))[0]
+    assert dict(figure.rows)[str(DENSE)][-1] == f"{DENSE_US:.1f}", "while it was measured the machine was twice as fast"
+    assert figure.chart.lines[0].points[-1][2] == f"dense at 100.0 %: {DENSE_US:.1f} µs"
+
+
+def test_curves_far_above_the_dense_latency_are_cut_off(tmp_path: Path) -> None:
+    run = read_run(demo_folder(tmp_path / "run"))
+    assert run.latency is not None
+    styles = scheme_styles([DENSE, PUNCHED, FILTER])
+    figure = latency_figures(run.latency, layer_rows(run), styles, Predictor(run.latency))[0]
+    assert max(float(tick.label) for tick in figure.chart.y_ticks) <= CUT_AT * 1.05 * DENSE_US
+    (filters,) = (line for line in figure.chart.lines if line.style == styles[FILTER])
+    assert filters.points[-1][1] < 0, "300 µs lie above the chart"
 
 
 def test_everything_from_files_is_escaped(tmp_path: Path) -> None:

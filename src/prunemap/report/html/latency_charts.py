@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from prunemap.core.latency_table import LatencyPoint, LatencyTable
+from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.latency import Predictor
@@ -18,7 +19,8 @@ CUT_AT = 1.5
 DENSITY_TICKS, DECADES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0), (1e-4, 1e-3, 0.01, 0.1, 1.0)
 """Labels of the axis; decades where it goes further down."""
 CURVE_STEPS = 24
-Points = Mapping[SchemeSpec, Sequence[LatencyPoint]]
+Times = Mapping[SchemeSpec, Mapping[float, float]]
+"""Microseconds by scheme and density measured, as they are predicted: at one speed of the machine, in the network."""
 
 
 @dataclass(frozen=True)
@@ -42,43 +44,41 @@ def latency_figures(
     Args:
         rows: the layers of the plan.
         styles: of every scheme in the table.
-        predictor: of the table: its curves are drawn.
+        predictor: of the table: its curves are drawn, and its times are those of the points.
     """
-    points: dict[LayerSetting, dict[SchemeSpec, list[LatencyPoint]]] = {}
+    times_us: dict[LayerSetting, dict[SchemeSpec, dict[float, float]]] = {}
     for point in table.points:
-        points.setdefault(point.setting, {}).setdefault(point.scheme, []).append(point)
-    wanted = dict.fromkeys(row.setting for row in rows if row.setting is not None) or dict.fromkeys(points)
+        asked = (point.setting, point.scheme, point.density)
+        of_scheme = times_us.setdefault(point.setting, {}).setdefault(point.scheme, {})
+        of_scheme[point.density] = predictor.latency_us(*asked)
+    wanted = dict.fromkeys(row.setting for row in rows if row.setting is not None) or dict.fromkeys(times_us)
     return [
-        _figure(setting, points[setting], [row for row in rows if row.setting == setting], styles, predictor)
+        _figure(setting, times_us[setting], [row for row in rows if row.setting == setting], styles, predictor)
         for setting in wanted
-        if setting in points
+        if setting in times_us
     ]
 
 
 def _figure(
     setting: LayerSetting,
-    points: Points,
+    times_us: Times,
     rows: Sequence[LayerRow],
     styles: Mapping[SchemeSpec, str],
     predictor: Predictor,
 ) -> LatencyFigure:
-    densities = sorted({point.density for of_scheme in points.values() for point in of_scheme})
-    numbers = []
-    for scheme in styles:
-        at = {point.density: f"{point.median_us:.1f}" for point in points.get(scheme, ())}
-        if at:
-            numbers.append((str(scheme), tuple(at.get(density, "") for density in densities)))
+    densities = sorted({density for of_scheme in times_us.values() for density in of_scheme})
+    numbers = [
+        (str(scheme), tuple(f"{at[density]:.1f}" if density in at else "" for density in densities))
+        for scheme in styles
+        if (at := times_us.get(scheme))
+    ]
     return LatencyFigure(
         title=str(setting),
-        chart=_chart(setting, points, rows, styles, predictor),
+        chart=_chart(setting, times_us, rows, styles, predictor),
         chosen=tuple(f"{row.name}: {_choice(row)}" for row in rows),
         densities=tuple(percent(density) for density in densities),
         rows=tuple(numbers),
     )
-
-
-def _measured(point: LatencyPoint) -> str:
-    return f"{point.scheme} at {percent(point.density)}: {point.median_us:.1f} µs"
 
 
 def density_ticks(x: Scale) -> tuple[Tick, ...]:
@@ -97,26 +97,26 @@ def _choice(row: LayerRow) -> str:
 
 def _chart(
     setting: LayerSetting,
-    points: Points,
+    times_us: Times,
     rows: Sequence[LayerRow],
     styles: Mapping[SchemeSpec, str],
     predictor: Predictor,
 ) -> Chart:
     chosen = [(row.scheme, row.density, row.pruned_us, row) for row in rows if row.pruned_us is not None]
-    measured = [point for of_scheme in points.values() for point in of_scheme]
-    times_us = {(p.scheme, p.density): predictor.latency_us(setting, p.scheme, p.density) for p in measured}
-    dense_us = [CUT_AT * times_us[DENSE, 1.0]] if (DENSE, 1.0) in times_us else []
-    top = min([max([*times_us.values(), *(us for _, _, us, _ in chosen)]), *dense_us])
-    x = x_scale(min([0.5, *(point.density for point in measured), *(at for _, at, _, _ in chosen)]), 1.0, is_log=True)
+    measured = [place for of_scheme in times_us.values() for place in of_scheme.items()]
+    limits = [CUT_AT * us for us in times_us.get(DENSE, {}).values()]
+    top = min([max([*(us for _, us in measured), *(us for _, _, us, _ in chosen)]), *limits])
+    x = x_scale(min([0.5, *(at for at, _ in measured), *(at for _, at, _, _ in chosen)]), 1.0, is_log=True)
     y = y_scale(0, 1.05 * top)
     lines = []
-    for scheme in (scheme for scheme in styles if scheme in points):
-        own = sorted(points[scheme], key=lambda point: point.density)
-        drawn = [point.density for point in own] + [at for of, at, _, _ in chosen if of == scheme]
+    for scheme in (scheme for scheme in styles if scheme in times_us):
+        own = sorted(times_us[scheme].items())
+        drawn = [at for at, _ in own] + [at for of, at, _, _ in chosen if of == scheme]
         ends = (x.low, 1.0) if scheme == DENSE else (min(drawn), max(drawn))
-        dots = tuple((x(p.density), y(times_us[scheme, p.density]), _measured(p)) for p in own)
+        dots = tuple((x(at), y(us), f"{scheme} at {percent(at)}: {us:.1f} µs") for at, us in own)
         style = styles[scheme] + (" chosen" if any(row.scheme == scheme for row in rows) else "")
-        lines.append(Line(style, dots, tuple((x(at), y(us)) for at, us in _curve(own, predictor, *ends))))
+        curve = _curve(partial(predictor.latency_us, setting, scheme), times_us[scheme], *ends)
+        lines.append(Line(style, dots, tuple((x(at), y(us)) for at, us in curve)))
     marks = {
         (scheme, density): Mark(styles[scheme], x(density), y(us), f"chosen for {row.name}: {_choice(row)}")
         for scheme, density, us, row in chosen
@@ -132,9 +132,7 @@ def _chart(
     )
 
 
-def _curve(points: Sequence[LatencyPoint], of: Predictor, low: float, high: float) -> list[Point]:
+def _curve(time_us: Callable[[float], float], measured: Iterable[float], low: float, high: float) -> list[Point]:
     """Return (density, µs) along the prediction: straight between points, which an axis of logarithms bends."""
-    setting, scheme = points[0].setting, points[0].scheme
     between = (low * (high / low) ** (i / CURVE_STEPS) for i in range(CURVE_STEPS + 1))
-    densities = sorted({*between, *(point.density for point in points)})
-    return [(density, of.latency_us(setting, scheme, density)) for density in densities]
+    return [(density, time_us(density)) for density in sorted({*between, *measured})]

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunemap.benchmarking import BenchResult
-from prunemap.report.html.layer_rows import LayerRow
+from prunemap.report.html.layer_rows import LayerRow, NetworkTime, network_time
 from prunemap.report.html.paths import shown_path
 from prunemap.report.html.run_folder import Run
 from prunemap.report.text import milliseconds, percent, size, times
+from prunemap.report.timings import thread_count
 
 if TYPE_CHECKING:  # importing pruning imports torch
     from prunemap.pruning.recipes.summary import RecipeSummary, Spread
@@ -46,7 +47,7 @@ def title_of(run: Run) -> str:
 
 def tiles(run: Run, rows: Sequence[LayerRow]) -> list[Tile]:
     """Return the figures that the run has."""
-    found = [*_latency(run, rows), *_accuracy(run), *_kept(run, rows), *_file(run)]
+    found = [*_latency(run), *_accuracy(run), *_kept(run, rows), *_file(run)]
     if run.verified is not None:
         against = f"against {run.verified.reference}, on {run.verified.batches} inputs"
         verdict = "inside" if run.verified.passed else "NOT inside"
@@ -55,21 +56,32 @@ def tiles(run: Run, rows: Sequence[LayerRow]) -> list[Tile]:
     return found
 
 
-def _latency(run: Run, rows: Sequence[LayerRow]) -> list[Tile]:
+def _latency(run: Run) -> list[Tile]:
+    predicted = network_time(run)
     if run.benched is not None:
         medians = {each.engine: each.median_ms for each in run.benched.results}
         if OURS in medians:
             notes = tuple(
                 _beside(name, ratio, medians.get(name)) for name, ratio in run.benched.ratios.items() if ratio > 0
             )
-            return [Tile("latency, measured", f"{milliseconds(medians[OURS])} ms", notes + _caveat(run.benched))]
-    pairs = [(r.dense_us, r.pruned_us) for r in rows if r.dense_us is not None and r.pruned_us is not None]
-    if not pairs:
+            notes += _caveat(run.benched)
+            notes += () if predicted is None else (_beside_measured(predicted, run.benched),)
+            return [Tile("latency, measured", f"{milliseconds(medians[OURS])} ms", notes)]
+    if predicted is None:
         return []
-    dense_us, pruned_us = (sum(column) for column in zip(*pairs, strict=True))
-    notes = (f"{times(dense_us / pruned_us)} faster than dense ({milliseconds(dense_us / 1e3)} ms)",)
-    of = f"sum over {len(pairs)} of {len(rows)} layers"
-    return [Tile("latency, predicted", f"{milliseconds(pruned_us / 1e3)} ms", (*notes, of))]
+    notes = (_gain(predicted), f"of {predicted.counted}")
+    return [Tile("latency, predicted", f"{milliseconds(predicted.pruned_us / 1e3)} ms", notes)]
+
+
+def _gain(predicted: NetworkTime) -> str:
+    ratio = times(predicted.dense_us / predicted.pruned_us)
+    return f"{ratio} faster than dense ({milliseconds(predicted.dense_us / 1e3)} ms)"
+
+
+def _beside_measured(predicted: NetworkTime, benched: BenchResult) -> str:
+    threads = "" if predicted.threads == benched.threads else f" with {thread_count(predicted.threads)}"
+    time_ms = milliseconds(predicted.pruned_us / 1e3)
+    return f"predicted of {predicted.counted}{threads}: {time_ms} ms, {_gain(predicted)}"
 
 
 def _beside(engine: str, ratio: float, median_ms: float | None) -> str:

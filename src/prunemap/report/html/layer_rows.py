@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from prunemap.compiler.graph.node_names import onnx_name
 from prunemap.core.layer import LayerSetting, LayerSpec
-from prunemap.core.plan import PlanLayer
+from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.latency import NetworkLatency, Predictor
@@ -57,10 +57,7 @@ def layer_rows(run: Run) -> list[LayerRow]:
     """
     if run.plan is None:
         return []
-    specs: dict[PlanLayer, LayerSpec] = {}
-    if run.specs:
-        found = zip(run.plan.resolve(run.specs), run.specs, strict=True)
-        specs = {entry: spec for entry, spec in found if entry is not None}
+    specs = _specs_of(run.plan, run)
     latency = _latency_of(run)
     filters = {spec.name: entry.density for entry, spec in specs.items() if entry.scheme == FILTER}
     left = run.wiring.inputs_left(filters)
@@ -93,6 +90,12 @@ def layer_rows(run: Run) -> list[LayerRow]:
     return rows
 
 
+def _specs_of(plan: Plan, run: Run) -> dict[PlanLayer, LayerSpec]:
+    """Return the layers of the network that the plan names; nothing where there is no network."""
+    found = zip(plan.resolve(run.specs), run.specs, strict=True) if run.specs else ()
+    return {entry: spec for entry, spec in found if entry is not None}
+
+
 def predictor_of(run: Run) -> Predictor | None:
     """Return what predicts the latency of layers: inside the network, where the table has it."""
     return None if run.latency is None else Predictor(run.latency, [spec.setting for spec in run.specs])
@@ -121,6 +124,38 @@ def _predict(
         return latency.layer_us(spec.name, scheme, density, left.get(spec.name, 1.0))
     except UserError:
         return None
+
+
+@dataclass(frozen=True)
+class NetworkTime:
+    """What the network is predicted to take, in microseconds; what ``map`` says where the table has all layers."""
+
+    dense_us: float
+    pruned_us: float
+    counted: str
+    """What of the network, in words."""
+    threads: int
+
+
+def network_time(run: Run) -> NetworkTime | None:
+    """Return what the network is predicted to take dense and by the plan; None where the table has no layer of it.
+
+    Raises:
+        UserError: the plan does not fit the network in the folder.
+    """
+    predictor, latency = predictor_of(run), _latency_of(run)
+    if run.latency is None or predictor is None or latency is None or run.plan is None:
+        return None
+    chosen = {spec.name: (entry.scheme, entry.density) for entry, spec in _specs_of(run.plan, run).items()}
+    asked = [(spec, wanted) for spec in run.specs for wanted in {(DENSE, 1.0), chosen.get(spec.name, (DENSE, 1.0))}]
+    lacking = {spec.name for spec, wanted in asked if _predict(latency, spec, *wanted) is None}
+    known = [spec for spec in run.specs if spec.name not in lacking]
+    if not known:
+        return None
+    of = NetworkLatency(predictor, known, run.wiring)
+    counted = f"{len(known)} of {len(run.specs)} layers" if lacking else f"all {len(known)} layers"
+    counted += " and what lies between them" if predictor.has_network else ""
+    return NetworkTime(of.total_us({}), of.total_us(chosen), counted, run.latency.threads)
 
 
 def _rates(run: Run) -> Mapping[str, LayerRate]:

@@ -22,11 +22,9 @@ def latency_table(table: LatencyTable) -> Table:
     by_setting: dict[LayerSetting, list[LatencyPoint]] = {}
     for point in table.points:
         by_setting.setdefault(point.setting, []).append(point)
-    unstable = sum(point.unstable for point in table.points)
-    counted = f"{len(table.points)} points{f', {unstable} of them unstable' if unstable else ''}"
     lines = [
         "per density the fastest scheme: µs, times faster than dense",
-        f"{counted}; {thread_count(table.threads)}, {machine_name(table.machine)}",
+        f"{point_count(table)}; {thread_count(table.threads)}, {machine_name(table.machine)}",
         *table.notes,
     ]
     caption = "\n".join(lines)
@@ -37,6 +35,12 @@ def latency_table(table: LatencyTable) -> Table:
         cells = [_fastest(points, density, dense_us) for density in densities]
         shown.add_row(str(setting), "" if dense_us is None else f"{dense_us:.1f}", *cells)
     return shown
+
+
+def point_count(table: LatencyTable) -> str:
+    """Return how many points there are, and how many of them are unstable."""
+    unstable = sum(point.unstable for point in table.points)
+    return f"{len(table.points)} points{f', {unstable} of them unstable' if unstable else ''}"
 
 
 def _shown_densities(table: LatencyTable) -> list[float]:
@@ -71,6 +75,11 @@ def thread_count(threads: int) -> str:
     return "1 thread" if threads == 1 else f"{threads} threads"
 
 
+def batch_count(batches: int) -> str:
+    """Return 1 batch, 2 batches, …"""
+    return "1 batch" if batches == 1 else f"{batches} batches"
+
+
 def threads_and_cpus(result: BenchResult) -> str:
     """Return how many threads ran, and on which CPUs."""
     pinned = f"pinned to CPU {', '.join(map(str, result.pinned_cpus))}" if result.pinned_cpus else "not pinned"
@@ -80,8 +89,7 @@ def threads_and_cpus(result: BenchResult) -> str:
 def verify_table(result: VerifyResult) -> Table:
     """Return the error of every output and whether it is inside the tolerance."""
     verdict = "[green]all inside[/]" if result.passed else "[red]NOT all inside[/]"
-    batches = "1 batch" if result.batches == 1 else f"{result.batches} batches"
-    caption = f"{verdict} the tolerance {result.tolerance:g}; {batches} against {result.reference}"
+    caption = f"{verdict} the tolerance {result.tolerance:g}; {batch_count(result.batches)} against {result.reference}"
     table = new_table("verify", "output", "shape", "largest relative error", caption=caption)
     for output in result.outputs:
         inside = output.max_relative_error <= result.tolerance

@@ -11,7 +11,7 @@ import pytest
 
 from prunemap import pipeline
 from prunemap.benchmarking import LayerResult
-from prunemap.core.latency_table import LayerTime, NetworkTimes, SlotTime
+from prunemap.core.latency_table import LayerTime, NetworkTimes
 from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
@@ -21,7 +21,6 @@ from prunemap.pruning.recipes import run as recipe_run
 from prunemap.pruning.training.epoch_log import CSV_NAME
 from prunemap.report.html import Run, read_run, run_folder, write_report
 from prunemap.report.html.energy_charts import energy_figures
-from prunemap.report.html.headline import tiles
 from prunemap.report.html.latency_charts import CUT_AT, latency_figures
 from prunemap.report.html.layer_rows import layer_rows, predictor_of, shared_times
 from prunemap.report.html.page import render
@@ -302,37 +301,6 @@ def test_one_file_is_enough(name: str, tmp_path: Path) -> None:
     run.mkdir(parents=True)
     (run / name).write_bytes(source.read_bytes())
     assert {"conditions", "reading"} <= set(report(run)[1].sections)
-
-
-def test_without_a_bench_latency_is_that_predicted_with_what_lies_between_the_layers(tmp_path: Path) -> None:
-    run = read_run(demo_folder(tmp_path / "run"))
-    assert run.latency is not None and run.plan is not None
-    rows = layer_rows(run)
-    layers_ms = sum(row.pruned_us or 0 for row in rows) / 1e3
-    (tile,) = (each for each in tiles(replace(run, benched=None), rows) if each.label == "latency, predicted")
-    assert tile.value == f"{layers_ms:.3f} ms" and tile.notes[1] == f"of all {len(rows)} layers"
-    inside = tuple(LayerTime(name=spec.name, setting=spec.setting, median_us=DENSE_US) for spec in run.specs)
-    network = NetworkTimes(name="residual", layers=inside, glue=(SlotTime(name="pool", median_us=25.0),), runs=5)
-    run = replace(run, latency=run.latency.model_copy(update={"networks": (network,)}))
-    (tile,) = (each for each in tiles(replace(run, benched=None), rows) if each.label == "latency, predicted")
-    assert tile.value == f"{layers_ms + 0.025:.3f} ms"
-    assert tile.notes[1] == f"of all {len(rows)} layers and what lies between them"
-    (tile,) = (each for each in tiles(run, rows) if each.label == "latency, measured")
-    beside = f"predicted of all {len(rows)} layers and what lies between them with 1 thread: {layers_ms + 0.025:.3f} ms"
-    assert tile.notes[-1].startswith(beside), "the bench had two threads"
-
-
-def test_a_prediction_says_how_many_layers_it_lacks(tmp_path: Path) -> None:
-    run = read_run(demo_folder(tmp_path / "run"))
-    assert run.latency is not None
-    rows = layer_rows(run)
-    points = tuple(point for point in run.latency.points if point.setting != rows[0].setting)
-    run = replace(run, benched=None, latency=run.latency.model_copy(update={"points": points}))
-    (tile,) = (each for each in tiles(run, rows) if each.label == "latency, predicted")
-    assert tile.value == f"{sum(row.pruned_us or 0 for row in rows[1:]) / 1e3:.3f} ms"
-    assert tile.notes[1] == f"of {len(rows) - 1} of {len(rows)} layers"
-    empty = run.latency.model_copy(update={"points": ()}) if run.latency else None
-    assert not [each for each in tiles(replace(run, latency=empty), rows) if "latency" in each.label]
 
 
 def test_names_of_files_are_those_that_the_stages_write() -> None:

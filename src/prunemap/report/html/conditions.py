@@ -11,7 +11,7 @@ from prunemap.report.html.paths import shown_command, shown_path
 from prunemap.report.html.run_folder import Run
 from prunemap.report.html.training_charts import PARTS
 from prunemap.report.text import milliseconds, percent, size, times
-from prunemap.report.timings import machine_name, thread_count, threads_and_cpus
+from prunemap.report.timings import machine_name, point_count, thread_count, threads_and_cpus
 
 if TYPE_CHECKING:  # importing pruning imports torch
     from prunemap.pruning import History
@@ -90,9 +90,13 @@ def _of_table(run: Run) -> Facts:
     table = run.latency
     if table is None:
         return ()
-    measured = f"{len(table.points)} points, {thread_count(table.threads)}"
-    made = (("measured", measured), ("command", shown_command(table.command, run.folder)), ("date", table.date))
-    return (*_of_machine(table.machine, run), *made)
+    return (
+        *_of_machine(table.machine, run),
+        ("measured", f"{point_count(table)}; {thread_count(table.threads)}"),
+        *(("note", shown_command(note, run.folder)) for note in table.notes),
+        ("command", shown_command(table.command, run.folder)),
+        ("date", table.date),
+    )
 
 
 def _of_bench(run: Run) -> Facts:

@@ -13,7 +13,7 @@ from prunemap.report.html.layer_rows import LayerRow, NetworkTime, network_time
 from prunemap.report.html.paths import shown_path
 from prunemap.report.html.run_folder import Run
 from prunemap.report.text import milliseconds, percent, size, times
-from prunemap.report.timings import thread_count
+from prunemap.report.timings import batch_count, thread_count
 
 if TYPE_CHECKING:  # importing pruning imports torch
     from prunemap.pruning.recipes.summary import RecipeSummary, Spread
@@ -49,7 +49,7 @@ def tiles(run: Run, rows: Sequence[LayerRow]) -> list[Tile]:
     """Return the figures that the run has."""
     found = [*_latency(run), *_accuracy(run), *_kept(run, rows), *_file(run)]
     if run.verified is not None:
-        against = f"against {run.verified.reference}, on {run.verified.batches} inputs"
+        against = f"against {run.verified.reference}, on {batch_count(run.verified.batches)}"
         verdict = "inside" if run.verified.passed else "NOT inside"
         note = f"{verdict} the tolerance {run.verified.tolerance:g}"
         found.append(Tile("largest relative error", f"{run.verified.max_relative_error:.2g}", (against, note)))
@@ -130,17 +130,17 @@ def _spread(spread: Spread) -> str:
 
 
 def _kept(run: Run, rows: Sequence[LayerRow]) -> list[Tile]:
-    """Return the weights and MACs kept: of the pruned network, else of the plan."""
+    """Return the weights and MACs kept: of the pruned network, else of the plan. ``map`` says those to prune alone."""
     pruned = run.reports.get("pruned")
     if run.summary is not None:
         shares = (run.summary.weights_kept.mean, run.summary.macs_kept.mean)
     elif pruned is not None:
         shares = (pruned.weights_kept, pruned.macs_kept)
     elif rows and all(row.macs for row in rows):
-        return [_kept_tile("MACs kept, as planned", _mean_density(rows))]
+        return [_kept_tile("MACs kept of all layers, as planned", _mean_density(rows))]
     else:
         return []
-    return [_kept_tile("weights kept", shares[0]), _kept_tile("MACs kept", shares[1])]
+    return [_kept_tile("weights kept of all layers", shares[0]), _kept_tile("MACs kept of all layers", shares[1])]
 
 
 def _mean_density(rows: Sequence[LayerRow]) -> float:

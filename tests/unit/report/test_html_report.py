@@ -136,6 +136,24 @@ def test_the_chart_has_a_line_per_scheme_and_a_ring_per_choice(tmp_path: Path) -
     assert page.text.count("Numbers, µs") == 5, "a chart per distinct layer"
 
 
+def test_a_legend_has_the_schemes_that_its_charts_have(tmp_path: Path) -> None:
+    run = read_run(demo_folder(tmp_path / "run"))
+    assert run.latency is not None
+    linear, column = LayerSetting(kind="linear", in_channels=7, out_channels=7), SchemeSpec("column")
+    first = run.latency.points[0]
+    fc = run.specs[-1].setting
+    points = tuple(first.model_copy(update={"setting": s, "scheme": column}) for s in (linear, fc) if s)
+    block = first.model_copy(update={"setting": linear, "scheme": SchemeSpec("block", (8, 4))})
+    table = run.latency.model_copy(update={"points": (*run.latency.points, *points, block)})
+    text = render(replace(run, latency=table))
+
+    def legend(section: str) -> str:
+        return Page(text.partition(f'<section id="{section}">')[2].partition("<p ")[0]).text
+
+    assert legend("energy").endswith("dense punched:8x4 filter"), "column is measured of the last layer, never pruned"
+    assert legend("latency").endswith("dense punched:8x4 filter column"), "block is of no layer of this network"
+
+
 def test_the_energy_of_a_layer_is_drawn_against_its_latency_with_the_choice_on_the_curve(tmp_path: Path) -> None:
     run = read_run(demo_folder(tmp_path / "run"))
     rows = layer_rows(run)

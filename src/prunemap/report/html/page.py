@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +12,7 @@ from prunemap.core.files import check_writable, write_text
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
 from prunemap.report.html import chart
-from prunemap.report.html.chart import Bars, bars
+from prunemap.report.html.chart import Bars, Chart, bars
 from prunemap.report.html.conditions import Grid, engines, sections, seeds
 from prunemap.report.html.energy_charts import energy_figures
 from prunemap.report.html.headline import tiles, title_of
@@ -72,6 +72,8 @@ def _content(run: Run) -> dict[str, Any]:
     tried = run.sensitivity.schemes() if run.sensitivity else []
     styles = scheme_styles([DENSE, *(point.scheme for point in measured), *(row.scheme for row in rows)])
     tried_styles = scheme_styles([*styles, *tried])
+    weighed = energy_figures(run, rows, styles)
+    timed = latency_figures(run.latency, rows, styles, predictor) if run.latency and predictor else []
     return {
         "title": title_of(run),
         "folder": run.folder.resolve().name,
@@ -82,18 +84,25 @@ def _content(run: Run) -> dict[str, Any]:
         "strips": _strips(rows, styles),
         "layers": _layer_grid(rows),
         "shared": _shared_grid(shared_times(run, rows)),
-        "energy_figures": energy_figures(run, rows, styles),
+        "energy_figures": weighed,
+        "energy_schemes": _legend(styles, [figure.chart for figure in weighed]),
         "sensitivity": sensitivity_figures(run.sensitivity, tried_styles),
         "search": search_figures(run.searches),
         "schemes_tried": [(tried_styles[s], str(s)) for s in tried_styles if s == DENSE or s in tried],
-        "schemes": [(styles[scheme], str(scheme)) for scheme in styles],
         "schemes_chosen": [(styles[scheme], str(scheme)) for scheme in styles if scheme in {r.scheme for r in rows}],
-        "latency_figures": latency_figures(run.latency, rows, styles, predictor) if run.latency and predictor else [],
+        "latency_figures": timed,
+        "latency_schemes": _legend(styles, [figure.chart for figure in timed]),
         "cut_at": CUT_AT,
         "training_figures": training_figures(run.trainings),
         "conditions": sections(run),
         "chart": chart,
     }
+
+
+def _legend(styles: Mapping[SchemeSpec, str], charts: Iterable[Chart]) -> list[tuple[str, str]]:
+    """Return style and name of the schemes that have a line in one of the charts."""
+    drawn = [line.style for each in charts for line in each.lines]
+    return [(style, str(s)) for s, style in styles.items() if any(line.startswith(style) for line in drawn)]
 
 
 def _layer_grid(rows: Sequence[LayerRow]) -> Grid | None:

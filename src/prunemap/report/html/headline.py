@@ -69,7 +69,7 @@ def _latency(run: Run) -> list[Tile]:
             return [Tile("latency, measured", f"{milliseconds(medians[OURS])} ms", notes)]
     if predicted is None:
         return []
-    notes = (_gain(predicted), f"of {predicted.counted}")
+    notes = (_gain(predicted), *([f"without {predicted.without}"] if predicted.without else []))
     return [Tile("latency, predicted", f"{milliseconds(predicted.pruned_us / 1e3)} ms", notes)]
 
 
@@ -80,8 +80,8 @@ def _gain(predicted: NetworkTime) -> str:
 
 def _beside_measured(predicted: NetworkTime, benched: BenchResult) -> str:
     threads = "" if predicted.threads == benched.threads else f" with {thread_count(predicted.threads)}"
-    time_ms = milliseconds(predicted.pruned_us / 1e3)
-    return f"predicted of {predicted.counted}{threads}: {time_ms} ms, {_gain(predicted)}"
+    without = f" without {predicted.without}" if predicted.without else ""
+    return f"predicted{threads}{without}: {milliseconds(predicted.pruned_us / 1e3)} ms, {_gain(predicted)}"
 
 
 def _beside(engine: str, ratio: float, median_ms: float | None) -> str:

@@ -132,8 +132,8 @@ class NetworkTime:
 
     dense_us: float
     pruned_us: float
-    counted: str
-    """What of the network, in words."""
+    without: str
+    """What is not counted, since the table does not have it."""
     threads: int
 
 
@@ -153,9 +153,9 @@ def network_time(run: Run) -> NetworkTime | None:
     if not known:
         return None
     of = NetworkLatency(predictor, known, run.wiring)
-    counted = f"{len(known)} of {len(run.specs)} layers" if lacking else f"all {len(known)} layers"
-    counted += " and what lies between them" if predictor.has_network else ""
-    return NetworkTime(of.total_us({}), of.total_us(chosen), counted, run.latency.threads)
+    layers = [f"{len(lacking)} of {len(run.specs)} layers"] if lacking else []
+    between = [] if predictor.has_network else ["what lies between the layers"]
+    return NetworkTime(of.total_us({}), of.total_us(chosen), " and ".join(layers + between), run.latency.threads)
 
 
 def _rates(run: Run) -> Mapping[str, LayerRate]:

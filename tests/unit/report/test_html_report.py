@@ -111,7 +111,7 @@ def test_a_layer_has_all_that_is_known_of_it(tmp_path: Path) -> None:
     assert row.pruned_us == pytest.approx(6 + 8 * (DENSITY - 0.1) / 0.3), "between the points of the table"
     assert (row.dense_us, row.energy, row.measured_us) == (DENSE_US, 0.615, 10.5)
     _, page = report(run)
-    cells = "block.a punched:8x4 25.0 % 61.5 % 40.0 10.0 10.5 conv 8x8x3x3 111 k 4.0x faster"
+    cells = "block.a punched:8x4 10.0 10.5 40.0 25.0 % 61.5 % conv 8x8x3x3 111 k 4.0x faster"
     assert cells in page.text
     assert "block.a: punched:8x4 at 25.0 %, 10.0 µs, 4.0x faster than dense" in page.text
     assert "block.b: dense, 40.0 µs" in page.text, "a layer of the same setting stands in the same chart"

@@ -7,9 +7,7 @@ from rich.table import Table
 from prunemap.benchmarking import BenchResult, LayerResult
 from prunemap.devices import Limits
 from prunemap.report.segments import segment_times
-from prunemap.report.text import count, milliseconds, new_table, percent, size
-
-SHOWN_NAMES = 4
+from prunemap.report.text import SHOWN_NAMES, count, milliseconds, new_table, percent, size
 
 
 def layer_tables(result: BenchResult) -> list[Table]:

@@ -8,9 +8,7 @@ from rich.table import Table
 
 from prunemap.benchmarking import LayerResult
 from prunemap.core.artifact import OURS, Manifest, Segment, TensorInfo
-from prunemap.report.text import new_table, size
-
-SHOWN_NAMES = 4
+from prunemap.report.text import SHOWN_NAMES, new_table, size
 
 
 def segment_tables(manifest: Manifest) -> list[Table]:

@@ -6,6 +6,8 @@ from rich import box
 from rich.table import Table
 
 WIDTH = 80
+SHOWN_NAMES = 4
+"""Of so many names a cell lists all."""
 
 
 def new_table(title: str, *headers: str, caption: str = "", left: int = 1) -> Table:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from prunemap.core.latency_table import LayerTime, NetworkTimes, SlotTime
+from prunemap.pruning.recipes.summary import summarise
 from prunemap.report.html import Run, read_run
 from prunemap.report.html.conditions import sections
 from prunemap.report.html.headline import tiles
 from prunemap.report.html.layer_rows import layer_rows
-from tests.unit.report.run_folders import DENSE_US, DENSITY, demo_folder
+from tests.unit.report.run_folders import DENSE_US, DENSITY, demo_folder, recipe_folder
 from tests.unit.report.test_tables import verified
 
 
@@ -55,6 +56,17 @@ def test_what_is_kept_says_of_what(tmp_path: Path) -> None:
     macs = sum(spec.macs * (DENSITY if spec.name == "block.a" else 1) for spec in run.specs)
     assert planned.label == "MACs kept of all layers, as planned"
     assert planned.value == f"{100 * macs / sum(spec.macs for spec in run.specs):.1f} %"
+
+
+def test_the_accuracy_of_a_recipe_has_its_unit_with_one_seed_and_with_several(tmp_path: Path) -> None:
+    run = read_run(recipe_folder(tmp_path / "run"))
+    assert run.summary is not None
+    one = summarise("net", "stripes", 400, run.summary.seeds[:1], run.summary.rates)
+    shown = [tiles(replace(run, summary=summary), [])[0] for summary in (run.summary, one)]
+    assert [(tile.value, tile.notes[0]) for tile in shown] == [
+        ("88.5 ± 0.7 %", "dense: 90.0 ± 0.0 %"),
+        ("88.0 %", "dense: 90.0 %"),
+    ]
 
 
 @pytest.mark.parametrize(("batches", "said"), [(1, "on 1 batch"), (2, "on 2 batches")])

@@ -9,7 +9,15 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console, RenderableType
 
-from prunemap.benchmarking import BenchResult, EngineResult, LayerResult, OutputError, VerifyResult
+from prunemap.benchmarking import (
+    BenchResult,
+    EngineResult,
+    LayerResult,
+    NetworkCheck,
+    OutputError,
+    TableCheck,
+    VerifyResult,
+)
 from prunemap.compiler.fake_sparsity import FakedLayer
 from prunemap.core.artifact import KernelChoice, Manifest
 from prunemap.core.inspection import InspectedLayer, Inspection, UnsupportedNode
@@ -19,14 +27,18 @@ from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.devices import Limits
 from prunemap.mapping import MapResult
+from prunemap.pruning import PrunedRates
+from prunemap.pruning.recipes.summary import SeedResult, summarise
 from prunemap.report import (
     bench_table,
     bench_tables,
+    check_tables,
     compiled_tables,
     demo_tables,
     inspection_tables,
     latency_table,
     plan_tables,
+    recipe_tables,
     training_table,
     verify_table,
 )
@@ -227,6 +239,27 @@ def test_demo_ends_in_one_table_with_everything() -> None:
         "0.802", "0.231", "3.47x faster", "0.652", "prunemap 2.82x faster", "3e-07, on 32 images",
     ):  # fmt: skip
         assert part in text
+
+
+def test_the_mean_of_the_seeds_has_a_line_of_its_own_also_with_a_control() -> None:
+    seeds = [
+        SeedResult(seed=seed, dense=0.9 + seed / 100, control=0.9, pruned=0.88, macs_kept=0.2, weights_kept=0.4)
+        for seed in (0, 2)
+    ]
+    rates = PrunedRates(layers=(), density=0.2, macs_kept=0.2, weights_kept=0.4)
+    lines = render(*recipe_tables(summarise("resnet20", "cifar10", 10_000, seeds, rates))).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.lstrip().startswith("mean"))
+    assert words(lines[at]) == "mean 91.0 ± 1.4 90.0 ± 0.0 88.0 ± 0.0 -2.0 ± 0.0 20.0 ± 0.0 40.0 ± 0.0"
+    assert not lines[at + 1].strip(), "no cell is broken"
+
+
+def test_predictions_of_networks_are_at_the_speed_of_their_measurement() -> None:
+    network = NetworkCheck(
+        network="resnet8", plan="budget", predicted_us=300.0, measured_us=660.0, slots_us=650.0,
+        table_anchor_us=50.0, anchor_us=100.0, rounds=7,
+    )  # fmt: skip
+    check = TableCheck(machine=MACHINE, threads=1, date="", networks=(network,))
+    assert "resnet8 budget 0.600 0.660 0.650 100.0 -9.1 %" in words(render(*check_tables(check)))
 
 
 @pytest.mark.parametrize("retrained", [True, False])

@@ -12,11 +12,12 @@ from prunemap.benchmarking import BenchResult
 from prunemap.report.html.layer_rows import LayerRow, NetworkTime, network_time
 from prunemap.report.html.paths import shown_path
 from prunemap.report.html.run_folder import Run
+from prunemap.report.pruning import mean_std
 from prunemap.report.text import milliseconds, percent, size, times
 from prunemap.report.timings import batch_count, thread_count
 
 if TYPE_CHECKING:  # importing pruning imports torch
-    from prunemap.pruning.recipes.summary import RecipeSummary, Spread
+    from prunemap.pruning.recipes.summary import RecipeSummary
 
 OURS = "prunemap"
 ENGINE_NAMES = {"dense": "dense, compiled by prunemap", "onnxruntime": "dense in ONNX Runtime"}
@@ -118,15 +119,12 @@ def _images(images: int, accuracy: float) -> str:
 
 
 def _summary_accuracy(summary: RecipeSummary) -> Tile:
-    notes = [f"dense: {_spread(summary.dense)}"]
-    notes += [] if summary.control is None else [f"dense control: {_spread(summary.control)}"]
+    notes = [f"dense: {mean_std(summary.dense)} %"]
+    notes += [] if summary.control is None else [f"dense control: {mean_std(summary.control)} %"]
     notes.append(f"pruning gives {-100 * summary.loss.mean:+.1f} points")
     seeds = f"{len(summary.seeds)} seeds: mean ± standard deviation" if len(summary.seeds) > 1 else "1 seed"
-    return Tile("accuracy", _spread(summary.pruned), (*notes, seeds, _images(summary.test_images, summary.pruned.mean)))
-
-
-def _spread(spread: Spread) -> str:
-    return percent(spread.mean) if spread.std is None else f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f} %"
+    images = _images(summary.test_images, summary.pruned.mean)
+    return Tile("accuracy", f"{mean_std(summary.pruned)} %", (*notes, seeds, images))
 
 
 def _kept(run: Run, rows: Sequence[LayerRow]) -> list[Tile]:

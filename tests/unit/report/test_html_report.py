@@ -117,6 +117,18 @@ def test_a_layer_has_all_that_is_known_of_it(tmp_path: Path) -> None:
     assert "block.b: dense, 40.0 µs" in page.text, "a layer of the same setting stands in the same chart"
 
 
+@pytest.mark.parametrize(("density", "shown"), [(0.27, True), (0.255, False)])
+def test_densities_that_pruning_made_other_than_the_plan_have_a_column(
+    density: float, shown: bool, tmp_path: Path
+) -> None:
+    run = demo_folder(tmp_path / "run")
+    stage = (run / "pruned.json").read_text()
+    (run / "pruned.json").write_text(stage.replace(f'"density": {DENSITY}', f'"density": {density}'))
+    text = report(run)[0]
+    assert ('<th class="number">kept</th>' in text) == shown
+    assert (f"<div>{100 * density:.1f} %</div>" in text) == shown
+
+
 def test_a_layer_behind_lost_filters_is_predicted_by_the_channels_that_are_left(tmp_path: Path) -> None:
     run = read_run(demo_folder(tmp_path / "run"))
     assert run.plan is not None

@@ -11,10 +11,12 @@ from rich.text import Text
 
 from prunemap.core.shown import Shown
 from prunemap.report.demo import demo_tables
+from prunemap.report.devices import device_bench_tables, device_check_tables, device_list_table, sustained_table
 from prunemap.report.networks import compiled_tables, inspection_tables, onnx_pruning_table, plan_table, plan_tables
 from prunemap.report.pruning import rates_table, recipe_tables, training_tables
 from prunemap.report.search import search_tables
 from prunemap.report.sensitivity import sensitivity_tables
+from prunemap.report.table_check import check_tables
 from prunemap.report.timings import bench_tables, latency_table, verify_table
 
 TABLES: Mapping[str, Callable[[Any], Table | Iterable[Table]]] = {
@@ -22,6 +24,9 @@ TABLES: Mapping[str, Callable[[Any], Table | Iterable[Table]]] = {
     "Pipeline": lambda pipeline: compiled_tables(pipeline.manifest),
     "Program": lambda program: compiled_tables(program.manifest),
     "DemoSummary": demo_tables,
+    "DeviceBenchResult": device_bench_tables,
+    "DeviceCheck": device_check_tables,
+    "DeviceList": device_list_table,
     "Inspection": inspection_tables,
     "LatencyTable": latency_table,
     "MapResult": plan_tables,
@@ -31,6 +36,8 @@ TABLES: Mapping[str, Callable[[Any], Table | Iterable[Table]]] = {
     "RecipeSummary": recipe_tables,
     "SearchRecord": search_tables,
     "Sensitivity": sensitivity_tables,
+    "SustainedResult": sustained_table,
+    "TableCheck": check_tables,
     "TrainReport": training_tables,
     "VerifyResult": verify_table,
 }

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.table import Table
 
+from prunemap.benchmarking import EngineResult, TableCheck
 from prunemap.compiler import compile_model
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSetting
@@ -17,8 +19,15 @@ from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.core.shown import Shown
 from prunemap.core.value import Value
+from prunemap.devices import DeviceList, Facts, Reading
+from prunemap.devices.kinds import ListedKind
+from prunemap.devices.program import ProgramCheck
+from prunemap.latency.check import PointCheck
 from prunemap.mapping import MapResult
 from prunemap.mapping.search import record  # noqa: F401 (defines a result)
+from prunemap.on_device import DeviceBenchResult, DeviceCheck, SustainedResult
+from prunemap.on_device.check import Step
+from prunemap.on_device.sustained import Window
 from prunemap.pruning.recipes import summary  # noqa: F401 (defines results)
 from prunemap.report.notebook import TABLES, html_table
 from tests.networks import residual_network, save
@@ -42,6 +51,50 @@ def plan() -> Plan:
     return Plan(layers=tuple(layers))
 
 
+def point_check() -> PointCheck:
+    setting = LayerSetting(kind="linear", in_channels=4, out_channels=4)
+    return PointCheck(setting=setting, scheme=DENSE, density=1.0, predicted_us=5.0, measured_us=4.0)
+
+
+def phone() -> ListedKind:
+    return ListedKind(
+        form="adb:SERIAL", what="a phone", tool="adb", install="install it", installed=False, seen=("emulator-5554",)
+    )
+
+
+THERE: dict[str, Any] = {
+    "model": "net.onnx",
+    "device": "adb:1",
+    "facts": Facts(device="adb:1", arch="aarch64", cpu="Cortex-A78", cpus=()),
+    "target": "aarch64",
+    "compiler": "zig",
+    "threads": 1,
+    "pinned_cpus": (),
+    "check": ProgramCheck(max_relative_error=1e-6, tolerance=1e-4, passed=True),
+    "reference": "onnxruntime",
+}
+
+
+def on_phone() -> DeviceBenchResult:
+    times = (("prunemap", 0.5), ("dense", 1.0))
+    engines = tuple(EngineResult(engine=name, median_ms=ms, p10_ms=ms, p90_ms=ms, runs=9) for name, ms in times)
+    return DeviceBenchResult(
+        **THERE,
+        tuned=True,
+        results=engines,
+        ratios={"dense": 2.0},
+        rounds=3,
+        before=Reading(),
+        after=Reading(),
+        size_bytes=1000,
+    )
+
+
+def sustained() -> SustainedResult:
+    window = Window(at_s=1.0, runs=9, p50_ms=0.5, p99_ms=0.6, frames_per_second=9.0)
+    return SustainedResult(**THERE, windows=(window,), p50_ms=0.5, p99_ms=0.6, frames_per_second=9.0)
+
+
 def test_every_class_with_tables_exists_once() -> None:
     names = [kind.__name__ for kind in kinds() if kind.__module__.startswith("prunemap.")]
     assert {name: names.count(name) for name in TABLES} == dict.fromkeys(TABLES, 1)
@@ -62,6 +115,11 @@ def test_every_class_with_tables_exists_once() -> None:
         (verified(), ("1x1000", "all inside the tolerance 0.0001")),
         (verified(0.5), ("NOT all inside", "0.5")),
         (rates("conv2"), ("punched:8x4", "25.0 %", "61.5 %")),
+        (TableCheck(machine=MACHINE, threads=1, date="", densities=(point_check(),)), ("densities not in", "25.0 %")),
+        (DeviceList(kinds=(phone(),)), ("adb:SERIAL", "adb: no, install it", "emulator-5554")),
+        (DeviceCheck(device="ssh:pi", steps=(Step(name="reach", passed=False, detail="no route"),)), ("no route",)),
+        (on_phone(), ("net.onnx on adb:1", "2.00x", "Cortex-A78", "tiles tuned")),
+        (sustained(), ("net.onnx on adb:1, sustained", "0.500", "frames/s")),
     ],
     ids=lambda value: type(value).__name__,
 )

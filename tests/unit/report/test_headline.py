@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from prunemap.compiler import identify
 from prunemap.core.latency_table import LayerTime, NetworkTimes, SlotTime
 from prunemap.pruning.recipes.summary import summarise
 from prunemap.report.html import Run, read_run
@@ -32,6 +33,21 @@ def test_without_a_bench_latency_is_that_predicted_with_what_lies_between_the_la
     (tile,) = (each for each in tiles(run, rows) if each.label == "latency, measured")
     beside = f"predicted with 1 thread: {layers_ms + 0.025:.3f} ms, "
     assert tile.notes[-1].startswith(beside), "the bench had two threads"
+
+
+def test_of_networks_of_the_same_layers_the_prediction_is_of_this_one(tmp_path: Path) -> None:
+    folder = demo_folder(tmp_path / "run")
+    run = read_run(folder)
+    assert run.latency is not None
+    inside = tuple(LayerTime(name=spec.name, setting=spec.setting, median_us=DENSE_US) for spec in run.specs)
+    networks = tuple(
+        NetworkTimes(name=name, layers=inside, glue=(SlotTime(name="pool", median_us=us),), runs=5, graph_sha256=graph)
+        for name, us, graph in (("this", 25.0, identify(folder / "dense.onnx").sha256), ("other", 75.0, "0" * 64))
+    )
+    run = replace(run, benched=None, latency=run.latency.model_copy(update={"networks": networks}))
+    rows = layer_rows(run)
+    (tile,) = (each for each in tiles(run, rows) if each.label == "latency, predicted")
+    assert tile.value == f"{(sum(row.pruned_us or 0 for row in rows) + 25) / 1e3:.3f} ms"
 
 
 def test_a_prediction_says_how_many_layers_it_lacks(tmp_path: Path) -> None:

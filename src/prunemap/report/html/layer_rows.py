@@ -98,7 +98,9 @@ def _specs_of(plan: Plan, run: Run) -> dict[PlanLayer, LayerSpec]:
 
 def predictor_of(run: Run) -> Predictor | None:
     """Return what predicts the latency of layers: inside the network, where the table has it."""
-    return None if run.latency is None else Predictor(run.latency, [spec.setting for spec in run.specs])
+    if run.latency is None:
+        return None
+    return Predictor(run.latency, [spec.setting for spec in run.specs], graph_sha256=run.graph_sha256)
 
 
 def _latency_of(run: Run) -> NetworkLatency | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from prunemap.benchmarking import BenchResult, VerifyResult
-from prunemap.compiler import ModelLayer, read_layers, read_specs, read_wiring
+from prunemap.compiler import ModelLayer, identify, read_layers, read_specs, read_wiring
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import Plan
@@ -70,6 +70,8 @@ class Run:
     """Of the folder itself, then of its seeds."""
     specs: tuple[LayerSpec, ...] = ()
     """The layers of the network, in graph order."""
+    graph_sha256: str = ""
+    """Of its graph, by which a latency table knows it; "" where it is not known."""
     layers: tuple[ModelLayer, ...] = ()
     """The same of the dense network, with its weights."""
     wiring: Wiring = field(default_factory=Wiring)
@@ -112,6 +114,7 @@ def read_run(folder: str | Path) -> Run:
         summary=summary,
         trainings=tuple(found for seed, place in places.items() if (found := _read_trainings(seed, place))),
         specs=_read_specs(list(places.values())) if plan or latency else (),
+        graph_sha256=_read_graph(list(places.values())) if latency else "",
         layers=_read_layers(list(places.values())) if plan and latency else (),
         wiring=_read_wiring(list(places.values())) if plan and latency else Wiring(),
         sizes_bytes={
@@ -177,6 +180,12 @@ def _read_specs(places: list[Path]) -> tuple[LayerSpec, ...]:
     """Return the layers of the first exported network; nothing where there is none."""
     found = _first_exported(places)
     return () if found is None else tuple(read_specs(found))
+
+
+def _read_graph(places: list[Path]) -> str:
+    """Return the hash of the first exported network's graph; "" where there is none."""
+    found = _first_exported(places)
+    return "" if found is None else identify(found).sha256
 
 
 def _read_wiring(places: list[Path]) -> Wiring:

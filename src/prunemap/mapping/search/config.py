@@ -29,8 +29,10 @@ class ReinforceConfig(Value):
     ratio_clip: float = Field(default=0.2, gt=0)
     """How far the probability of an action may move from what it was when it was proposed, as a share; evaluations are
     used again, and beyond that they say nothing more."""
-    entropy: float = Field(default=0.15, ge=0)
-    """Weight of the entropy bonus, in spreads of the reward per nat and decision."""
+    entropy: float = Field(default=0.1, ge=0)
+    """Weight of the entropy bonus at the start, in spreads of the reward per nat and decision."""
+    explore: int = Field(default=100, gt=0)
+    """Evaluations over which that falls to zero in a straight line."""
     elites: int = Field(default=4, ge=0)
     """The best so far, whose probability is raised with every step, beside the policy gradient."""
     imitation: float = Field(default=0.2, ge=0)

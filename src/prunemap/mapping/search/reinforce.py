@@ -1,4 +1,4 @@
-"""reinforce: policy-gradient reinforcement learning with a moving baseline and an entropy bonus.
+"""reinforce: policy-gradient reinforcement learning with a moving baseline and an entropy bonus that fades.
 
 After every evaluation the policy takes a few steps up along the gradient of
 
@@ -131,7 +131,8 @@ class Reinforce:
         ratios = (seen.log_probability[: len(latest)] - before).exp()
         trusted = ratios.clamp(1 - config.ratio_clip, 1 + config.ratio_clip)
         gain: Tensor = torch.minimum(ratios * advantages, trusted * advantages).mean()
-        gain = gain + config.entropy * seen.entropy[: len(latest)].mean()
+        entropy = config.entropy * max(0.0, 1 - len(self._told) / config.explore)
+        gain = gain + entropy * seen.entropy[: len(latest)].mean()
         if elites:
             gain = gain + config.imitation * seen.log_probability[len(latest) :].mean()
         return -gain

@@ -14,6 +14,7 @@ from prunemap.compiler.layer_cases import (
     tile_variants,
 )
 from prunemap.compiler.layers import ModelLayer, identity_of, inspect_model, read_layers, read_specs
+from prunemap.compiler.network import ModelNetwork, read_network
 from prunemap.compiler.structure import structure_of
 from prunemap.compiler.tune import Tuning
 
@@ -21,6 +22,7 @@ __all__ = [
     "GraphIdentity",
     "LayerCase",
     "ModelLayer",
+    "ModelNetwork",
     "Tuning",
     "case_slots",
     "compile_embedded",
@@ -33,6 +35,7 @@ __all__ = [
     "interpret_layers",
     "kernel_sources",
     "read_layers",
+    "read_network",
     "read_segment_costs",
     "read_specs",
     "read_wiring",

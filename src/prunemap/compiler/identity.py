@@ -45,7 +45,11 @@ def identify(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> Gr
     Raises:
         UserError: the file cannot be read, or its input sizes are not known.
     """
-    loaded = read_onnx(model, shapes)
+    return identity_in(read_onnx(model, shapes))
+
+
+def identity_in(loaded: onnx.ModelProto) -> GraphIdentity:
+    """See :func:`identify`."""
     known = known_shapes(loaded)
     batches = [
         known[node.input[0]][0]

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from prunemap.compiler.finite import find_not_finite
-from prunemap.compiler.graph.ir import Array, Conv, Linear, Recurrent, Shape
+from prunemap.compiler.graph.ir import Array, Conv, Graph, Linear, Recurrent, Shape
 from prunemap.compiler.onnx.file import (
     attributes_of,
     constants_of,
@@ -59,7 +59,16 @@ def read_layers(model: str | Path, shapes: Mapping[str, Shape] | None = None) ->
         UserError: the model cannot be read or taken in.
     """
     loaded = read_onnx(model, shapes)
-    graph = fold_affine.run(import_graph(loaded))
+    return folded_layers(loaded, import_graph(loaded))
+
+
+def folded_layers(loaded: onnx.ModelProto, graph: Graph) -> list[ModelLayer]:
+    """See :func:`read_layers`.
+
+    Args:
+        graph: what was imported of the model.
+    """
+    graph = fold_affine.run(graph)
     folded = {node.name: node.op.weight for node in graph.nodes if isinstance(node.op, Conv | Linear | Recurrent)}
     return [_with_weight(layer, folded.get(layer.spec.name)) for layer in list_layers(loaded)]
 

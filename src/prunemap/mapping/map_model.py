@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from prunemap.compiler import identify, identity_of, read_layers, read_wiring
+from prunemap.compiler import identity_of, read_network
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.sensitivity import Sensitivity
 from prunemap.core.value import read_json
@@ -89,18 +89,18 @@ def make_request(
         log.warning(problem)
     if isinstance(sensitivity, str | Path):
         sensitivity = read_json(sensitivity, Sensitivity, "sensitivity")
-    identity = identify(model, shapes)
-    identity.check_one_image(model)
-    layers = read_layers(model, shapes)
+    network = read_network(model, shapes)
+    network.identity.check_one_image(model)
+    layers = network.layers
     return MapRequest(
         layers=layers,
         table=table,
         budget=budget,
         beta=beta,
         importance=EQUAL if sensitivity is None else importance_of(sensitivity, [layer.spec for layer in layers]),
-        wiring=read_wiring(model, shapes),
+        wiring=network.wiring,
         model=identity_of(model, [layer.spec for layer in layers]),
-        graph_sha256=identity.sha256,
+        graph_sha256=network.identity.sha256,
         estimate=estimate,
         ignore=ignore,
     )

@@ -9,8 +9,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from prunemap.compiler import GraphIdentity, identify
+from prunemap.compiler import GraphIdentity, identify, read_layers, read_network, read_wiring
 from prunemap.errors import UserError
+from tests.networks import residual_network, save
 
 
 def network(
@@ -40,6 +41,14 @@ def test_neither_weights_nor_names_tell_networks_apart(tmp_path: Path) -> None:
 def test_operators_sizes_and_batch_do(tmp_path: Path, other: dict[str, object]) -> None:
     plain, changed = network(tmp_path / "plain.onnx"), network(tmp_path / "other.onnx", **other)  # type: ignore[arg-type]
     assert identify(plain).sha256 != identify(changed).sha256
+
+
+def test_one_reading_gives_what_three_would(tmp_path: Path) -> None:
+    model = save(residual_network(), tmp_path / "m.onnx")
+    found, layers = read_network(model), read_layers(model)
+    assert found.identity == identify(model) and found.wiring == read_wiring(model)
+    assert [layer.spec for layer in found.layers] == [layer.spec for layer in layers]
+    assert all(np.array_equal(one.weight, other.weight) for one, other in zip(found.layers, layers, strict=True))
 
 
 def test_a_batch_of_images_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_profile_map_compile_with_the_plan(folder: Path) -> None:
         "0.1,0.5",
     )
     assert (folder / "l.json").read_bytes() == before, "what the table has was measured again"
-    plan = json.loads(
+    result = json.loads(
         run(
             "map",
             folder / "m.onnx",
@@ -112,6 +112,7 @@ def test_profile_map_compile_with_the_plan(folder: Path) -> None:
             "--json",
         )
     )
+    plan = result["plan"]
     assert json.loads((folder / "plan.json").read_text()) == plan
     assert [layer["name"] for layer in plan["layers"]] == ["stem", "block.a", "block.b", "depthwise", "down", "fc"]
     assert plan["layers"][0]["scheme"] == "dense" and all(layer["reason"] for layer in plan["layers"])

@@ -12,7 +12,6 @@ import onnx
 
 from prunemap.compiler.graph.ir import Shape
 from prunemap.compiler.onnx.file import attributes_of, constants_of, known_shapes, read_onnx
-from prunemap.errors import UserError
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 
@@ -24,19 +23,7 @@ class GraphIdentity:
     sha256: str
     """Of operators, attributes, shapes and what reads what: the same whatever the weights and the names."""
     images: int
-    """What its convolutions work on at once; 1 without any."""
-
-    def check_one_image(self, model: str | Path) -> None:
-        """Check that latencies of layers, which are those of one image, speak of this network.
-
-        Raises:
-            UserError: it takes several.
-        """
-        if self.images > 1:
-            raise UserError(
-                f"model: {model} takes {self.images} images at once; layers are measured and mapped for one: export it "
-                "with a batch of 1 (a plan holds for any batch: programs run image by image)"
-            )
+    """What its convolutions work on at once; 1 without any. Latencies of layers are those of one."""
 
 
 def identify(model: str | Path, shapes: Mapping[str, Shape] | None = None) -> GraphIdentity:

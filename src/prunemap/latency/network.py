@@ -47,6 +47,10 @@ def measure_networks(
         for model, (specs, identity) in progress.track(known.items(), description="timing whole networks"):
             if file.read().network([spec.setting for spec in specs], identity.sha256) is not None:
                 continue
+            if identity.images > 1:
+                said = "%s is not timed as a whole: it takes %d images at once, and latencies are those of one"
+                log.warning(said, model, identity.images)
+                continue
             try:
                 timed = timer.time_network(model, shapes)
             except UserError as error:

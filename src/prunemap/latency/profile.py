@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from prunemap.compiler import identify, read_specs
+from prunemap.compiler import read_specs
 from prunemap.core.files import check_writable
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.scheme_spec import SchemeSpec
@@ -48,8 +48,6 @@ def profile_models(
         raise UserError("models: got none; name ONNX files, or measure usual layers with --grid")
     timer = timer or LocalTimer()
     check_writable(output)
-    for model in models:
-        identify(model, shapes).check_one_image(model)
     settings = [spec.setting for model in models for spec in read_specs(model, shapes)]
     probes = make_probes(probe_settings([*settings, *(GRID if grid else ())]), schemes, densities)
     measure(probes, output, timer, command, force=force)

@@ -9,8 +9,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from prunemap.compiler import GraphIdentity, identify, read_layers, read_network, read_wiring
-from prunemap.errors import UserError
+from prunemap.compiler import identify, read_layers, read_network, read_wiring
 from tests.networks import residual_network, save
 
 
@@ -51,9 +50,5 @@ def test_one_reading_gives_what_three_would(tmp_path: Path) -> None:
     assert all(np.array_equal(one.weight, other.weight) for one, other in zip(found.layers, layers, strict=True))
 
 
-def test_a_batch_of_images_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    found = identify(network(tmp_path / "four.onnx", batch=4))
-    assert found.images == 4
-    with pytest.raises(UserError, match="takes 4 images at once; layers are measured and mapped for one"):
-        found.check_one_image("four.onnx")
-    GraphIdentity("", 1).check_one_image("one.onnx")
+def test_the_images_that_convolutions_take_at_once_are_counted(tmp_path: Path) -> None:
+    assert identify(network(tmp_path / "four.onnx", batch=4)).images == 4

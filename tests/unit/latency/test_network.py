@@ -127,6 +127,15 @@ def test_networks_with_other_activations_are_timed_each(tmp_path: Path) -> None:
     assert [each.name for each in measure_networks(files, path, timer).networks] == ["relu", "softplus"]
 
 
+def test_a_network_of_several_images_at_once_is_not_timed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = residual_network(scheme="dense")
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+    del model.graph.output[0].type.tensor_type.shape.dim[:]
+    with caplog.at_level(logging.WARNING, logger="prunemap"):
+        table = measure_networks([save(model, tmp_path / "four.onnx")], tmp_path / "latency.json", FakeTimer())
+    assert table.networks == () and "it takes 4 images at once, and latencies are those of one" in caplog.text
+
+
 def test_networks_are_timed_once_and_kept(tmp_path: Path) -> None:
     model, path = save(residual_network(scheme="dense"), tmp_path / "net.onnx"), tmp_path / "latency.json"
     timer = FakeTimer(network=NetworkSeconds(("pool",), np.full((3, 1), 7e-6), np.full(3, 1e-4)))

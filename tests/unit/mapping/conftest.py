@@ -17,6 +17,8 @@ from prunemap.mapping import MAPPERS
 from tests.made_up_table import made_up_table
 
 RULES = MAPPERS["rules"]
+PRUNABLE = ("wide", "point", "deep")
+"""The layers of the network that rules may prune."""
 ONLY_FILTER = {"unstructured": 5.0, "pattern": 5.0, "punched": 5.0, "block": 5.0}
 COARSE = {"unstructured": 5.0, "pattern": 5.0, "punched:2x1": 3.0, "punched:4x1": 2.0, "block": 2.0}
 SPARSE_NEVER_PAYS = {"unstructured": 50.0, "pattern": 50.0, "punched": 50.0, "block": 50.0, "filter": 50.0}

@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 
 from prunemap.errors import UserError
-from prunemap.mapping.search import SEARCHERS, Candidate, Problem, Scored, SearchConfig, optuna_search, plain_problem
+from prunemap.mapping.search import (
+    SEARCHERS,
+    Candidate,
+    Problem,
+    ReinforceConfig,
+    Scored,
+    SearchConfig,
+    optuna_search,
+    plain_problem,
+)
 from prunemap.mapping.search.start import start_logits
 
 NEEDS_OPTUNA = pytest.mark.skipif(find_spec("optuna") is None, reason="optuna is not installed (extra search)")
@@ -174,3 +183,19 @@ def test_the_policy_starts_near_the_budget_with_what_keeps_energy() -> None:
     assert start_logits(together, temperature=0.05)[0].argmax() == 1
     worse = replace(together, keeps=together.keeps * np.array([[0.3], [1.0], [1.0]], np.float32))
     assert start_logits(worse, temperature=0.05)[0].argmax() == 0
+
+
+def test_the_entropy_bonus_fades(problem: Problem) -> None:
+    """With nothing to be learnt, what keeps a policy undecided is the bonus alone."""
+
+    def likeliest(explore: int) -> float:
+        config = SearchConfig(reinforce=ReinforceConfig(entropy=1.0, imitation=0.0, explore=explore))
+        searcher = SEARCHERS["reinforce"].make(problem, config)
+        for _ in range(20):
+            searcher.ask()
+            searcher.tell(problem.first or (), Scored(0.5, 0.5, 1.0))
+        learnt = searcher.learnt()
+        assert learnt is not None
+        return float(np.mean([max(row) for row in learnt]))
+
+    assert likeliest(1) > likeliest(10**6) + 0.05

@@ -123,7 +123,10 @@ def regularities(epochs: int) -> tuple[Way, ...]:
         Way(f"{scheme.replace(':', '')}_allocated@{macs}", epochs, ByRules(budgets[macs], scheme=scheme))
         for macs, scheme in product(MACS, RIVALS)
     ]
-    betas = [Way(f"rules_beta{beta:g}@{MACS[1]}", epochs, ByRules(budgets[MACS[1]], beta)) for beta in BETAS]
+    betas = [
+        Way(f"rules_beta{beta:g}@{macs}", epochs, ByRules(budgets[macs], beta))
+        for macs, beta in product(MACS[1:], BETAS)
+    ]
     return (Way(f"control{epochs}", epochs), *pruned, *rules, *weighed, *rivals, *betas)
 
 

@@ -22,7 +22,7 @@ WARM_UP_RUNS, MEASURED_SECONDS, LEAST_RUNS = 10, 0.5, 30
 
 @dataclass(frozen=True)
 class LocalRunner:
-    """Prunes the network by a plan in one shot, compiles it, and times it on the first CPUs.
+    """Prunes the network by a plan in one shot, compiles it, and times it, pinned.
 
     What else the machine does is in the times: train elsewhere meanwhile, or one candidate after the other.
     """

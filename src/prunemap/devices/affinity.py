@@ -1,4 +1,4 @@
-"""Pinning: while a measurement runs, the process may use the first N of its CPUs only."""
+"""Pinning: while a measurement runs, the process may use N of its CPUs only, and no other of prunemap times on them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from prunemap.devices.claim import claimed
 from prunemap.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -32,10 +33,11 @@ def check_threads(threads: int) -> None:
 
 @contextmanager
 def pinned(threads: int) -> Iterator[tuple[int, ...]]:
-    """Restrict the calling thread, and threads started inside the block, to the first ``threads`` allowed CPUs.
+    """Restrict the calling thread, and threads started inside the block, to ``threads`` of the allowed CPUs.
 
-    Yields the CPUs, () where the system cannot pin (macOS); a notice is logged then. Load engines inside the block:
-    only threads started there inherit the restriction.
+    These are the first on which no other process of prunemap is timing (:func:`~prunemap.devices.claim.claimed`).
+    Yields them, () where the system cannot pin (macOS); a notice is logged then. Load engines inside the block: only
+    threads started there inherit the restriction.
 
     Raises:
         UserError: see :func:`check_threads`.
@@ -46,8 +48,9 @@ def pinned(threads: int) -> Iterator[tuple[int, ...]]:
         yield ()
         return
     before = allowed_cpus()
-    os.sched_setaffinity(0, before[:threads])
-    try:
-        yield before[:threads]
-    finally:
-        os.sched_setaffinity(0, before)
+    with claimed(before, threads) as cpus:
+        os.sched_setaffinity(0, cpus)
+        try:
+            yield cpus
+        finally:
+            os.sched_setaffinity(0, before)

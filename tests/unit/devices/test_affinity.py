@@ -13,10 +13,10 @@ CAN_PIN = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this 
 
 
 @CAN_PIN
-def test_pins_to_the_first_cpus_and_restores_them() -> None:
+def test_pins_to_a_cpu_and_restores_them() -> None:
     before = allowed_cpus()
     with pinned(1) as cpus:
-        assert cpus == before[:1] == allowed_cpus()
+        assert cpus == allowed_cpus() and len(cpus) == 1 and set(cpus) <= set(before)
     assert allowed_cpus() == before
 
 

@@ -121,10 +121,17 @@ class LatencyTable(Value):
     """What a reader must know: that the machine's speed moved, or that it was not the machine above all the time."""
 
     def profile_command(self, model: str = "MODEL.onnx", output: str = "LATENCY.json", schemes: str = "") -> str:
-        """Return the command that adds to the table what it lacks, on the machine that it is of."""
+        """Return the command that adds to the table what it lacks, on the machine or device that it is of."""
         target = f" --target {self.machine.target}" if self.machine.target else ""
+        device = f" --device {self.device}" if self.device else ""
         wanted = f" --schemes {schemes}" if schemes else ""
-        return f"prunemap profile {model}{wanted} --threads {self.threads}{target} -o {output}"
+        return f"prunemap profile {model}{wanted} --threads {self.threads}{target}{device} -o {output}"
+
+    @property
+    def device(self) -> str:
+        """What `--device` named in the command that made the table; "" = none."""
+        words = [*self.command.replace("--device=", "--device ").split(), ""]
+        return words[words.index("--device") + 1] if "--device" in words else ""
 
     def network(self, settings: Sequence[LayerSetting | None], graph_sha256: str = "") -> NetworkTimes | None:
         """Return the times of a network, the latest ones of those that may be it.

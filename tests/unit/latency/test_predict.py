@@ -80,6 +80,13 @@ def test_missing_settings_are_listed_with_the_command(predictor: Predictor) -> N
     assert "at 7x7" in message and "at 14x14" not in message
 
 
+@pytest.mark.parametrize("given", ["--device ssh:pi@board -o t.json", "-o t.json --device=ssh:pi@board"])
+def test_the_command_that_adds_to_a_table_names_its_device(predictor: Predictor, given: str) -> None:
+    table = predictor.table.model_copy(update={"command": f"prunemap profile net.onnx {given}"})
+    assert table.profile_command().endswith(" --device ssh:pi@board -o LATENCY.json")
+    assert "--device" not in predictor.table.profile_command()
+
+
 def test_a_missing_scheme_is_named(predictor: Predictor) -> None:
     with pytest.raises(UserError, match="was not measured as pattern"):
         predictor.latency_us(CONV, SchemeSpec("pattern"), 0.2)

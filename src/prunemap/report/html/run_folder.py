@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prunemap.benchmarking import BenchResult, VerifyResult
-from prunemap.compiler import ModelLayer, identify, read_layers, read_specs, read_wiring
+from prunemap.compiler import ModelLayer, identify, read_network, read_specs
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.layer import LayerSpec
 from prunemap.core.plan import Plan
@@ -113,10 +113,7 @@ def read_run(folder: str | Path) -> Run:
         recipe=recipe,
         summary=summary,
         trainings=tuple(found for seed, place in places.items() if (found := _read_trainings(seed, place))),
-        specs=_read_specs(list(places.values())) if plan or latency else (),
-        graph_sha256=_read_graph(list(places.values())) if latency else "",
-        layers=_read_layers(list(places.values())) if plan and latency else (),
-        wiring=_read_wiring(list(places.values())) if plan and latency else Wiring(),
+        **(_read_network(list(places.values())) if plan or latency else {}),
         sizes_bytes={
             str((place / name).relative_to(folder)): (place / name).stat().st_size
             for place in places.values()
@@ -176,36 +173,22 @@ def _need_torch() -> None:
         raise UserError("run: its trainings cannot be read without torch; pip install 'prunemap[train]'")
 
 
-def _read_specs(places: list[Path]) -> tuple[LayerSpec, ...]:
-    """Return the layers of the first exported network; nothing where there is none."""
-    found = _first_exported(places)
-    return () if found is None else tuple(read_specs(found))
+def _read_network(places: Sequence[Path]) -> dict[str, Any]:
+    """Return the fields of a run that come from its first exported network, from one reading of the file.
 
-
-def _read_graph(places: list[Path]) -> str:
-    """Return the hash of the first exported network's graph; "" where there is none."""
-    found = _first_exported(places)
-    return "" if found is None else identify(found).sha256
-
-
-def _read_wiring(places: list[Path]) -> Wiring:
-    """Return the wiring of the first exported network; an empty one where there is none that can be compiled."""
-    found = _first_exported(places)
+    None where there is no such file; layers and wiring only where it can be compiled, layers only of the dense one.
+    """
+    files = (place / f"{stage}.onnx" for stage in STAGES for place in places)
+    path = next((file for file in files if file.is_file()), None)
+    if path is None:
+        return {}
     try:
-        return Wiring() if found is None else read_wiring(found)
-    except UnsupportedError:
-        return Wiring()
-
-
-def _first_exported(places: list[Path]) -> Path | None:
-    files = (place / f"{stage}.onnx" for place in places for stage in STAGES)
-    return next((file for file in files if file.is_file()), None)
-
-
-def _read_layers(places: list[Path]) -> tuple[ModelLayer, ...]:
-    """Return the layers of the first exported dense network; nothing where there is none that can be compiled."""
-    found = next((file for place in places if (file := place / f"{STAGES[0]}.onnx").is_file()), None)
-    try:
-        return () if found is None else tuple(read_layers(found))
-    except UnsupportedError:
-        return ()  # its segments were compiled one by one
+        network = read_network(path)
+    except UnsupportedError:  # its segments were compiled one by one
+        return {"specs": tuple(read_specs(path)), "graph_sha256": identify(path).sha256}
+    return {
+        "specs": tuple(layer.spec for layer in network.layers),
+        "graph_sha256": network.identity.sha256,
+        "layers": tuple(network.layers) if path.stem == STAGES[0] else (),
+        "wiring": network.wiring,
+    }

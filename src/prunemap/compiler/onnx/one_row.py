@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import onnx
 
 from prunemap.compiler.graph.ir import AnyArray
 from prunemap.compiler.onnx.file import node_name
 
+_RANK = 3
+"""Of 1-D maps; a constant of more axes gives the result as many."""
 _POOLS = ("AveragePool", "GlobalAveragePool", "MaxPool")
 _ELEMENTWISE = (
     *("Abs", "Clip", "Dropout", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu"),
@@ -53,4 +54,5 @@ def _means_the_same(proto: onnx.NodeProto, given: list[str], constants: Mapping[
         return [each.i for each in proto.attribute if each.name == "axis"] == [1] and not constants.keys() & given
     if proto.op_type == "BatchNormalization" or proto.op_type in _POOLS:
         return True
-    return proto.op_type in _ELEMENTWISE and all(np.size(constants.get(name, 0)) == 1 for name in given)
+    numbers = [constants[name] for name in given if name in constants]
+    return proto.op_type in _ELEMENTWISE and all(each.size == 1 and each.ndim <= _RANK for each in numbers)

@@ -65,7 +65,7 @@ def test_maps_stay_maps_between_convolutions(between: Callable[[OnnxBuilder, str
     assert isinstance(graph.nodes[0].op, Reshape) and isinstance(graph.nodes[-1].op, Reshape)
 
 
-@pytest.mark.parametrize("shape", [(CHANNELS, 1), (LENGTH,), (2, 1, 1), (CHANNELS, 1, 1, 1)])
+@pytest.mark.parametrize("shape", [(CHANNELS, 1), (LENGTH,), (2, 1, 1), (CHANNELS, 1, 1, 1), (1,) * 4])
 def test_constants_with_axes_keep_their_meaning(shape: tuple[int, ...]) -> None:
     b = OnnxBuilder()
     y = b.node("Add", conv(b, "x"), b.constant(b.rng.standard_normal(shape, np.float32)))

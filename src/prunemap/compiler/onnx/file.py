@@ -227,8 +227,8 @@ def type_name(number: int) -> str:
 
 
 def node_name(node: onnx.NodeProto) -> str:
-    """Return the node's name, else its first output: the identity used in plans."""
-    return str(node.name or node.output[0])
+    """Return the node's name, else the first output that it has: the identity used in plans."""
+    return str(node.name or next(filter(None, node.output), ""))
 
 
 def module_name(node: onnx.NodeProto) -> str:

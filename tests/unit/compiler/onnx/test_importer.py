@@ -213,6 +213,16 @@ def test_names_must_tell_nodes_apart(tmp_path: Path) -> None:
         read_onnx(save(model, tmp_path / "m.onnx"))
 
 
+def test_nodes_without_names_whose_first_output_is_left_out(tmp_path: Path) -> None:
+    b = OnnxBuilder()
+    for last in ("h1", "h2"):
+        weights = [b.constant(b.rng.standard_normal((1, 9, size), np.float32)) for size in (4, 3)]
+        b.nodes.append(onnx.helper.make_node("GRU", ["x", *weights], ["", last], hidden_size=3))
+    model = b.model([5, 2, 4], b.node("Add", "h1", "h2"), 3)
+    assert [layer.spec.name for layer in list_layers(model)][::2] == ["h1", "h2"]
+    check_against_reference(model, tmp_path / "m.onnx", (5, 2, 4))
+
+
 def test_a_constant_of_words_does_no_harm(tmp_path: Path) -> None:
     b = OnnxBuilder()
     model = b.model([1, 3, 8, 8], b.node("Relu", "x"), 4)

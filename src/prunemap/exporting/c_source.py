@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 
 from prunemap.compiler.build import KERNELS, RUNTIME
+from prunemap.compiler.emit import comment
 from prunemap.core.artifact import TensorInfo
 from prunemap.errors import UserError
 from prunemap.runtime import Program
@@ -51,7 +52,7 @@ def _headers_of(text: str) -> list[Path]:
 def model_header(program: Program, name: str) -> str:
     """Return model.h."""
     manifest = program.manifest
-    return f"""/* {_comment(name)}: made by prunemap {manifest.prunemap} for {manifest.target}.
+    return f"""/* {comment(name)}: made by prunemap {manifest.prunemap} for {manifest.target}.
  * kernels/pmap.h says how to run it. Tensors are dense, row-major, four bytes per element (integers, bool: int32_t). */
 #ifndef MODEL_H
 #define MODEL_H
@@ -103,7 +104,3 @@ def c_text(text: str) -> str:
     """Return a C string literal; in octal what is no plain character, and ``?``, which may begin a trigraph."""
     plain = {*range(32, 127)} - {*b'"\\?'}
     return '"' + "".join(chr(c) if c in plain else f"\\{c:03o}" for c in text.encode()) + '"'
-
-
-def _comment(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text).replace("*/", "* /").replace("/*", "/ *")

@@ -1,4 +1,4 @@
-"""The generated C of small networks, word for word.
+"""The generated C of small networks, word for word, and what a tensor's name can do to it: nothing.
 
 After a wanted change: ``pytest --update-golden``, then read the diff.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
 
 from prunemap.compiler.emit import emit_program
@@ -15,7 +16,7 @@ from prunemap.compiler.onnx.file import read_onnx
 from prunemap.compiler.onnx.importer import import_graph
 from prunemap.compiler.passes import optimise
 from prunemap.targets import TARGETS
-from tests.networks import residual_network, save
+from tests.networks import OnnxBuilder, residual_network, save
 
 GOLDEN = Path(__file__).parent.parent.parent / "golden"
 
@@ -29,3 +30,14 @@ def test_generated_c(scheme: str, tmp_path: Path, update_golden: bool) -> None:
     if update_golden:
         golden.write_text(text)
     assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("end", ["*/", "*\\\n/", "*\\ \r\n/", "/*"], ids=ascii)
+def test_no_name_leaves_its_comment(end: str, tmp_path: Path) -> None:
+    b, target = OnnxBuilder(), TARGETS["x86-64-v4"]
+    b.nodes.append(onnx.helper.make_node("Softmax", ["x"], [f"a{end} int leaked; /*"], name="first"))
+    path = save(b.model([1, 4], b.node("Softmax", *b.nodes[0].output)), tmp_path / "m.onnx")
+    text = emit_program(lower(optimise(import_graph(read_onnx(path))), target), target)
+    (line,) = [line for line in text.splitlines() if "leaked" in line]
+    assert line.startswith("static const tensor ") and line.endswith(" */")
+    assert (line.count("/*"), line.count("*/")) == (1, 1)

@@ -1,5 +1,5 @@
 """LoweredProgram → the text of one C program."""
 
-from prunemap.compiler.emit.c_program import emit_program
+from prunemap.compiler.emit.c_program import comment, emit_program
 
-__all__ = ["emit_program"]
+__all__ = ["comment", "emit_program"]

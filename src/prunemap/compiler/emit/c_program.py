@@ -64,7 +64,7 @@ def _tensor(name: str, placed: Placed) -> str:
         "halo": int(layout.has_halo),
     } | ({"constant": 1} if placed.constant else {})
     body = ", ".join(f".{key} = {value}" for key, value in values.items())
-    return f"static const tensor {name} = {{{body}}}; /* {_comment(placed.name)} */"
+    return f"static const tensor {name} = {{{body}}}; /* {comment(placed.name)} */"
 
 
 def _step(index: int, step: Step, names: dict[str, str]) -> str:
@@ -92,5 +92,6 @@ def _value(value: object, names: dict[str, str]) -> str:
     return str(int(value)) if isinstance(value, int) else str(value)
 
 
-def _comment(text: str) -> str:
-    return text.replace("*/", "* /").replace("\0", " ")
+def comment(text: str) -> str:
+    """Return a text for inside a C comment: in one line, since one that ends in a backslash is joined with the next."""
+    return "".join(c if c.isprintable() else " " for c in text).replace("*/", "* /").replace("/*", "/ *")

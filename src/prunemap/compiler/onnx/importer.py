@@ -18,7 +18,7 @@ from prunemap.compiler.onnx.node import KINDS, NotTaken, OnnxNode
 from prunemap.compiler.onnx.one_row import on_one_row
 from prunemap.compiler.onnx.rules import FAST_RULES, GENERAL_RULES, ONNX_OPS
 from prunemap.core.inspection import UnsupportedNode
-from prunemap.errors import Problems, UnsupportedError
+from prunemap.errors import Problems, UnsupportedError, UserError
 
 LONE_OPSET = 22
 """Of ONNX, of a node outside of any model."""
@@ -118,7 +118,7 @@ def _take_nodes(model: onnx.ModelProto) -> _Taken:
         try:
             with np.errstate(all="ignore"):  # what is not finite is said later, by the name of the weights
                 _take(taken, proto)
-        except (NotTaken, ValueError, MemoryError) as error:
+        except (NotTaken, UserError, ValueError, MemoryError) as error:
             taken.refuse(node_name(proto), proto.op_type, str(error))
             for name in (name for name in proto.output if name in inferred):
                 taken.shapes[name], taken.kinds[name] = inferred[name], types.get(name, "f32")
@@ -146,7 +146,7 @@ def _make_constant_outputs(taken: _Taken, model: onnx.ModelProto) -> None:
             )
             try:
                 _keep(taken, node, [node.build.add(Elementwise(0), node.tensor())])
-            except NotTaken as error:
+            except (NotTaken, UserError) as error:
                 taken.refuse(value.name, "output", str(error))
         elif value.name not in made and not taken.unsupported:
             taken.refuse(value.name, "output", "it is a second output of its node that is not supported")

@@ -113,6 +113,15 @@ def inner_graph() -> onnx.ModelProto:
     return b.model([1, 3, 4, 4], conv(b, b.node("If", big, name="odd", **branches), "second"), 4)
 
 
+def empty() -> onnx.ModelProto:
+    """No program holds a tensor without elements."""
+    b = OnnxBuilder()
+    x = conv(b, "x", "first", 3)
+    none = b.node("Slice", x, *(b.constant(np.array([1])) for _ in range(3)))
+    odd = b.node("Add", b.node("ReduceMean", x, b.constant(np.array([1])), name="mean"), none, name="odd")
+    return b.model([1, 3, 4, 4], b.node("Concat", x, odd, axis=1, name="last"), 4)
+
+
 NETWORKS: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "middle": (middle, "first,relu_1 | odd* | second"),
     "start": (at_the_start, "odd* | second"),
@@ -124,6 +133,7 @@ NETWORKS: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "shape": (shape_across_the_cut, "first | odd* | relu_5,reshape_6"),
     "doubles": (doubles, "first | widen,wide,narrow* | second"),
     "sequence": (sequence, "first | split,half,between,insert,join,sized* | last"),
+    "empty": (empty, "first,mean | odd* | last"),
     "inner graph": (inner_graph, "first,around,reducemax_2,greater_3 | odd* | second"),
 }
 
@@ -165,7 +175,7 @@ def test_the_segments_in_turn_compute_what_the_whole_does(name: str, tmp_path: P
         np.testing.assert_allclose(known[output.name], value, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["branches", "doubles", "sequence", "inner graph"])
+@pytest.mark.parametrize("name", ["branches", "doubles", "sequence", "empty", "inner graph"])
 def test_compiled_with_a_fallback_it_computes_what_the_model_means(name: str, tmp_path: Path) -> None:
     path = save(NETWORKS[name][0](), tmp_path / "m.onnx")
     program = compile_with_fallback(path, tune=None)

@@ -20,6 +20,11 @@ REFUSED = {
     "gemm with a weight of one axis": (("Gemm", ROW, np.ones(4, np.float32)), {}, "has shape [4], only matrices"),
     "concat of other ranks": (("Concat", MAP, ROW), {"axis": 1}, "concatenates [[1, 4, 5, 6], [2, 4]] along axis 1"),
     "pads of endless size": (("Pad", ROW, np.array([0, 0, 0, HUGE])), {}, "ask for more than"),
+    "windows of endless size": (
+        ("MaxPool", MAP),
+        {"kernel_shape": [2, 2], "strides": [2**21, 1]},
+        "allowed are 1 to 1048576, pads from 0",
+    ),
     "pads that are no integers": (("Pad", ROW, np.zeros(4, np.float32)), {}, "its pads are float32"),
     "axes that are no integers": (("ReduceSum", ROW, np.complex64([1])), {}, "its axes are complex64"),
     "pads that leave nothing": (("Pad", ROW, np.array([-2, 0, 0, 0])), {}, "leave nothing of 2"),
@@ -101,9 +106,3 @@ def test_values_that_no_network_has(name: str, tmp_path: Path) -> None:
         pytest.fail(str(error))
     assert [each.name for each in refused][:1] == ["tested"]
     assert message in refused[0].why
-
-
-def test_windows_of_endless_size(tmp_path: Path) -> None:
-    model, _ = node_model("MaxPool", MAP, kernel_shape=[2, 2], strides=[2**21, 1])
-    with pytest.raises(UserError, match="allowed are 1 to 1048576, pads from 0"):
-        find_unsupported(read(model, tmp_path / "m.onnx"))

@@ -1,4 +1,4 @@
-"""ONNX → Graph. Every node that cannot be taken in is found before the import gives up."""
+"""ONNX → Graph. Every node that an output needs and that cannot be taken in is found before the import gives up."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from prunemap.compiler.graph.shapes import make_graph, output_shape
 from prunemap.compiler.graph.verify import misfit, verify_graph
 from prunemap.compiler.onnx.file import constants_of, graph_inputs, known_shapes, node_name, type_name
 from prunemap.compiler.onnx.fold import folded
+from prunemap.compiler.onnx.needed import needed_nodes
 from prunemap.compiler.onnx.node import KINDS, NotTaken, OnnxNode
 from prunemap.compiler.onnx.one_row import on_one_row
 from prunemap.compiler.onnx.rules import FAST_RULES, GENERAL_RULES, ONNX_OPS
@@ -112,7 +113,7 @@ def _take_nodes(model: onnx.ModelProto) -> _Taken:
             name = type_name(value.type.tensor_type.elem_type)
             taken.refuse(value.name, "input", f"it is {name}; FLOAT, INT32, INT64 and BOOL are supported")
         taken.shapes[value.name], taken.kinds[value.name] = inferred[value.name], kind or "f32"
-    for proto in model.graph.node:
+    for proto in needed_nodes(model.graph.node, [value.name for value in model.graph.output]):
         if proto.op_type == "Constant" and proto.output[0] in taken.constants:
             continue
         try:

@@ -15,9 +15,9 @@ import onnx
 from onnx import numpy_helper
 
 from prunemap.compiler.graph.ir import Kind, Shape
-from prunemap.compiler.onnx.check import graphs_of
 from prunemap.compiler.onnx.file import graph_inputs, node_name, type_name
 from prunemap.compiler.onnx.importer import find_unsupported, known_tensors
+from prunemap.compiler.onnx.needed import needed_nodes, reads_of
 from prunemap.compiler.onnx.node import KINDS
 from prunemap.core.artifact import DTYPES, OTHER_DTYPES, TensorInfo
 from prunemap.core.inspection import UnsupportedNode
@@ -79,8 +79,8 @@ class _Network:
         stored = {*self._constants, *self._given, *self._sparse}
         self._outputs = [value.name for value in model.graph.output]
         computed = [node for node in model.graph.node if not stored.issuperset(filter(None, node.output))]
-        self._nodes = _needed(computed, self._outputs)
-        self._reads = {node_name(node): [name for name in _reads(node) if name not in stored] for node in self._nodes}
+        self._nodes = needed_nodes(computed, self._outputs)
+        self._reads = {node_name(node): [name for name in reads_of(node) if name not in stored] for node in self._nodes}
         self._maker = {name: node for node in self._nodes for name in node.output if name}
         values = (*model.graph.value_info, *model.graph.input, *model.graph.output)
         self._values = {value.name: _with_shape(value, shapes.get(value.name)) for value in values}
@@ -171,7 +171,7 @@ class _Network:
         self, nodes: Sequence[onnx.NodeProto], inputs: Sequence[str], outputs: Sequence[str]
     ) -> onnx.ModelProto:
         """Return the nodes as a model with the constants that they read."""
-        read = dict.fromkeys((*(name for node in nodes for name in _reads(node)), *outputs))
+        read = dict.fromkeys((*(name for node in nodes for name in reads_of(node)), *outputs))
         inside = {name for node in nodes for name in node.output}
         graph = onnx.helper.make_graph(
             list(nodes),
@@ -202,16 +202,6 @@ class _Network:
         """Return what a tensor is; None for what NumPy cannot hold, or whose type is not known."""
         value = self._values.get(name)
         return None if value is None else tensor_info(value)
-
-
-def _needed(nodes: list[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
-    """Return the nodes that an output depends on."""
-    wanted, kept = set(outputs), []
-    for node in reversed(nodes):
-        if not wanted.isdisjoint(node.output):
-            wanted.update(_reads(node))
-            kept.append(node)
-    return kept[::-1]
 
 
 def _with_shape(value: onnx.ValueInfoProto, shape: Shape | None) -> onnx.ValueInfoProto:
@@ -247,16 +237,3 @@ def _type_name(value: onnx.ValueInfoProto) -> str:
     if kind != "tensor_type":
         return f"a {str(kind).removesuffix('_type').replace('_', ' ')}"
     return type_name(value.type.tensor_type.elem_type)
-
-
-def _reads(node: onnx.NodeProto) -> list[str]:
-    """Return what a node reads, what its inner graphs take from around them included."""
-    inner = (name for graph in graphs_of(node) for name in _taken_from_around(graph))
-    return [name for name in dict.fromkeys((*node.input, *inner)) if name]
-
-
-def _taken_from_around(graph: onnx.GraphProto) -> list[str]:
-    own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-    own |= {name for node in graph.node for name in node.output}
-    read = [name for node in graph.node for name in _reads(node)] + [value.name for value in graph.output]
-    return [name for name in read if name not in own]

@@ -132,6 +132,15 @@ def test_every_unsupported_node_is_listed(tmp_path: Path) -> None:
     assert [each.name for each in inspection.unsupported] == ["chance", "noise"]
 
 
+def test_nodes_that_no_output_needs_may_be_anything(tmp_path: Path) -> None:
+    b = OnnxBuilder()
+    places = b.node("NonZero", "x", name="odd")
+    b.node("Cast", places, name="behind", to=TensorProto.FLOAT)
+    path = save(b.model([1, 3, 8, 8], b.node("Relu", "x", name="act"), 4), tmp_path / "m.onnx")
+    assert inspect_model(path).unsupported == ()
+    assert [node.name for node in import_graph(read_onnx(path)).nodes] == ["act"]
+
+
 def test_a_fixed_size_may_be_changed(tmp_path: Path) -> None:
     b = OnnxBuilder()
     path = save(b.model([10, 3, 8, 8], b.conv("x", (4, 3, 3, 3)), 4), tmp_path / "m.onnx")

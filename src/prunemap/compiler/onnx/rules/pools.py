@@ -77,7 +77,14 @@ def _average_pool(node: OnnxNode) -> Sequence[str]:
 
 
 def _lp_pool(node: OnnxNode) -> Sequence[str]:
-    return [node.build.add(_window_pool(node, "lp", p=node.attributes.get("p", 2)), node.tensor())]
+    return [node.build.add(_window_pool(node, "lp", p=_norm(node)), node.tensor())]
+
+
+def _norm(node: OnnxNode) -> int:
+    p = int(node.attributes.get("p", 2))
+    if p < 1:
+        raise NotTaken(f"p is {p}, allowed are values from 1")
+    return p
 
 
 def _global(node: OnnxNode, function: str) -> Sequence[str]:
@@ -85,7 +92,7 @@ def _global(node: OnnxNode, function: str) -> Sequence[str]:
 
 
 def _global_lp_pool(node: OnnxNode) -> Sequence[str]:
-    p = node.attributes.get("p", 2)
+    p = _norm(node)
     if p in (1, 2):
         return _global(node, f"l{p}")
     build = node.build

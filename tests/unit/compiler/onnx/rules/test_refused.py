@@ -33,6 +33,12 @@ REFUSED = {
     "reshape to an axis that is not there": (("Reshape", ROW, np.array([8, 1, 0])), {}, "an axis that is not there"),
     "blocks of no size": (("DepthToSpace", MAP), {"blocksize": 0}, "its blocksize is 0"),
     "space in blocks of no size": (("SpaceToDepth", MAP), {"blocksize": -1}, "its blocksize is -1"),
+    "pool by a norm that there is not": (("GlobalLpPool", MAP), {"p": 0}, "p is 0, allowed are values from 1"),
+    "windows by a norm that there is not": (
+        ("LpPool", MAP),
+        {"p": -1, "kernel_shape": [2, 2]},
+        "p is -1, allowed are values from 1",
+    ),
     "triangle of a vector": (("Trilu", np.ones(4, np.float32)), {}, "its input has 1 axes"),
     "scatter with an unknown reduction": (
         ("ScatterND", ROW, np.array([[1]]), np.ones((1, 4), np.float32)),

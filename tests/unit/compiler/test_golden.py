@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -41,3 +42,10 @@ def test_no_name_leaves_its_comment(end: str, tmp_path: Path) -> None:
     (line,) = [line for line in text.splitlines() if "leaked" in line]
     assert line.startswith("static const tensor ") and line.endswith(" */")
     assert (line.count("/*"), line.count("*/")) == (1, 1)
+
+
+def test_a_number_that_is_none_is_one_in_c_too(tmp_path: Path) -> None:
+    b, target = OnnxBuilder(), TARGETS["x86-64-v4"]
+    y = b.node("LayerNormalization", "x", b.constant(np.ones(4, np.float32)), epsilon=float("nan"))
+    path = save(b.model([1, 4], y), tmp_path / "m.onnx")
+    assert '{__builtin_nanf(""), 0.0f}' in emit_program(lower(optimise(import_graph(read_onnx(path))), target), target)

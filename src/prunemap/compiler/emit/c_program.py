@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from math import isinf
 from typing import Any
 
+from prunemap.compiler.graph.expression import c_float
 from prunemap.compiler.lowering.program import LoweredProgram, Placed, Step, Symbol, Tensor, Tile, TimedStep
 from prunemap.core.target import Target
 
@@ -84,7 +84,7 @@ def _value(value: object, names: dict[str, str]) -> str:
     if isinstance(value, Symbol):
         return value.name
     if isinstance(value, float):
-        return f"{'-' if value < 0 else ''}__builtin_inff()" if isinf(value) else f"{value!r}f"
+        return c_float(value)
     if isinstance(value, tuple):
         return f"{{{', '.join(_value(each, names) for each in value) or '0'}}}"
     if is_dataclass(value):

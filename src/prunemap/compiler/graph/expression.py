@@ -45,13 +45,14 @@ def code_of(expression: Expression, operands: Sequence[str], kinds: Sequence[Kin
     if isinstance(expression, int):
         return operands[expression]
     if isinstance(expression, float):
-        return f"v_splat({_number(expression)})"
+        return f"v_splat({c_float(expression)})"
     name, *arguments = expression
     of = [kind_of(each, kinds) for each in arguments]
     return expression_code(name, of).format(*(code_of(each, operands, kinds) for each in arguments))
 
 
-def _number(value: float) -> str:
+def c_float(value: float) -> str:
+    """Return a number as C has it."""
     if np.isnan(value):
         return '__builtin_nanf("")'
     if np.isinf(value):

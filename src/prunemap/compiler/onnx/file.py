@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from prunemap.compiler.graph.ir import Shape
+from prunemap.compiler.graph.ir import MAX_ELEMENTS, Shape
 from prunemap.compiler.onnx.check import (
     check_ends,
     check_for_inference,
@@ -149,7 +150,7 @@ def _fix_input_shapes(model: onnx.ModelProto, shapes: dict[str, Shape]) -> None:
             continue
         dims = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in tensor.shape.dim]
         fixed = _fixed_shape(value.name, dims, shapes.get(value.name), problems)
-        if fixed and len(fixed) == len(dims):
+        if fixed is not None:
             if any(size not in (None, now) for size, now in zip(dims, fixed, strict=True)):
                 _forget_shapes(model)
             for dim, size in zip(tensor.shape.dim, fixed, strict=True):
@@ -168,9 +169,14 @@ def _forget_shapes(model: onnx.ModelProto) -> None:
 def _fixed_shape(name: str, dims: list[int | None], asked: Shape | None, problems: Problems) -> Shape | None:
     text = "x".join("?" if d is None else str(d) for d in dims)
     if asked is not None:
-        if len(asked) != len(dims):
-            problems.add(f"--shape {name}={'x'.join(map(str, asked))} does not fit the model's {text}")
-        return asked
+        shown = f"--shape {name}={'x'.join(map(str, asked))}"
+        if not all(isinstance(size, Integral) and size is not True and 1 <= size <= MAX_ELEMENTS for size in asked):
+            problems.add(f"{shown}: allowed are whole numbers from 1 to {MAX_ELEMENTS}")
+        elif len(asked) != len(dims):
+            problems.add(f"{shown} does not fit the model's {text}")
+        else:
+            return tuple(map(int, asked))
+        return None
     if dims and dims[0] is None:
         dims = [1, *dims[1:]]
     if None in dims or 0 in dims:

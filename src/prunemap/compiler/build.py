@@ -98,7 +98,10 @@ def find_compiler(cc: str | None = None) -> Compiler:
         if importlib.util.find_spec("ziglang") is None:
             raise UserError("no C compiler: install one (pip install ziglang) or name one (--cc gcc)")
         return Compiler((sys.executable, "-m", "ziglang", "cc"), f"zig cc {metadata.version('ziglang')}", is_zig=True)
-    command = tuple(shlex.split(cc))
+    try:
+        command = tuple(shlex.split(cc))
+    except ValueError as error:
+        raise UserError(f"--cc: got {cc!r}, allowed is a command such as gcc, clang or zig cc ({error})") from None
     if not command or shutil.which(command[0]) is None:
         raise UserError(f"--cc: no compiler {cc!r} found, allowed is a command such as gcc, clang or zig cc")
     machine, name = _asked(command)

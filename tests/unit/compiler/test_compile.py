@@ -137,6 +137,8 @@ def test_plans_that_do_not_fit(path: Path, scheme: str, changes: dict[str, objec
 def test_no_compiler(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="--cc: no compiler 'no-such-cc' found"):
         compile_model(path, cc="no-such-cc")
+    with pytest.raises(UserError, match=r"--cc: got \"gcc '-m64\", allowed is a command .* \(No closing quotation\)"):
+        compile_model(path, cc="gcc '-m64")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install ziglang"):
         find_compiler()

@@ -83,13 +83,16 @@ def with_fake_sparsity(
     _check(spec, density)
     layers = list_layers(read_onnx(model_path, shapes))
     first = next((layer.spec.name for layer in layers if layer.spec.kind == "conv"), None)
-    faked, pruned = [], dict[StoredWeight, Array]()
+    faked, pruned, by_place = [], dict[StoredWeight, Array](), dict[object, FakedLayer]()
     for layer in layers:
-        scheme, reason = _scheme_for(layer, spec, density, is_first=layer.spec.name == first)
-        mask = make_mask(layer.weight, scheme, density) if scheme != DENSE else np.ones(layer.weight.shape, bool)
-        if scheme != DENSE:
-            pruned.setdefault(layer.stored, _scaled(layer.weight, mask))  # a shared weight is pruned once
-        faked.append(FakedLayer(name=layer.spec.name, scheme=scheme, density=float(mask.mean()), reason=reason))
+        place, name = layer.stored.place, layer.spec.name
+        if place not in by_place:  # a shared weight is pruned once
+            scheme, reason = _scheme_for(layer, spec, density, is_first=name == first)
+            mask = make_mask(layer.weight, scheme, density) if scheme != DENSE else np.ones(layer.weight.shape, bool)
+            if scheme != DENSE:
+                pruned[layer.stored] = _scaled(layer.weight, mask)
+            by_place[place] = FakedLayer(name=name, scheme=scheme, density=float(mask.mean()), reason=reason)
+        faked.append(by_place[place].model_copy(update={"name": name}))
     rewrite_weights(model_path, pruned, output_path)
     return tuple(faked)
 

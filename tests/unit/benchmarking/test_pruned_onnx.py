@@ -54,6 +54,21 @@ def test_only_the_weights_that_the_plan_prunes_change(dense: Path, tmp_path: Pat
     assert models[0].graph.node == models[1].graph.node and models[0].graph.input == models[1].graph.input
 
 
+def test_a_shared_weight_is_pruned_once_and_said_to_be_what_it_is(tmp_path: Path) -> None:
+    b = OnnxBuilder()
+    shared = b.constant(b.rng.standard_normal((8, 8), np.float32))
+    x = b.node("MatMul", "x", b.constant(b.rng.standard_normal((6, 8), np.float32)))
+    y = b.node("Gemm", b.node("MatMul", x, shared, name="a"), shared, name="b", transB=1)
+    path = save(b.model([2, 6], y), tmp_path / "m.onnx")
+    plan = plan_of(path, "column", 0.25)
+    other = plan.layers[1].model_copy(update={"density": 0.1})
+    done = write_pruned(path, plan.model_copy(update={"layers": (plan.layers[0], other)}), tmp_path / "p.onnx")
+    weights = {layer.spec.name: layer.weight for layer in list_layers(read_onnx(tmp_path / "p.onnx"))}
+    assert [(layer.name, layer.density) for layer in done] == [("a", 0.25), ("b", 0.25)]
+    assert (weights["a"] != 0).any(0).sum() == 2
+    np.testing.assert_array_equal(weights["a"], weights["b"].T)
+
+
 def test_plans_that_do_not_fit_leave_nothing_behind(dense: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="pattern"):
         write_pruned(dense, plan_of(dense, "pattern", 0.9), tmp_path / "pruned.onnx")

@@ -17,7 +17,7 @@ from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.errors import UserError
 from tests.networks import OnnxBuilder, residual_network, save, weight
 
-PUNCHED = SchemeSpec("punched", (4, 2))
+PUNCHED, COLUMN = SchemeSpec("punched", (4, 2)), SchemeSpec("column")
 
 
 @pytest.fixture
@@ -131,6 +131,17 @@ def test_constants_are_weights_too_and_a_shared_one_is_pruned_once(tmp_path: Pat
     with_fake_sparsity(path, SchemeSpec("unstructured"), 0.5, tmp_path / "sparse.onnx")
     after = weights_of(tmp_path / "sparse.onnx")
     assert (after["a"] != 0).mean() == (after["b"] != 0).mean() == 0.5
+
+
+def test_a_weight_that_layers_read_in_both_orders_is_pruned_for_the_first(tmp_path: Path) -> None:
+    b = OnnxBuilder()
+    shared = b.constant(weight(b.rng, 8, 8))
+    y = b.node("Gemm", b.node("MatMul", "x", shared, name="a"), shared, name="b", transB=1)
+    faked = with_fake_sparsity(save(b.model([2, 8], y), tmp_path / "m.onnx"), COLUMN, 0.25, tmp_path / "sparse.onnx")
+    after = weights_of(tmp_path / "sparse.onnx")
+    assert [layer.density for layer in faked] == [0.25, 0.25]
+    assert str(structure_of(after["a"])) == "column"
+    np.testing.assert_array_equal(after["a"], after["b"].T)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from prunemap.compiler.graph.ir import Array, Shape
-from prunemap.compiler.layers import list_layers
+from prunemap.compiler.layers import ModelLayer, list_layers
 from prunemap.compiler.onnx.file import read_onnx
 from prunemap.compiler.onnx.filters import Choice, strongest_filters, zero_parameters
 from prunemap.compiler.onnx.importer import import_graph
@@ -18,7 +18,7 @@ from prunemap.compiler.onnx.stored_weight import StoredWeight
 from prunemap.compiler.onnx.weights import rewrite_weights
 from prunemap.compiler.zero_filters import Kept
 from prunemap.core.files import check_writable
-from prunemap.core.plan import Plan
+from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.core.value import Value
 from prunemap.errors import Problems, UnsupportedError, UserError
@@ -67,32 +67,38 @@ def write_pruned(
             problems.add(f"layer {layer.spec.name!r}: {why}")
     problems.raise_if_any()
     check_writable(output_path)
-    pruned, done = dict[StoredWeight, Array](), []
+    pruned, done, by_place, single = dict[StoredWeight, Array](), [], dict[object, PrunedLayer](), []
     alive, vectors = _filters(model, [(layer, entry) for layer, entry in chosen if entry.scheme.name == "filter"])
     for layer, entry in chosen:
-        filters = alive.get(layer.spec.name)
-        mask = (
-            make_mask(layer.weight, entry.scheme, entry.density) if filters is None else _whole(filters, layer.weight)
-        )
-        kept = (layer.weight * mask).astype(np.float32)
-        pruned.setdefault(layer.stored, kept)  # a shared weight is pruned once
-        energies = [float(np.square(each, dtype=np.float64).sum()) for each in (kept, layer.weight)]
-        done.append(
-            PrunedLayer(
-                name=layer.spec.name,
-                weight_shape=layer.spec.weight_shape,
-                scheme=entry.scheme,
-                density=float(mask.mean()),
-                energy=energies[0] / energies[1] if energies[1] else 1.0,
-            )
-        )
-    single = [each.name for each, (_, entry) in zip(done, chosen, strict=True) if each.density > 2 * entry.density]
+        place, name = layer.stored.place, layer.spec.name
+        if place not in by_place:  # a shared weight is pruned once
+            pruned[layer.stored], by_place[place] = _pruned(layer, entry, alive.get(name))
+            single += [name] if by_place[place].density > 2 * entry.density else []
+        done.append(by_place[place].model_copy(update={"name": name, "weight_shape": layer.spec.weight_shape}))
     if single:
         warnings.warn(
             f"at such a density layers would lose every weight; one group is kept of: {', '.join(single)}", stacklevel=2
         )
     rewrite_weights(model_path, pruned | vectors, output_path)
     return tuple(done)
+
+
+def _pruned(layer: ModelLayer, entry: PlanLayer, filters: Kept | None) -> tuple[Array, PrunedLayer]:
+    """Return the weight without what is pruned, and what that is.
+
+    Args:
+        filters: those that stay, where they are known already.
+    """
+    mask = make_mask(layer.weight, entry.scheme, entry.density) if filters is None else _whole(filters, layer.weight)
+    kept = (layer.weight * mask).astype(np.float32)
+    energies = [float(np.square(each, dtype=np.float64).sum()) for each in (kept, layer.weight)]
+    return kept, PrunedLayer(
+        name=layer.spec.name,
+        weight_shape=layer.spec.weight_shape,
+        scheme=entry.scheme,
+        density=float(mask.mean()),
+        energy=energies[0] / energies[1] if energies[1] else 1.0,
+    )
 
 
 def _filters(model: onnx.ModelProto, chosen: Sequence[Choice]) -> tuple[dict[str, Kept], dict[StoredWeight, Array]]:

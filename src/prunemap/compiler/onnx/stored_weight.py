@@ -22,6 +22,11 @@ class StoredWeight:
     part: int | None = None
     """Which of the parts that the tensor holds along its first axis: the directions of recurrent layers."""
 
+    @property
+    def place(self) -> tuple[str, int | None]:
+        """What nodes that share the weight have in common, however each of them reads it."""
+        return self.tensor, self.part
+
     def transposed(self) -> StoredWeight:
         """Return the same weight with its last two axes in the other order."""
         return replace(self, form="as it is" if self.form == "transposed" else "transposed")

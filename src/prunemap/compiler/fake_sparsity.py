@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from prunemap.compiler.finite import check_finite
 from prunemap.compiler.graph.ir import Array, Shape
 from prunemap.compiler.layers import ModelLayer, list_layers
 from prunemap.compiler.onnx.file import read_onnx
@@ -78,10 +79,13 @@ def with_fake_sparsity(
         What became of every layer, in graph order.
 
     Raises:
-        UserError: the model cannot be read, the scheme cannot be had by any layer, or the output not be written.
+        UserError: the model cannot be read, it has weights that are infinite or NaN, the scheme cannot be had by any
+            layer, or the output not be written.
     """
     _check(spec, density)
-    layers = list_layers(read_onnx(model_path, shapes))
+    model = read_onnx(model_path, shapes)
+    check_finite(model)
+    layers = list_layers(model)
     first = next((layer.spec.name for layer in layers if layer.spec.kind == "conv"), None)
     faked, pruned, by_place = [], dict[StoredWeight, Array](), dict[object, FakedLayer]()
     for layer in layers:

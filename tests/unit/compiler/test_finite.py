@@ -1,4 +1,4 @@
-"""Weights that are NaN or infinite are named by inspect, and not compiled; infinite masks and bounds are."""
+"""Weights that are NaN or infinite are named by inspect, and not compiled or pruned; infinite masks and bounds are."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from prunemap.compiler import compile_model, compile_with_fallback, inspect_model
+from prunemap.compiler import compile_model, compile_with_fallback, inspect_model, read_specs
+from prunemap.compiler.fake_sparsity import with_fake_sparsity
 from prunemap.compiler.finite import check_finite
+from prunemap.compiler.layers import identity_of
 from prunemap.compiler.onnx.file import read_onnx
+from prunemap.compiler.onnx.prune import write_pruned
 from prunemap.core.inspection import NotFinite
+from prunemap.core.plan import Plan, PlanLayer
+from prunemap.core.scheme_spec import SchemeSpec
 from prunemap.errors import UserError
 from prunemap.report import inspection_tables
 from prunemap.runtime import Engine
@@ -45,6 +50,17 @@ def test_all_of_them_are_named(tmp_path: Path) -> None:
     assert len(inspection.layers) == 6 and not inspection.unsupported
     titles = [str(table.title).strip() for table in inspection_tables(inspection)]
     assert "weights that are no numbers: it cannot be compiled" in titles
+
+
+def test_they_are_not_pruned_either(tmp_path: Path) -> None:
+    path = save(with_values(residual_network(), "w0", _0=np.nan), tmp_path / "m.onnx")
+    layers = read_specs(path)
+    plan = Plan(model=identity_of(path, layers), layers=(PlanLayer.of(layers[0], SchemeSpec("filter"), 0.5),))
+    with pytest.raises(UserError, match="w0 of stem: 1 NaN"):
+        write_pruned(path, plan, tmp_path / "pruned.onnx")
+    with pytest.raises(UserError, match="w0 of stem: 1 NaN"):
+        with_fake_sparsity(path, SchemeSpec("filter"), 0.5, tmp_path / "pruned.onnx")
+    assert not (tmp_path / "pruned.onnx").exists()
 
 
 def test_weights_that_overflow_when_folded(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from prunemap.compiler.finite import check_finite
 from prunemap.compiler.graph.ir import Array, Shape
 from prunemap.compiler.layers import ModelLayer, list_layers
 from prunemap.compiler.onnx.file import read_onnx
@@ -52,11 +53,13 @@ def write_pruned(
         The layers that the plan names, in graph order.
 
     Raises:
-        UserError: the model cannot be read, the plan does not fit it, or the output cannot be written.
+        UserError: the model cannot be read, it has weights that are infinite or NaN, the plan does not fit it, or the
+            output cannot be written.
     """
     if Path(output_path).suffix != ".onnx":
         raise UserError(f"-o/--output: got {output_path}, allowed is a name that ends in .onnx")
     model = read_onnx(model_path, shapes)
+    check_finite(model)
     layers = list_layers(model)
     entries = plan.resolve([layer.spec for layer in layers])
     chosen = [(layer, entry) for layer, entry in zip(layers, entries, strict=True) if entry is not None]

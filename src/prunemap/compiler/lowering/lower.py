@@ -57,8 +57,8 @@ from prunemap.errors import UserError
 
 OVERREAD_VECTORS = 4
 """Vectors are loaded so far behind the end of a tensor, an array of weights, or a scratch."""
-_LARGEST_PLANE = 2**31 - 1
-"""Kernels count its elements in 32 bits."""
+_MOST_PLACES = 2**31 - 1
+"""Of a tensor, its padding included: kernels have offsets inside of one in 32 bits."""
 
 
 def lower(
@@ -139,9 +139,11 @@ def _place_tensors(low: Lowering, loops: Sequence[ImageLoop]) -> tuple[tuple[Pla
     for name in named:
         root, channel = low.root(name)
         layout = low.layout(name)
-        if layout.plane > _LARGEST_PLANE:
+        count = low.images(name) * layout.image
+        if count > _MOST_PLACES:
             raise UserError(
-                f"model: {name!r} would need planes of {layout.plane} elements with the padding around them"
+                f"model: {name!r} would need {count} elements with the padding around it, at most {_MOST_PLACES} "
+                "are supported"
             )
         if root in low.constants:
             placed.append(Placed(name, layout, low.constants[root] // 4, constant=True))

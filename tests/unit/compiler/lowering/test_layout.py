@@ -12,7 +12,7 @@ from prunemap.compiler.graph.shapes import make_graph
 from prunemap.compiler.lowering.layout import assign_layouts, phases_name, planar_layout
 from prunemap.compiler.lowering.lower import lower
 from prunemap.compiler.lowering.memory import Life, place
-from prunemap.errors import InternalError
+from prunemap.errors import InternalError, UserError
 from prunemap.targets import X86_64_V4
 
 small = st.integers(0, 3)
@@ -41,6 +41,16 @@ def test_a_halo_asked_for_behind_a_1x1_widens_the_rows_of_its_stage(stride: int,
     layouts = assign_layouts(graph, X86_64_V4, {"y": (0, 0, 0, 1)}).tensors
     source = layouts["x"] if stride == 1 else layouts[phases_name("y")]
     assert source.pitch == layouts["y"].pitch == graph.shapes["y"][3] + 1
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_offsets_that_need_more_than_32_bits_are_refused(batch: int) -> None:
+    weight = np.zeros((1, 8192 // batch, 1, 3), np.float32)
+    weight[0, [0, -1]] = 1
+    op = Conv(weight, np.zeros(1, np.float32), pads=(0, 2**18, 0, 2**18))
+    graph = make_graph({"x": (batch, weight.shape[1], 1, 1)}, ["y"], [Node("n", op, ("x",), "y")])
+    with pytest.raises(UserError, match=r"'x' would need \d+ elements with the padding around it, at most 2147483647"):
+        lower(graph, X86_64_V4)
 
 
 lives = st.lists(

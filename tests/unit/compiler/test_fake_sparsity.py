@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -97,6 +98,26 @@ def test_weights_beside_the_file_are_read_and_written(
     whole, large = weights_of(tmp_path / "whole.onnx"), weights_of(tmp_path / "large.onnx")
     assert all(np.array_equal(whole[name], large[name]) for name in whole)
     assert size < 1.5 * (tmp_path / "whole.onnx").stat().st_size
+
+
+def test_two_files_are_there_whole_or_as_they_were(
+    dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_weights, "MAX_FILE_BYTES", 100)
+    with_fake_sparsity(dense, PUNCHED, 0.25, tmp_path / "large.onnx")
+    before = weights_of(tmp_path / "large.onnx")
+    real = onnx.save
+
+    def on_a_full_disk(*arguments: Any, **options: Any) -> None:
+        real(*arguments, **options)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(onnx, "save", on_a_full_disk)
+    with pytest.raises(UserError, match=r"cannot write .*: No space left on device"):
+        with_fake_sparsity(dense, PUNCHED, 0.5, tmp_path / "large.onnx")
+    assert {file.name for file in tmp_path.iterdir()} == {"dense.onnx", "large.onnx", "large.onnx.data"}
+    after = weights_of(tmp_path / "large.onnx")
+    assert all(np.array_equal(after[name], before[name]) for name in before)
 
 
 def test_a_weight_that_is_missing_beside_the_file_is_an_error(dense: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnx
 from onnx import numpy_helper
@@ -45,10 +46,17 @@ def _weight_tensors(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorPr
 def _save(model: onnx.ModelProto, path: Path) -> None:
     """Write the model whole or not at all."""
     size_bytes = sum(len(tensor.raw_data) for _, tensor in _weight_tensors(model))
-    beside = f"{path.name}.data" if size_bytes > MAX_FILE_BYTES else None
-    with replacing(path) as temporary:
-        if beside is None:
+    if size_bytes <= MAX_FILE_BYTES:
+        with replacing(path) as temporary:
             onnx.save(model, str(temporary))
-        else:
-            path.with_name(beside).unlink(missing_ok=True)  # onnx would append to it
-            onnx.save(model, str(temporary), save_as_external_data=True, location=beside)
+        return
+    beside = f"{path.name}.data"
+    with (
+        replacing(path) as temporary,
+        replacing(path.with_name(beside)) as data,
+        TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder,
+    ):
+        made = Path(folder) / path.name
+        onnx.save(model, str(made), save_as_external_data=True, location=beside)
+        made.replace(temporary)
+        made.with_name(beside).replace(data)

@@ -55,6 +55,14 @@ MESSAGES: dict[str, tuple[Make, str]] = {
         lambda b: b.node("Add", "x", b.node("Pad", b.constant(np.float32([1])), hidden(b, 0, 2**40))),
         "its constant value would have more than",
     ),
+    "large padding of several axes": (
+        lambda b: b.node("Add", "x", b.node("Pad", b.constant(np.float32([[1]])), hidden(b, 2**14, 2**14, 0, 0))),
+        "its constant value would have more than",
+    ),
+    "large padding of one axis of several": (
+        lambda b: b.node("Pad", b.constant(np.ones((1, 2**13), np.float32)), hidden(b, 0, 2**14), "", hidden(b, 0)),
+        "its constant value would have more than",
+    ),
     "large one-hot": (
         lambda b: b.node("OneHot", b.constant(np.array([1])), hidden(b, 2**40), b.constant(np.float32([0, 1]))),
         "its constant value would have more than",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,20 @@ def _asked_elements(node: onnx.NodeProto, constants: Mapping[str, AnyArray]) -> 
     if node.op_type == "OneHot":
         return given[0].size * int(np.max(given[1], initial=0))
     if node.op_type == "Pad" and len(given) > 1:
-        return given[0].size + int(np.max(given[1], initial=0))
+        pads, axes = (given[i].reshape(-1).tolist() if i < len(given) else [] for i in (1, 3))
+        return _padded_elements(given[0].shape, pads, axes)
     return int(np.max(given[0], initial=0)) if node.op_type.endswith("Window") else 0
+
+
+def _padded_elements(shape: Shape, pads: list[int], axes: list[int]) -> int:
+    """How many elements a tensor has with padding; 0 where the pads do not fit it, which the evaluator says."""
+    places = axes or list(range(len(shape)))
+    if len(pads) != 2 * len(places) or any(not -len(shape) <= axis < len(shape) for axis in places):
+        return 0
+    sizes = list(shape)
+    for axis, before, after in zip(places, pads, pads[len(places) :], strict=False):
+        sizes[axis] += before + after
+    return prod(max(size, 0) for size in sizes)
 
 
 def _evaluated(node: onnx.NodeProto, inputs: dict[str, AnyArray], opset: int) -> list[AnyArray]:

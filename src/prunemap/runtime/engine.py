@@ -6,6 +6,7 @@ import ctypes
 import os
 from collections.abc import Iterable, Mapping
 from math import prod
+from numbers import Integral
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -42,6 +43,12 @@ def check_thread_count(threads: int) -> None:
     """Raise ``UserError`` for a number of threads that no engine can have."""
     if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MAX_THREADS:
         raise UserError(f"threads: got {threads!r}, allowed is a whole number from 1 to {MAX_THREADS}")
+
+
+def check_run_count(runs: int) -> None:
+    """Raise ``UserError`` for a number of runs that cannot be timed."""
+    if not isinstance(runs, Integral) or isinstance(runs, bool) or not 0 <= runs <= _INT32.max:
+        raise UserError(f"runs: got {runs!r}, allowed is a whole number from 0 to {_INT32.max}")
 
 
 class Home:
@@ -129,6 +136,7 @@ class Engine:
 
     def time_runs(self, x: Inputs, runs: int) -> NDArray[np.float64]:
         """Return the seconds of each of ``runs`` runs, timed inside the program."""
+        check_run_count(runs)
         seconds = np.zeros(runs)
         with _Call(self, x) as call:
             self._library.pmap_time_runs(self._handle, call.inputs, call.outputs, runs, seconds.ctypes.data)
@@ -136,6 +144,7 @@ class Engine:
 
     def time_slots(self, x: Inputs, runs: int) -> NDArray[np.float64]:
         """Return seconds of shape (runs, slots), timed inside the program."""
+        check_run_count(runs)
         seconds = np.zeros((runs, len(self.slots)))
         with _Call(self, x) as call:
             self._library.pmap_time_slots(self._handle, call.inputs, call.outputs, runs, seconds.ctypes.data)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from prunemap.core.artifact import ONNX_RUNTIME, Manifest, Segment, TensorInfo
 from prunemap.errors import UserError
-from prunemap.runtime.engine import Array, Engine, Home, Inputs, check_thread_count, checked_inputs
+from prunemap.runtime.engine import Array, Engine, Home, Inputs, check_run_count, check_thread_count, checked_inputs
 from prunemap.runtime.pmap_file import Compiled, Pipeline, Program, read_program
 
 INSTALL = "pip install onnxruntime"
@@ -81,6 +81,7 @@ class SegmentedEngine:
 
     def time_runs(self, x: Inputs, runs: int) -> NDArray[np.float64]:
         """Return the seconds of each of ``runs`` runs, what passes tensors on included."""
+        check_run_count(runs)
         given, seconds = self._named(x), np.zeros(runs)
         with self._lock:
             for i in range(runs):
@@ -92,6 +93,7 @@ class SegmentedEngine:
 
     def time_slots(self, x: Inputs, runs: int) -> NDArray[np.float64]:
         """Return seconds of shape (runs, slots); what passes tensors on between segments is in none of them."""
+        check_run_count(runs)
         known = self._named(x)
         with self._lock:
             self._run(known)

@@ -154,6 +154,12 @@ def test_timing_covers_every_slot(program: Program) -> None:
         assert slots.shape == (4, len(engine.slots)) and (slots > 0).all()
         assert {"stem", "block.a", "fc", "input x"} <= set(engine.slots)
         assert engine.time_runs(inputs(0), 3).shape == (3,)
+        for runs in (-1, 1.5, True, 2**31):
+            for timed in (engine.time_runs, engine.time_slots):
+                with pytest.raises(
+                    UserError, match=f"runs: got {runs}, allowed is a whole number from 0 to 2147483647"
+                ):
+                    timed(inputs(0), runs)
 
 
 @pytest.mark.parametrize("part", ["manifest.json", "program.so", "weights.bin"])

@@ -67,6 +67,9 @@ def test_timing_covers_every_slot_and_counts_the_runs(pipeline: Pipeline) -> Non
             *("second", "2: input odd_out", "2: output second_out"),
         )
         assert slots.shape == (3, 7) and (slots > 0).all()
+        for timed in (engine.time_runs, engine.time_slots):
+            with pytest.raises(UserError, match="runs: got -1, allowed is a whole number"):
+                timed(inputs(), -1)
         seconds = engine.time_runs(inputs(), 4)
         assert seconds.shape == (4,) and (seconds > 0).all()
 

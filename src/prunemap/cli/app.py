@@ -15,8 +15,16 @@ from rich.console import Console
 
 from prunemap.errors import InternalError, PrunemapError
 
-EXIT_FAILED_CHECK, EXIT_DEFECT, EXIT_INTERRUPTED = 1, 3, 130
+EXIT_FAILED_CHECK, EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 1, 2, 3, 130
 MAX_ERROR_LINES = 12
+EXTRA_OF = {
+    **dict.fromkeys(("torch", "onnxscript", "PIL", "yaml", "safetensors"), "train"),
+    **dict.fromkeys(("jinja2", "matplotlib"), "report"),
+    **dict.fromkeys(("onnxruntime", "openvino"), "bench"),
+    "optuna": "search",
+    "ray": "ray",
+}
+"""The extra that brings a package, by the name that is imported."""
 
 app = typer.Typer(
     name="prunemap",
@@ -64,12 +72,24 @@ def add_verb(verb: Callable[..., None]) -> None:
         except (typer.Exit, BrokenPipeError):
             raise
         except Exception as error:
+            missing = _missing_extra(error)
+            if missing is not None:
+                _say(f"error: {verb.__name__.rstrip('_')}: {missing}")
+                raise typer.Exit(EXIT_USAGE) from None
             _say(
                 f"error: defect of prunemap: {type(error).__name__}: {error}\nplease report it with {_traceback_file()}"
             )
             raise typer.Exit(EXIT_DEFECT) from None
 
     app.command(name=verb.__name__.rstrip("_"))(guarded)
+
+
+def _missing_extra(error: Exception) -> str | None:
+    """Return what to install, where an error says that a package of an extra is not there."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package not in EXTRA_OF:
+        return None
+    return f"it needs {package}, which is not installed; pip install 'prunemap[{EXTRA_OF[package]}]'"
 
 
 def _say(message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from prunemap.errors import InternalError, PrunemapError
+from prunemap.errors import InternalError, PrunemapError, UserError
 
 EXIT_FAILED_CHECK, EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 1, 2, 3, 130
 MAX_ERROR_LINES = 12
@@ -59,6 +59,7 @@ def add_verb(verb: Callable[..., None]) -> None:
     @functools.wraps(verb)
     def guarded(*args: object, **options: object) -> None:
         try:
+            _check_output_is_no_input(options)
             verb(*args, **options)
         except KeyboardInterrupt:
             _say("interrupted; what was finished is kept")
@@ -82,6 +83,16 @@ def add_verb(verb: Callable[..., None]) -> None:
             raise typer.Exit(EXIT_DEFECT) from None
 
     app.command(name=verb.__name__.rstrip("_"))(guarded)
+
+
+def _check_output_is_no_input(options: Mapping[str, object]) -> None:
+    """Raise ``UserError`` where the result would replace a file that the verb reads."""
+    output = options.get("output")
+    if not isinstance(output, Path) or not output.is_file():
+        return
+    inputs = [value for name, value in options.items() if name != "output" and isinstance(value, Path)]
+    if any(path.exists() and path.samefile(output) for path in inputs):
+        raise UserError(f"output: {output} is an input, too, and would be lost; name another file (-o)")
 
 
 def _missing_extra(error: Exception) -> str | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from prunemap.cli.app import EXTRA_OF
+from tests.command_line import run
+from tests.networks import residual_network, save
 
 WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from prunemap.cli import main; main()"
 
@@ -28,3 +30,25 @@ def test_every_package_is_in_its_extra() -> None:
     for package, extra in EXTRA_OF.items():
         listed = next(line for line in lines if line.startswith(f"{extra} = ["))
         assert f'"{names.get(package, package)}>' in listed, package
+
+
+@pytest.mark.parametrize(
+    "line", ["compile {} --no-tune", "prune {} --plan plan.json", "export {} --format exe", "map {} --latency l.json"]
+)
+def test_no_output_replaces_an_input(line: str, tmp_path: Path) -> None:
+    model = save(residual_network(), tmp_path / "m.onnx")
+    before = model.read_bytes()
+    link = tmp_path / "link.onnx"
+    link.symlink_to(model)
+    for output in (model, link):
+        said = run(*line.format(model).split(), "-o", output, code=2)
+        assert f"output: {output} is an input, too, and would be lost" in said
+        assert model.read_bytes() == before
+
+
+def test_no_output_replaces_what_an_option_names(tmp_path: Path) -> None:
+    table = tmp_path / "latency.json"
+    table.write_text("hours of measuring")
+    said = run("map", tmp_path / "m.onnx", "--latency", table, "--density", 0.2, "-o", table, code=2)
+    assert f"output: {table} is an input, too, and would be lost" in said
+    assert table.read_text() == "hours of measuring"

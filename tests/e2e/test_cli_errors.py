@@ -123,6 +123,7 @@ CASES = {
     "missing file": ("compile {f}/missing.onnx -o {o}/a.pmap", "model: no such file"),
     "a folder": ("compile {f} -o {o}/a.pmap", "is not a file"),
     "not an ONNX file": ("compile {f}/text.onnx -o {o}/a.pmap", "is not an ONNX"),
+    "a table as a model": ("inspect {f}/even.json", "even.json is not an ONNX file"),
     "cut ONNX file": ("inspect {f}/cut.onnx", "ONNX"),
     "unsupported operators": ("compile {f}/unsupported.onnx -o {o}/a.pmap", "turn (Einsum)|volume (Det)"),
     "unknown fallback": ("compile {f}/unsupported.onnx -o {o}/a.pmap --fallback tvm", "'tvm', allowed are onnxruntime"),

@@ -49,7 +49,7 @@ def read_onnx(path: str | Path, shapes: Mapping[str, Shape] | None = None) -> on
     """
     file = existing_file(path, "model")
     try:
-        model = onnx.load(str(file), load_external_data=False)
+        model = onnx.load(str(file), "protobuf", load_external_data=False)
         _check_data_files(model, file)
         onnx.load_external_data_for_model(model, str(file.parent))
     except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:

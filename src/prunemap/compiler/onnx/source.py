@@ -30,7 +30,7 @@ def model_sha256(path: str | Path) -> str:
     """Return the hash of an ONNX file and of the files that its weights lie in; of another file that of its bytes."""
     file = Path(path)
     try:
-        names = data_files(onnx.load(str(file), load_external_data=False))
+        names = data_files(onnx.load(str(file), "protobuf", load_external_data=False))
     except (DecodeError, ValueError):
         names = []
     if not names:

@@ -25,7 +25,7 @@ def rewrite_weights(model_path: str | Path, weights: Mapping[StoredWeight, Array
     Raises:
         UserError: the output cannot be written.
     """
-    model = onnx.load(str(model_path))
+    model = onnx.load(str(model_path), "protobuf")
     tensors = dict(_weight_tensors(model))
     for stored, weight in weights.items():
         tensor = tensors[stored.tensor]

@@ -179,6 +179,7 @@ CASES = {
         "map {f}/good.onnx --latency {f}/even.json --density 0.2 -o {o}/p.json --evaluations 9 --resume --threads 2",
         "--method rules: it trains nothing; only --method search takes|- --evaluations|- --resume|- --threads",
     ),
+    "a seed below 0": ("verify {f}/good.pmap {f}/good.onnx --seed -1", "Invalid value for '--seed'|greater than or equal to 0"),
     "a seed on a device": (
         "bench {f}/good.onnx --device local --seed 3 --quick",
         "--device|--seed cannot be used with it",

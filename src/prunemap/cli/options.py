@@ -35,7 +35,7 @@ Given = Annotated[
 ]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Where to write the result.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of tables.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 Threads = Annotated[int, typer.Option("--threads", help="Threads, from 1.")]
 TargetName = Annotated[
     str,

@@ -29,7 +29,13 @@ _POINTER = ctypes.POINTER(ctypes.c_float)
 
 
 def random_inputs(infos: Iterable[TensorInfo], seed: int = 0) -> dict[str, Array]:
-    """Return values for inputs: normal random numbers; 0 or 1 for integers, which are mostly places in something."""
+    """Return values for inputs: normal random numbers; 0 or 1 for integers, which are mostly places in something.
+
+    Raises:
+        UserError: the seed is negative.
+    """
+    if seed < 0:
+        raise UserError(f"seed: got {seed}, allowed is a whole number from 0")
     rng = np.random.default_rng(seed)
     return {
         info.name: rng.standard_normal(info.shape, dtype=np.float32)

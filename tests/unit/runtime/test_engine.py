@@ -19,7 +19,7 @@ from prunemap.compiler import compile_model
 from prunemap.core.artifact import Manifest, TensorInfo
 from prunemap.errors import UserError
 from prunemap.runtime import Engine, Program, read_program
-from prunemap.runtime.engine import checked_inputs
+from prunemap.runtime.engine import checked_inputs, random_inputs
 from prunemap.targets import TARGETS, why_not_here
 from tests.networks import residual_network, save
 
@@ -234,3 +234,8 @@ def test_inputs_of_a_network_with_several() -> None:
     with pytest.raises(UserError, match="'places' has values that need more than 32 bits"):
         checked_inputs(infos, {"a": np.zeros(2, np.float32), "places": np.array([0, 2**31])})
     assert len(checked_inputs(infos, {"a": np.zeros(2, np.float32), "places": np.array([0, 2**31 - 1])})) == 2
+
+
+def test_random_inputs_take_no_seed_below_0() -> None:
+    with pytest.raises(UserError, match="seed: got -1, allowed is a whole number from 0"):
+        random_inputs((), -1)

@@ -91,7 +91,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "wrong_shape.npy", np.zeros((1, 3, 8, 8), np.float32))
     np.savez(folder / "wrong_name.npz", y=np.zeros((1, 3, 16, 12), np.float32))
     (folder / "strings.npy").write_bytes(b"not numpy")
+    (folder / "any.png").write_bytes(b"")
     np.save(folder / "words.npy", np.array(["a"]))
+    (folder / "cut.npz").write_bytes((folder / "wrong_name.npz").read_bytes()[:1000])
+    (folder / "archive.npy").write_bytes((folder / "wrong_name.npz").read_bytes())
+    flipped = bytearray((folder / "wrong_name.npz").read_bytes())
+    flipped[len(flipped) // 2] ^= 0xFF
+    (folder / "flipped.npz").write_bytes(flipped)
     np.savez(folder / "complex.npz", x=np.zeros((1, 3, 16, 12), np.complex64))
     b = OnnxBuilder()
     save(b.model([1, 3, 8, 8], b.conv("x", (4, 5, 3, 3), name="five"), 4), folder / "misfit.onnx")
@@ -153,6 +159,14 @@ CASES = {
     "threads 0 of profile": ("profile {f}/good.onnx -o {o}/l.json --threads 0", "threads: got 0"),
     "wrong input shape": ("run {f}/good.pmap {f}/wrong_shape.npy -o {o}/a.npz", "allowed is [1, 3, 16, 12]"),
     "wrong input name": ("run {f}/good.pmap {f}/wrong_name.npz -o {o}/a.npz", "'y' is not an input|'x' is missing"),
+    "cut .npz": ("run {f}/good.pmap {f}/cut.npz -o {o}/a.npz", "cut.npz is not a .npz file"),
+    "damaged .npz": ("run {f}/good.pmap {f}/flipped.npz -o {o}/a.npz", "flipped.npz is not a .npz file (Bad CRC-32"),
+    ".npz with the wrong name": ("run {f}/good.pmap {f}/archive.npy -o {o}/a.npz", "one of np.savez; name it .npz"),
+    "deviation of 0": (
+        "run {f}/good.pmap {f}/any.png -o {o}/a.npz --std 0",
+        "--std: got '0', allowed are numbers above",
+    ),
+    "infinite mean": ("run {f}/good.pmap {f}/any.png -o {o}/a.npz --mean inf", "--mean: got 'inf', allowed are finite"),
     "input that is no array": ("run {f}/good.pmap {f}/strings.npy -o {o}/a.npz", "is not a .npy file"),
     "input of strings": ("run {f}/good.pmap {f}/words.npy -o {o}/a.npz", "allowed are numbers"),
     "input of complex numbers": ("run {f}/good.pmap {f}/complex.npz -o {o}/a.npz", "allowed are numbers"),
@@ -179,7 +193,10 @@ CASES = {
         "map {f}/good.onnx --latency {f}/even.json --density 0.2 -o {o}/p.json --evaluations 9 --resume --threads 2",
         "--method rules: it trains nothing; only --method search takes|- --evaluations|- --resume|- --threads",
     ),
-    "a seed below 0": ("verify {f}/good.pmap {f}/good.onnx --seed -1", "Invalid value for '--seed'|greater than or equal to 0"),
+    "a seed below 0": (
+        "verify {f}/good.pmap {f}/good.onnx --seed -1",
+        "Invalid value for '--seed'|greater than or equal to 0",
+    ),
     "a seed on a device": (
         "bench {f}/good.onnx --device local --seed 3 --quick",
         "--device|--seed cannot be used with it",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from prunemap.core.files import existing_file
 from prunemap.errors import UserError
 
 Array = NDArray[np.float32]
+_DAMAGED = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def load_inputs(path: Path, infos: tuple[TensorInfo, ...], mean: str = "0", std: str = "1") -> dict[str, Array]:
@@ -28,11 +31,7 @@ def load_inputs(path: Path, infos: tuple[TensorInfo, ...], mean: str = "0", std:
         raise UserError(f"input: {path} is one array, the network has {len(infos)} inputs; give them by name in a .npz")
     if path.suffix == ".npy":
         return {infos[0].name: _as_floats(_load_npy(path), path)}
-    return {
-        infos[0].name: load_picture(
-            path, infos[0].shape, _channel_values("--mean", mean), _channel_values("--std", std)
-        )
-    }
+    return {infos[0].name: load_picture(path, infos[0].shape, _channel_values("--mean", mean), _deviations(std))}
 
 
 def _as_floats(value: NDArray[Any], path: Path) -> Array:
@@ -43,17 +42,20 @@ def _as_floats(value: NDArray[Any], path: Path) -> Array:
 
 def _load_npy(path: Path) -> NDArray[Any]:
     try:
-        value: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        with path.open("rb") as file:  # which numpy leaves open where it is damaged
+            value = np.load(file, allow_pickle=False)
+    except _DAMAGED as error:
         raise UserError(f"input: {path} is not a .npy file ({error})") from None
+    if not isinstance(value, np.ndarray):
+        raise UserError(f"input: {path} is not a .npy file, but one of np.savez; name it .npz")
     return value
 
 
 def _load_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, AttributeError, TypeError) as error:
+    except (*_DAMAGED, AttributeError, TypeError) as error:
         raise UserError(f"input: {path} is not a .npz file ({error})") from None
 
 
@@ -87,4 +89,13 @@ def _channel_values(option: str, text: str) -> Array:
         raise UserError(f"{option}: got {text!r}, allowed are numbers with commas, such as 0.485,0.456,0.406") from None
     if len(values) not in (1, 3):
         raise UserError(f"{option}: got {len(values)} numbers, allowed are 1 or 3")
+    if not np.isfinite(values).all():
+        raise UserError(f"{option}: got {text!r}, allowed are finite numbers")
+    return values
+
+
+def _deviations(text: str) -> Array:
+    values = _channel_values("--std", text)
+    if not (values > 0).all():
+        raise UserError(f"--std: got {text!r}, allowed are numbers above 0")
     return values

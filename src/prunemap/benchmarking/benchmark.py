@@ -24,6 +24,7 @@ from prunemap.core.value import Value, now
 from prunemap.devices import Limits, check_threads, float_mode_kept, pinned, read_machine
 from prunemap.errors import UserError
 from prunemap.runtime import Compiled, random_inputs, read_program, start
+from prunemap.targets import NATIVE, resolve_target
 
 OURS = "prunemap"
 SLOTS = "prunemap by layer"
@@ -88,7 +89,8 @@ def open_subject(
         fallback: what runs the nodes that cannot be compiled here; None = such nodes are an error.
 
     Raises:
-        UserError: a file cannot be used, the source of the ``.pmap`` is gone or changed, or threads is not allowed.
+        UserError: a file cannot be used, the source of the ``.pmap`` is gone or changed, threads is not allowed, or
+            a ``.pmap`` is to be another one than it is.
     """
     check_threads(threads)
     path = existing_file(model, "model")
@@ -98,8 +100,19 @@ def open_subject(
         program = compile_(path, plan=plan, target=target, shapes=shapes, cc=cc, tune=tuning)
         return Subject(path, program, threads, shapes, cc)
     program = read_program(path)
+    _check_as_compiled(program, path, plan=plan, target=target, shapes=shapes, fallback=fallback)
     shapes = {info.name: info.shape for info in program.manifest.inputs}
     return Subject(find_source(program, path, reference), program, threads, shapes, cc)
+
+
+def _check_as_compiled(program: Compiled, path: Path, *, target: str, **others: object) -> None:
+    """Raise ``UserError`` where a compiled program is asked to be for another target, or to get a plan or a shape."""
+    refused = [f"--{name.removesuffix('s')}" for name, value in others.items() if value]
+    if target != NATIVE and resolve_target(target).name != program.manifest.target:
+        refused.append(f"--target {target}")
+    if refused:
+        is_for = program.manifest.target
+        raise UserError(f"{', '.join(refused)}: {path} is compiled already, for {is_for}; give the model instead")
 
 
 @contextmanager

@@ -9,7 +9,9 @@ import pytest
 
 from prunemap.benchmarking import BenchResult, Effort, Subject, bench, benchmark, find_source, open_subject
 from prunemap.benchmarking.engines import BenchEngine, LoadedEngine
+from prunemap.compiler import compile_model
 from prunemap.core.files import sha256_of
+from prunemap.core.plan import Plan
 from prunemap.core.table import by_name
 from prunemap.errors import UserError
 
@@ -99,3 +101,19 @@ def test_threads_and_files_are_checked_first(onnx_file: Path, tmp_path: Path) ->
         open_subject(onnx_file, threads=0)
     with pytest.raises(UserError, match="model: no such file"):
         open_subject(tmp_path / "missing.onnx")
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"target": "aarch64"}, "--target aarch64"),
+        ({"shapes": {"left": (2, 3)}}, "--shape"),
+        ({"fallback": "onnxruntime"}, "--fallback"),
+        ({"plan": Plan(layers=())}, "--plan"),
+    ],
+)
+def test_a_compiled_network_is_benched_as_it_is(changes: dict, said: str, onnx_file: Path, tmp_path: Path) -> None:
+    compile_model(onnx_file, target="x86-64-v3", tune=None).save(tmp_path / "m.pmap")
+    with pytest.raises(UserError, match=f"^{said}: .*m.pmap is compiled already, for x86-64-v3; give the model"):
+        open_subject(tmp_path / "m.pmap", **changes)
+    assert open_subject(tmp_path / "m.pmap", target="x86-64-v3").program.manifest.target == "x86-64-v3"

@@ -25,7 +25,7 @@ from prunemap.compiler import Tuning, compile_model, compile_with_fallback, insp
 from prunemap.compiler.build import find_compiler
 from prunemap.core.artifact import TensorInfo
 from prunemap.core.cache import cache_folder
-from prunemap.core.files import existing_file, sha256_of
+from prunemap.core.files import check_writable, existing_file, sha256_of
 from prunemap.core.inspection import Inspection
 from prunemap.core.plan import Plan
 from prunemap.core.table import look_up
@@ -117,6 +117,8 @@ def export_compiled(
         UserError: the network cannot be read, compiled or exported.
     """
     row, file, compiler = look_up(FORMATS, form, "--format"), existing_file(model, "model"), find_compiler(cc)
+    if row.makes_file:
+        check_writable(output)
     written = partial(
         export_program, output=Path(output), form=form, compiler=compiler, name=file.stem, web_threads=web_threads
     )

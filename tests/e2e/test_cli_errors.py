@@ -150,6 +150,12 @@ CASES = {
     "plan that is missing": ("compile {f}/good.onnx -o {o}/a.pmap --plan {f}/no.json", "--plan: no such file"),
     "unknown target": ("compile {f}/good.onnx -o {o}/a.pmap --target vax", "got 'vax', allowed are"),
     "no compiler": ("compile {f}/good.onnx -o {o}/a.pmap --cc no-such-cc", "no compiler 'no-such-cc'"),
+    "a folder as a plan": (
+        "map {f}/good.onnx --latency {f}/even.json --density 0.3 -o {f}",
+        "is a folder, a file is to be",
+    ),
+    "a folder as outputs": ("run {f}/good.pmap {f}/good.npy -o {f}", "is a folder, a file is to be"),
+    "a folder as a program": ("export {f}/good.pmap --format exe -o {f}", "is a folder, a file is to be"),
     "unwritable output": ("compile {f}/good.onnx -o {f}/good.onnx/a.pmap", "output: cannot write"),
     "corrupted artifact": ("run {f}/corrupted.pmap {f}/good.npy -o {o}/a.npz", "artifact"),
     "an ONNX file as artifact": ("verify {f}/good.onnx {f}/good.onnx", "is not a .pmap file"),

@@ -86,6 +86,7 @@ def map_(
     json: Json = False,
 ) -> None:
     """Choose scheme, block size and density of every layer for a measured device and a budget, into a plan."""
+    from prunemap.core.files import check_writable
     from prunemap.core.table import look_up
     from prunemap.mapping import MAPPERS, Budget
     from prunemap.mapping.map_model import make_request
@@ -95,6 +96,7 @@ def map_(
     mapper = None if method == "search" else look_up(MAPPERS, method, "--method (or search)")
     if mapper is not None:
         check_no_search_options(context, method)
+    check_writable(output)
     table = read_json(latency, LatencyTable, "--latency")
     file = onnx_file(model)
     request = make_request(

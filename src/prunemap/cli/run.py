@@ -31,9 +31,10 @@ def run(
     import numpy as np
     from rich.console import Console
 
-    from prunemap.core.files import replacing
+    from prunemap.core.files import check_writable, replacing
     from prunemap.runtime import load
 
+    check_writable(output)
     with load(artifact, threads) as engine:
         outputs = engine.run(load_inputs(given, engine.inputs, mean, std))
         named = {info.name: value for info, value in zip(engine.outputs, outputs, strict=True)}

@@ -60,6 +60,8 @@ class Format:
     arches: tuple[str, ...] = ()
     """Of targets that it can be for; () = any but WebAssembly."""
     default_target: str = "native"
+    makes_file: bool = False
+    """Whether it is one file, no folder."""
 
 
 def export_program(
@@ -156,7 +158,7 @@ def write_folder(output: Path, files: Mapping[str, bytes], mark: str) -> None:
 FORMATS: dict[str, Format] = by_name(
     (
         Format("c", _write_c),
-        Format("exe", _write_exe),
+        Format("exe", _write_exe, makes_file=True),
         Format("web", _write_web, arches=("wasm32",), default_target="wasm32-simd"),
     )
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from types import MappingProxyType
 
 import torch
@@ -65,13 +66,13 @@ def checked_options(entry: ModelEntry, options: Mapping[str, float]) -> Mapping[
     """Return the options.
 
     Raises:
-        UserError: one is not known to the model, or not positive.
+        UserError: one is not known to the model, or not positive and finite.
     """
     problems = Problems(f"model options of {entry.name}")
     for option, value in options.items():
         if option not in entry.options:
             problems.add(f"got {option!r}, allowed are {', '.join(entry.options)}")
-        elif not value > 0:
-            problems.add(f"{option}: got {value:g}, allowed is a number above 0")
+        elif not 0 < value < inf:
+            problems.add(f"{option}: got {value:g}, allowed is a finite number above 0")
     problems.raise_if_any()
     return options

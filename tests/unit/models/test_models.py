@@ -93,6 +93,8 @@ def test_bad_requests_are_all_named() -> None:
     with pytest.raises(UserError) as caught:
         build_model("resnet8", (1, 28, 28), 10, {"depth": 3, "width": -1})
     assert "got 'depth', allowed are width" in str(caught.value)
-    assert "width: got -1, allowed is a number above 0" in str(caught.value)
+    assert "width: got -1, allowed is a finite number above 0" in str(caught.value)
+    with pytest.raises(UserError, match="width: got inf, allowed is a finite number above 0"):
+        build_model("resnet8", (1, 28, 28), 10, {"width": float("inf")})
     with pytest.raises(UserError, match=r"vgg16-cifar is made for 32 px, it cannot take images of \[1, 28, 28\]"):
         build_model("vgg16-cifar", (1, 28, 28), 10)

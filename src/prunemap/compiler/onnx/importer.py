@@ -211,8 +211,8 @@ def _general(node: OnnxNode, why_not_fast: NotTaken) -> Sequence[str]:
     try:
         return GENERAL_RULES[kind](node)
     except NotTaken as why:
-        reasons = dict.fromkeys([str(why_not_fast), str(why)] if kind in FAST_RULES else [str(why)])
-        raise NotTaken("; ".join(reasons)) from None
+        tells_both = kind not in FAST_RULES or str(why_not_fast) in str(why)
+        raise NotTaken(str(why) if tells_both else f"{why_not_fast}; {why}") from None
 
 
 def _fast(node: OnnxNode) -> Node:

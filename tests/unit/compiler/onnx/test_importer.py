@@ -268,3 +268,13 @@ def test_module_names_come_from_the_metadata(tmp_path: Path) -> None:
     model.graph.node[0].metadata_props.add(key="prunemap.module", value="features.0")
     path = save(model, tmp_path / "m.onnx")
     assert [layer.spec.module for layer in read_layers(path)][:2] == ["features.0", ""]
+
+
+def test_a_reshape_for_another_batch_is_told_once(tmp_path: Path) -> None:
+    b = OnnxBuilder()
+    y = b.node("Reshape", b.conv("x", (4, 3, 3, 3)), b.constant(np.array([1, 144])))
+    model = save(b.model(["N", 3, 8, 8], y, 2), tmp_path / "m.onnx")
+    with pytest.raises(UserError) as caught:
+        import_graph(read_onnx(model, {"x": (5, 3, 8, 8)}))
+    assert str(caught.value).count("a reshape of [5, 4, 6, 6] to [1, 144]") == 1
+    assert "720 values are not 144; the file may be for another batch" in str(caught.value)

@@ -166,7 +166,7 @@ def _reshape(node: OnnxNode) -> Taken:
     first_kept = len(wanted) == 2 and wanted[0] in (shape[0], 0, -1)
     if first_kept and wanted[1] in (rest, -1) and wanted.count(-1) < 2:
         return (Flatten() if len(shape) == 4 else Identity()), X
-    raise NotTaken(f"a reshape of {list(shape)} to {wanted}; only flattening to (batch, features) is supported")
+    raise NotTaken(f"a reshape of {list(shape)} to {wanted}")
 
 
 def _squeeze(node: OnnxNode) -> Taken:

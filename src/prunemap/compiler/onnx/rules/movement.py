@@ -135,7 +135,8 @@ def _reshape(node: OnnxNode) -> Sequence[str]:
     if wanted.count(-1) == 1 and known:
         wanted[wanted.index(-1)] = prod(shape) // known
     if prod(wanted) != prod(shape) or min(wanted, default=1) < 1:
-        raise NotTaken(f"a reshape of {list(shape)} to {wanted}")
+        why = f"{prod(shape)} values are not {prod(wanted)}; the file may be for another batch"
+        raise NotTaken(f"a reshape of {list(shape)} to {wanted}: {why}")
     return [node.build.reshape(node.tensor(), wanted)]
 
 

@@ -246,7 +246,7 @@ CASES = {
     ),
     "an unknown method": (
         "map {f}/good.onnx --latency {f}/even.json --density 0.2 -o {o}/p.json --method dice",
-        "got 'dice', allowed are rules",
+        "--method: got 'dice', allowed are rules, search",
     ),
     "no sensitivity file": (
         "map {f}/good.onnx --latency {f}/latency.json --density 0.2 -o {o}/p.json --sensitivity {f}/no.json",

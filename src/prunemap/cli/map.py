@@ -64,6 +64,8 @@ Ignore = Annotated[
     ),
 ]
 
+SEARCH = "search"
+
 
 @with_search_options
 def map_(
@@ -87,13 +89,15 @@ def map_(
 ) -> None:
     """Choose scheme, block size and density of every layer for a measured device and a budget, into a plan."""
     from prunemap.core.files import check_writable
-    from prunemap.core.table import look_up
+    from prunemap.errors import UserError
     from prunemap.mapping import MAPPERS, Budget
     from prunemap.mapping.map_model import make_request
     from prunemap.report import plan_tables
     from prunemap.sources import onnx_file
 
-    mapper = None if method == "search" else look_up(MAPPERS, method, "--method (or search)")
+    if method not in (*MAPPERS, SEARCH):
+        raise UserError(f"--method: got {method!r}, allowed are {', '.join((*MAPPERS, SEARCH))}")
+    mapper = MAPPERS.get(method)
     if mapper is not None:
         check_no_search_options(context, method)
     check_writable(output)

@@ -51,7 +51,9 @@ def show_training(history: History, steps_per_epoch: int, checkpoint: Path | Non
             yield TrainProgress(progress, task, history)
         except KeyboardInterrupt:
             kept = (
-                f"{checkpoint} keeps the last whole epoch" if checkpoint and checkpoint.exists() else "nothing is kept"
+                f"{checkpoint} keeps the last whole epoch"
+                if checkpoint and checkpoint.exists()
+                else "no epoch was finished"
             )
             progress.console.print(f"training interrupted; {kept}", highlight=False, soft_wrap=True)
             raise

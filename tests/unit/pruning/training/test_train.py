@@ -127,6 +127,15 @@ def test_interruption_says_what_is_kept(
     assert output.out == ""
 
 
+def test_interruption_in_the_first_epoch_says_that_none_was_finished(
+    net: nn.Module, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop_in_epoch(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        train(net, data, CONFIG, checkpoint=tmp_path / "run")
+    assert "training interrupted; no epoch was finished" in capsys.readouterr().err
+
+
 def test_without_resume_an_old_run_is_overwritten(make_net: MakeNet, data: Dataset, tmp_path: Path) -> None:
     one_epoch = CONFIG.model_copy(update={"epochs": 1})
     train(make_net(), data, CONFIG, checkpoint=tmp_path / "run")

@@ -41,20 +41,27 @@ TorchModel = nn.Module | ExportedProgram
 """A module, or what ``torch.export.export`` has made of one."""
 
 
-def export_onnx(module: nn.Module, example_input: Tensor, path: str | Path, *, symbolic_batch: bool = False) -> None:
+def export_onnx(module: nn.Module, example_input: Examples, path: str | Path, *, symbolic_batch: bool = False) -> None:
     """Write ``module`` in evaluation mode as ONNX, whole or not at all.
 
     Every node with the weight of a convolution or linear layer is named as its module and has its qualified name in
     ``metadata_props["prunemap.module"]``. The input is called ``input``, the output ``output``.
 
     Args:
-        example_input: an input with its batch axis first, such as (1, C, H, W).
-        symbolic_batch: leave the batch open (``N``) instead of fixing it to 1.
+        example_input: an input with its batch axis first, such as (1, C, H, W); or the arguments of ``forward``, in
+            order or by name, for a file of their sizes.
+        symbolic_batch: leave the batch of one input open (``N``) instead of fixing it to 1.
 
     Raises:
-        UserError: torch cannot export the module, or the file cannot be written.
+        UserError: torch cannot export the module, the batch of several inputs is to be open, or the file cannot be
+            written.
         InternalError: the weight of a layer changed on the way.
     """
+    if not isinstance(example_input, Tensor):
+        if symbolic_batch:
+            raise UserError("symbolic_batch: got several inputs, allowed is one tensor")
+        convert_module(module, example_input, path)
+        return
     batch = example_input[:1]  # which torch.export would take as a constant, so an open batch is traced with 2
     with evaluation_mode(module), _quiet():
         model = _to_onnx(

@@ -273,3 +273,23 @@ def test_what_cannot_be_converted(net: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"m\.pt2 is not a file of torch\.export\.save"):
         export.convert_exported(tmp_path / "m.pt2", tmp_path / "m.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
+
+
+class TwoVectors(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(6, 4), nn.Linear(5, 4)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.left(x) + self.right(y)
+
+
+def test_a_network_of_two_inputs_is_exported_by_its_arguments(tmp_path: Path) -> None:
+    module, inputs = TwoVectors().eval(), {"x": torch.randn(1, 6), "y": torch.randn(1, 5)}
+    export_onnx(module, tuple(inputs.values()), tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    (got,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+    np.testing.assert_allclose(got, module(**inputs).detach().numpy(), atol=1e-6)
+    assert [layer.name for layer in list_layers(module, inputs)] == ["left", "right"]
+    with pytest.raises(UserError, match="symbolic_batch: got several inputs, allowed is one tensor"):
+        export_onnx(module, inputs, tmp_path / "n.onnx", symbolic_batch=True)

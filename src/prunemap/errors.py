@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+EXIT_INTERRUPTED = 130
+"""What the command line returns after Ctrl-C."""
+
 
 class PrunemapError(Exception):
     """Base of every error that prunemap raises on purpose."""

@@ -24,7 +24,4 @@ VERBS = (
 for verb in VERBS:
     add_verb(verb)
 
-
-def main() -> None:
-    """Entry point of the ``prunemap`` command."""
-    app()
+__all__ = ["app"]

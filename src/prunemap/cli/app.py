@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import tempfile
 import traceback
@@ -13,9 +14,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from prunemap.errors import InternalError, PrunemapError, UserError
+from prunemap.errors import EXIT_INTERRUPTED, InternalError, PrunemapError, UserError
 
-EXIT_FAILED_CHECK, EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_FAILED_CHECK, EXIT_USAGE, EXIT_DEFECT = 1, 2, 3
 MAX_ERROR_LINES = 12
 EXTRA_OF = {
     **dict.fromkeys(("torch", "onnxscript", "PIL", "yaml", "safetensors"), "train"),
@@ -25,6 +26,9 @@ EXTRA_OF = {
     "ray": "ray",
 }
 """The extra that brings a package, by the name that is imported."""
+BESIDE_CHECKPOINT = (".onnx", ".json", ".masks.safetensors", ".run.safetensors", ".pruning.safetensors")
+"""What trainings write beside NAME.safetensors."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="prunemap",
@@ -73,9 +77,9 @@ def add_verb(verb: Callable[..., None]) -> None:
         except (typer.Exit, BrokenPipeError):
             raise
         except Exception as error:
-            missing = _missing_extra(error)
-            if missing is not None:
-                _say(f"error: {verb.__name__.rstrip('_')}: {missing}")
+            why = _missing_extra(error) or _full(error)
+            if why is not None:
+                _say(f"error: {verb.__name__.rstrip('_')}: {why}")
                 raise typer.Exit(EXIT_USAGE) from None
             _say(
                 f"error: defect of prunemap: {type(error).__name__}: {error}\nplease report it with {_traceback_file()}"
@@ -86,13 +90,16 @@ def add_verb(verb: Callable[..., None]) -> None:
 
 
 def _check_output_is_no_input(options: Mapping[str, object]) -> None:
-    """Raise ``UserError`` where the result would replace a file that the verb reads."""
+    """Raise ``UserError`` where a result would replace a file that the verb reads."""
     output = options.get("output")
-    if not isinstance(output, Path) or not output.is_file():
+    if not isinstance(output, Path):
         return
-    inputs = [value for name, value in options.items() if name != "output" and isinstance(value, Path)]
-    if any(path.exists() and path.samefile(output) for path in inputs):
-        raise UserError(f"output: {output} is an input, too, and would be lost; name another file (-o)")
+    beside = BESIDE_CHECKPOINT if output.suffix == ".safetensors" else ()
+    written = [path for path in (output, *map(output.with_suffix, beside)) if path.is_file()]
+    read = [path for name, path in options.items() if name != "output" and isinstance(path, Path) and path.exists()]
+    lost = [str(path) for path in written if any(map(path.samefile, read))]
+    if lost:
+        raise UserError(f"output: {', '.join(lost)} is an input, too, and would be lost; name another file (-o)")
 
 
 def _missing_extra(error: Exception) -> str | None:
@@ -101,6 +108,11 @@ def _missing_extra(error: Exception) -> str | None:
     if package not in EXTRA_OF:
         return None
     return f"it needs {package}, which is not installed; pip install 'prunemap[{EXTRA_OF[package]}]'"
+
+
+def _full(error: Exception) -> str | None:
+    """Return what to say where there is no room for what is written, to a pipe or a file."""
+    return f"cannot write: {error.strerror}" if isinstance(error, OSError) and error.errno in FULL else None
 
 
 def _say(message: str) -> None:

@@ -59,7 +59,7 @@ Latency = Annotated[
     typer.Option("--latency", help="latency.json of `prunemap profile`, for --latency-ms.", show_default=False),
 ]
 Distillation = Annotated[
-    float, typer.Option("--distillation", help="Weight of the dense network's outputs in the loss, 0 to 1.")
+    float, typer.Option("--distillation", help="Weight of the dense network's outputs in the loss, from 0 to below 1.")
 ]
 ReestimateBatchNorm = Annotated[
     bool, typer.Option("--reestimate-batchnorm", help="Measure batch norm again before the retraining.")

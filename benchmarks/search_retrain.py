@@ -72,8 +72,8 @@ def retrain(setup: Setup) -> None:
         plan = read_json(path, Plan, "plan")
         plans[plan_key(plan)] = (path.stem, plan)
     fast = {row.key: row.accuracy for row in table}
-    for key, (name, plan) in plans.items():
-        for seed in range(setup.options.seeds):
+    for seed in range(setup.options.seeds):
+        for key, (name, plan) in plans.items():
             if (key, seed) not in {(row.key, row.seed) for row in result.rows}:
                 row = _row(setup, plan, config.model_copy(update={"seed": seed}), name, fast.get(key))
                 result = with_rankings(result.model_copy(update={"rows": (*result.rows, row)}))

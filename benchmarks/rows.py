@@ -112,7 +112,9 @@ def measure_rows(
     result = kind(machine=machine, threads=run.threads, quick=run.quick)
     if path.exists():
         result = read_json(path, kind, "--output")
-        if (result.quick, result.threads, result.machine) != (run.quick, run.threads, machine):
+        version = result.machine.prunemap or machine.prunemap  # files of before do not say it
+        was = result.machine.model_copy(update={"prunemap": version})
+        if (result.quick, result.threads, was) != (run.quick, run.threads, machine):
             raise SystemExit(f"{path} was measured otherwise: name another file (-o), or delete it")
     wanted = {name: measure for name, measure in measurements.items() if run.wants(name)}
     rows = tuple(row for row in result.rows if not (fresh and row.name in wanted))

@@ -109,15 +109,15 @@ def measure(
     known = {probe_of(point) for point in file.read().points}
     missing = [probe for probe in wanted if probe not in known]
     _measure_all(file, missing, timer, "measuring layers", skip_known=True)
-    table = file.read()
-    again = _to_repeat(table, wanted)
-    anchor_us, asked = table.anchor_us, set(wanted)
-    moved = sum(has_moved(point, anchor_us) for point in again)
-    _measure_all(file, [probe_of(point) for point in again], timer, "measuring again what was unsteady")
+    moved = 0
+    while again := _to_repeat(table := file.read(), wanted):  # by what is measured again, others may have moved
+        moved += sum(has_moved(point, table.anchor_us) for point in again)
+        _measure_all(file, [probe_of(point) for point in again], timer, "measuring again what was unsteady")
     if moved:
         again_of = f"{moved} of {len(wanted)} points were measured again"
         file.note(f"{SPEED_MOVED}: {again_of}", instead_of=SPEED_MOVED)
-    table = file.read()
+        table = file.read()
+    asked = set(wanted)
     unstable = sum(point.unstable for point in table.points if probe_of(point) in asked)
     if unstable:
         log.warning("%d of %d points stay unstable (p90/p10 above %g)", unstable, len(wanted), UNSTABLE)

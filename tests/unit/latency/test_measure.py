@@ -128,6 +128,18 @@ def test_batches_in_which_the_machine_was_slower_are_measured_again_and_it_is_sa
     assert len(table.notes) == 1 and said not in table.notes[0] and "speed moved" in table.notes[0]
 
 
+def test_nothing_is_owed_where_the_usual_speed_is_another_by_what_was_measured_again(tmp_path: Path) -> None:
+    probes, path = make_probes(SETTINGS), tmp_path / "latency.json"
+    assert len(list(split_batches(probes))) == 11
+    first = FakeTimer(anchors_us=[*2 * [100.0], *4 * [105.2], *5 * [120.0]])  # off the median by -4.9, 0 and 14 %
+    table = measure(probes, path, first)
+    assert len(first.batches) == 11 + 5 + 4, "then 105.2 is 5.2 % off"
+    assert f"{sum(map(len, first.batches[11:]))} of {len(probes)} points" in table.notes[0]
+    before, second = path.read_bytes(), FakeTimer()
+    measure(probes, path, second)
+    assert second.batches == [] and path.read_bytes() == before
+
+
 def test_a_batch_that_is_unsteady_and_slow_is_counted_as_slow(tmp_path: Path) -> None:
     probes = make_probes(SETTINGS)
     batches = list(split_batches(probes))

@@ -31,8 +31,10 @@ from prunemap.core.value import Value, now, read_json, write_json
 from prunemap.report.text import new_table, percent, times
 
 LOSS, STANDARD_ERROR = 0.005, 0.003
-RULES, PATTERN = "rules_energy", "pattern"
-"""The rules: what `map --keep-energy` says; what `map --density` says is the family ``rules``."""
+RULES, RULES_BY_MACS, PATTERN = "rules_energy", "rules", "pattern"
+"""The rules: what `map --keep-energy` says, and what `map --density` says."""
+OTHER_BETAS = "rules_beta"
+"""How families begin that ask another question: docs/results.md, "Which β"."""
 BAR_OVER_PATTERN = {"vgg16-half": 1.7}
 """How many times as fast as ``pattern`` everywhere the rules are to be."""
 
@@ -98,7 +100,8 @@ def families(rows: Iterable[LatencyRow]) -> dict[tuple[str, str], list[Network]]
         members = [row for _, row in group]
         before, _, density = name.partition("@")
         network, _, family = before.rpartition("-")
-        found.setdefault((network, family), []).append(_mean(density, members))
+        if not family.startswith(OTHER_BETAS):
+            found.setdefault((network, family), []).append(_mean(density, members))
     return found
 
 
@@ -185,16 +188,20 @@ def write_plot(rows: Iterable[FamilyRow], path: Path) -> None:
         for family in COLOURS:
             for row in (row for row in own if _drawn_as(row.family) == family):
                 points = sorted((each.latency, 100 * each.loss) for each in (*row.points, DENSE))
-                marker, width = MARKS[family.partition(":")[0]], 2.5 if row.family == RULES else 1
                 panel.plot(
-                    *zip(*points, strict=True), color=COLOURS[family], marker=marker, linewidth=width, label=family
+                    *zip(*points, strict=True),
+                    color=COLOURS[family],
+                    marker=MARKS[family.partition(":")[0]],
+                    linewidth=2.5 if row.family == RULES else 1,
+                    linestyle="--" if row.family == RULES_BY_MACS else "-",
+                    label=f"{family}, by MACs" if row.family == RULES_BY_MACS else family,
                 )
         panel.axhline(100 * LOSS, color="#999999", linestyle=":", linewidth=1)
         panel.set(title=name, xlabel="latency, of the dense program's", xlim=(0, None), ylim=(-0.3, 4))
         panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set(ylabel="accuracy lost against the dense control, points")
+    panels[0].set(ylabel="accuracy lost, points")
     drawn = {line.get_label(): line for panel in panels for line in panel.get_legend_handles_labels()[0]}
-    lines = [drawn[family] for family in COLOURS if family in drawn]
+    lines = [drawn[label] for family in COLOURS for label in (family, f"{family}, by MACs") if label in drawn]
     figure.legend(handles=lines, loc="outside lower center", ncols=2 * len(by_network) + 1, frameon=False)
     figure.savefig(path, dpi=110)
 

@@ -201,7 +201,8 @@ def write_plot(rows: Iterable[FamilyRow], path: Path) -> None:
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set(ylabel="accuracy lost, points")
     drawn = {line.get_label(): line for panel in panels for line in panel.get_legend_handles_labels()[0]}
-    lines = [drawn[label] for family in COLOURS for label in (family, f"{family}, by MACs") if label in drawn]
+    order = list(COLOURS)
+    lines = [drawn[label] for label in sorted(drawn, key=lambda label: order.index(str(label).partition(",")[0]))]
     figure.legend(handles=lines, loc="outside lower center", ncols=2 * len(by_network) + 1, frameon=False)
     figure.savefig(path, dpi=110)
 

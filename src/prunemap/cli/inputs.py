@@ -16,6 +16,7 @@ from prunemap.errors import UserError
 
 Array = NDArray[np.float32]
 _DAMAGED = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+"""What NumPy and zipfile raise at a damaged file; the last one at a compression that they do not have."""
 
 
 def load_inputs(path: Path, infos: tuple[TensorInfo, ...], mean: str = "0", std: str = "1") -> dict[str, Array]:

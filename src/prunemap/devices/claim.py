@@ -29,7 +29,7 @@ def claimed(cpus: Sequence[int], count: int) -> Iterator[tuple[int, ...]]:
     while True:
         with ExitStack() as stack:
             try:
-                folder.mkdir(exist_ok=True)
+                _make_own(folder)
                 found, holders = _take(stack, folder, cpus, count)
             except OSError as error:
                 log.warning("CPUs are not claimed (%s); other processes of prunemap may time on them, too", error)
@@ -41,6 +41,13 @@ def claimed(cpus: Sequence[int], count: int) -> Iterator[tuple[int, ...]]:
             log.warning("waiting: other processes of prunemap time on the CPUs: %s", ", ".join(sorted(holders)))
             told = True
         sleep(LOOK_AGAIN_SECONDS)
+
+
+def _make_own(folder: Path) -> None:
+    """Make a folder in which nobody else can lay links; raise ``OSError`` where it is another user's."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} is another user's")
 
 
 def _take(stack: ExitStack, folder: Path, cpus: Sequence[int], count: int) -> tuple[tuple[int, ...], set[str]]:

@@ -45,7 +45,7 @@ def export_onnx(module: nn.Module, example_input: Examples, path: str | Path, *,
     """Write ``module`` in evaluation mode as ONNX, whole or not at all.
 
     Every node with the weight of a convolution or linear layer is named as its module and has its qualified name in
-    ``metadata_props["prunemap.module"]``. The input is called ``input``, the output ``output``.
+    ``metadata_props["prunemap.module"]``. Of one tensor the input is called ``input``, the output ``output``.
 
     Args:
         example_input: an input with its batch axis first, such as (1, C, H, W); or the arguments of ``forward``, in

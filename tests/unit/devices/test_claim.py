@@ -106,3 +106,14 @@ def test_goes_on_where_claims_cannot_be_written(tmp_path: Path, caplog: pytest.L
     with caplog.at_level(logging.WARNING), claimed((3, 5), 1) as ours:
         assert ours == (3,)
     assert "CPUs are not claimed" in caplog.text and "in the way" not in caplog.text
+
+
+def test_writes_nothing_into_a_folder_of_another_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    (tmp_path / "prunemap-12345").mkdir()
+    with caplog.at_level(logging.WARNING), claimed((3, 5), 1) as ours:
+        assert ours == (3,)
+    assert "prunemap-12345 is another user's" in caplog.text
+    assert not list((tmp_path / "prunemap-12345").iterdir())

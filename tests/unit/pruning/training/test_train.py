@@ -115,25 +115,29 @@ def test_a_finished_run_is_not_trained_again(
     assert same(first, second)
 
 
+@pytest.mark.parametrize(
+    ("epoch", "said"),
+    [
+        (1, ["training interrupted; no epoch was finished"]),
+        (2, ["epoch 1/3  held-out accuracy", "run keeps the last whole epoch"]),
+    ],
+)
 def test_interruption_says_what_is_kept(
-    net: nn.Module, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    net: nn.Module,
+    data: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    epoch: int,
+    said: list[str],
 ) -> None:
-    stop_in_epoch(monkeypatch, 2)
+    stop_in_epoch(monkeypatch, epoch)
     with pytest.raises(KeyboardInterrupt):
         train(net, data, CONFIG, checkpoint=tmp_path / "run")
     output = capsys.readouterr()
-    assert "epoch 1/3  held-out accuracy" in output.err
-    assert "run keeps the last whole epoch" in output.err
+    for text in said:
+        assert text in output.err
     assert output.out == ""
-
-
-def test_interruption_in_the_first_epoch_says_that_none_was_finished(
-    net: nn.Module, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stop_in_epoch(monkeypatch, 1)
-    with pytest.raises(KeyboardInterrupt):
-        train(net, data, CONFIG, checkpoint=tmp_path / "run")
-    assert "training interrupted; no epoch was finished" in capsys.readouterr().err
 
 
 def test_without_resume_an_old_run_is_overwritten(make_net: MakeNet, data: Dataset, tmp_path: Path) -> None:

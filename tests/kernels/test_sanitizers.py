@@ -64,7 +64,7 @@ def test_kernels_are_clean_under_sanitizers(
     (tmp_path / "weights.bin").write_bytes(lowered.blob)
     np.concatenate([in_four_bytes(inputs[name]) for name in graph.inputs]).tofile(tmp_path / "inputs.bin")
     sides = ([inputs[name].size for name in graph.inputs], [int(np.prod(graph.shapes[n])) for n in graph.outputs])
-    flags = [f"-march={machine.march}", *machine.cc_flags, "-std=gnu11", "-O1", "-g", f"-fsanitize={sanitizers}"]
+    flags = [f"-march={machine.march}", *machine.cc_flags, "-std=gnu11", "-O0", "-g1", f"-fsanitize={sanitizers}"]
     flags += [
         "-fno-sanitize-recover=all",
         "-fno-math-errno",

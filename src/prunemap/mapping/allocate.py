@@ -1,75 +1,100 @@
-"""Densities under a budget: greedy on the convex hulls of (cost, loss)."""
+"""Densities under a budget: of every unit the choice that, all together, loses least: a multiple-choice knapsack."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+BUCKETS = 2048
+"""Into which all that can be spent above the least is divided."""
+
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Point:
-    """What one choice costs (in the budget's unit) and loses; ``index`` is the caller's."""
+class Frontier:
+    """The choices of one unit that no other one beats, by rising cost and falling loss."""
 
-    cost: float
-    loss: float
-    index: int
+    costs: Numbers
+    losses: Numbers
+    indices: NDArray[np.intp]
+    """The caller's."""
 
-
-@dataclass(frozen=True)
-class Allocation:
-    """The chosen point of every unit, and the step that was taken last: (unit, the point it came from)."""
-
-    chosen: list[Point]
-    last: tuple[int, Point] | None
-
-    @property
-    def cost(self) -> float:
-        """Sum of the costs."""
-        return sum(point.cost for point in self.chosen)
+    @classmethod
+    def of(cls, costs: Numbers, losses: Numbers) -> Frontier:
+        """Return the frontier of a unit's choices; of equal ones the first."""
+        order = np.lexsort((losses, costs))
+        least = np.minimum.accumulate(losses[order])
+        kept = order[np.concatenate(([True], least[1:] < least[:-1]))]
+        return cls(costs[kept], losses[kept], kept)
 
 
-def allocate(units: Sequence[Sequence[Point]], budget: float) -> Allocation:
-    """Start every unit at its first point and take the steps that lose least per cost saved until the budget is met.
+class Allocator:
+    """Chooses for any budget; the work that no budget changes is done once.
 
-    On the lower convex hulls this is optimal but for the last step, which may save more than was needed. If the
-    budget cannot be met, the result is the cheapest there is.
+    Dynamic programming over the sum of costs in buckets, of which each choice takes the nearest whole number. The sums
+    themselves are exact, so a budget is never overrun; what is chosen loses no more than anything that costs n + 1
+    buckets less than the budget, with n units (H. Kellerer, U. Pferschy, D. Pisinger, Knapsack Problems, 2004, ch. 11).
 
     Args:
-        units: per unit its points; the first one is the start and loses least.
-        budget: largest sum of costs.
+        units: of each unit the costs and the losses of its choices, at least one.
     """
-    hulls = [lower_hull(points) for points in units]
-    steps = sorted(
-        ((after.loss - before.loss) / (before.cost - after.cost), unit, position)
-        for unit, hull in enumerate(hulls)
-        for position, (before, after) in enumerate(pairwise(hull), start=1)
-    )
-    allocation = Allocation([hull[0] for hull in hulls], None)
-    for _, unit, position in steps:
-        if allocation.cost <= budget:
-            break
-        chosen = list(allocation.chosen)
-        before, chosen[unit] = chosen[unit], hulls[unit][position]
-        allocation = Allocation(chosen, (unit, before))
-    return allocation
 
+    def __init__(self, units: Sequence[tuple[Numbers, Numbers]]) -> None:
+        self._units = [Frontier.of(costs, losses) for costs, losses in units]
+        self.least = sum(float(unit.costs[0]) for unit in self._units)
+        """The least sum of costs."""
+        self.most = sum(float(unit.costs[-1]) for unit in self._units)
+        """The sum of costs of the choices that lose least."""
+        self._bucket = (self.most - self.least) / BUCKETS or 1.0
 
-def lower_hull(points: Sequence[Point]) -> list[Point]:
-    """Return the lower convex hull, from the first point on by falling cost: each step saves and loses ever more."""
-    start = points[0]
-    hull = [start]
-    for point in sorted(points[1:], key=lambda p: (-p.cost, p.loss)):
-        if point.cost >= start.cost:
-            continue
-        while len(hull) > 1 and (point.loss <= hull[-1].loss or _slope(hull[-1], point) <= _slope(hull[-2], hull[-1])):
-            hull.pop()
-        if point.cost < hull[-1].cost:
-            hull.append(point)
-    return hull
+    @property
+    def cheapest(self) -> list[int]:
+        """The choice of every unit that costs least."""
+        return [int(unit.indices[0]) for unit in self._units]
 
+    @property
+    def start(self) -> list[int]:
+        """The choice of every unit that loses least."""
+        return [int(unit.indices[-1]) for unit in self._units]
 
-def _slope(before: Point, after: Point) -> float:
-    """Loss per cost saved."""
-    saved = before.cost - after.cost
-    return (after.loss - before.loss) / saved if saved > 0 else float("inf")
+    def within(self, budget: float) -> list[int] | None:
+        """Return the choice of every unit, None where no sum of costs is as low as the budget."""
+        if budget < self.least:
+            return None
+        if budget >= self.most:
+            return self.start
+        reached = int((budget - self.least) / self._bucket)
+        for total in range(min(BUCKETS, reached + len(self._units)), -1, -1):
+            places = list(self._backwards(total))[::-1]
+            chosen = list(zip(self._units, places, strict=True))
+            if sum(float(unit.costs[place]) for unit, place in chosen) <= budget:
+                return [int(unit.indices[place]) for unit, place in chosen]
+        return self.cheapest
+
+    def _backwards(self, total: int) -> Iterator[int]:
+        """Yield the place on its frontier that each unit takes of so many buckets, the last unit first."""
+        for steps, best in zip(reversed(self._steps), reversed(self._best), strict=True):
+            place = int(best[total])
+            total -= int(steps[place])
+            yield place
+
+    @cached_property
+    def _steps(self) -> list[NDArray[np.intp]]:
+        """The buckets that each choice takes above the cheapest, by unit."""
+        return [np.rint((unit.costs - unit.costs[0]) / self._bucket).astype(np.intp) for unit in self._units]
+
+    @cached_property
+    def _best(self) -> list[NDArray[np.intp]]:
+        """By unit, and by the buckets that it and all units before it take: the place that loses least in sum."""
+        loss, best, buckets = np.zeros(BUCKETS + 1), [], np.arange(BUCKETS + 1)
+        for unit, steps in zip(self._units, self._steps, strict=True):
+            reachable = np.concatenate((np.full(steps.max(), np.inf), loss))
+            losses = reachable[steps.max() + buckets - steps[:, None]] + unit.losses[:, None]
+            best.append(losses.argmin(axis=0))
+            loss = losses[best[-1], buckets]
+        return best

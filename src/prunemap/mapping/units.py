@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from prunemap.core.scheme_spec import SchemeSpec
-from prunemap.mapping.choices import FILTER, Filters, LayerChoices, Option, densities
+from prunemap.mapping.choices import FILTER, Filters, LayerChoices, Option
 from prunemap.mapping.decision import Decision
 from prunemap.mapping.rating import decide
-
-GRID_SIZE = 10
-FINE_GRID_SIZE = 4 * (GRID_SIZE - 1) + 1
 
 Choice = tuple[Option, ...]
 """One option per layer of a unit."""
@@ -54,14 +51,9 @@ class Unit:
 
     @cached_property
     def choices(self) -> list[Choice]:
-        """What the unit may have over a grid of densities, behind the one that loses least: dense, if it may be."""
-        choices = self._over(GRID_SIZE)
-        return sorted(choices, key=loss_of) if self.held else [self.dense, *choices]
-
-    @cached_property
-    def fine_choices(self) -> list[Choice]:
-        """What the unit may have over a fine grid, which has the densities of the other one."""
-        return self._over(FINE_GRID_SIZE)
+        """What the unit may have: dense, where it may be, and everything over a grid of densities."""
+        pruned = self._pruned()
+        return pruned if self.held else [self.dense, *pruned]
 
     def sharing(self, density: float) -> Choice | None:
         """Return shared filters at a density, None where some layer would not be faster, or cannot have it."""
@@ -71,12 +63,12 @@ class Unit:
         faster = all(layer.beats_dense(o.latency_us) for layer, o in zip(self.layers, choice, strict=True))
         return choice if faster else None
 
-    def _over(self, size: int) -> list[Choice]:
+    def _pruned(self) -> list[Choice]:
         if self.filters != "shared":
-            options = self.layers[0].over_densities(size, self.filters == "allowed")
+            options = self.layers[0].over_densities(self.filters == "allowed")
             return [(option,) for option in options if not self.held or option.scheme == FILTER]
         lowest = max(layer.lowest_density(FILTER) for layer in self.layers)
-        return [choice for d in densities(lowest, 1.0, size) if (choice := self.sharing(d)) is not None]
+        return [choice for d in self.layers[0].densities(lowest) if (choice := self.sharing(d)) is not None]
 
     def decide(self, choice: Choice) -> list[Decision]:
         """Return the choice as decisions, one per layer."""

@@ -4,48 +4,68 @@ from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies
 
-from prunemap.mapping.allocate import Point, allocate, lower_hull
+from prunemap.mapping.allocate import BUCKETS, Allocator, Frontier, Numbers
 
-
-def points(*pairs: tuple[float, float]) -> list[Point]:
-    return [Point(cost, loss, index) for index, (cost, loss) in enumerate(pairs)]
-
-
-def test_hull_skips_what_loses_more_than_a_cheaper_mix() -> None:
-    hull = lower_hull(points((10, 0), (8, 5), (5, 2), (2, 9), (4, 9.5)))
-    assert [point.index for point in hull] == [0, 2, 3]
+Unit = tuple[Numbers, Numbers]
 
 
-def test_hull_ignores_what_is_not_cheaper_than_the_start() -> None:
-    assert lower_hull(points((10, 0), (10, 1), (12, 2))) == [Point(10, 0, 0)]
+def unit(*pairs: tuple[float, float]) -> Unit:
+    costs, losses = np.array(pairs, float).T
+    return costs, losses
 
 
-def test_hull_prefers_the_smaller_loss_at_equal_cost() -> None:
-    assert [point.index for point in lower_hull(points((10, 0), (5, 3), (5, 1)))] == [0, 2]
+def sums(units: list[Unit], chosen: list[int]) -> tuple[float, float]:
+    cost, loss = (sum(float(each[k][i]) for each, i in zip(units, chosen, strict=True)) for k in range(2))
+    return cost, loss
 
 
-def test_takes_the_cheapest_losses_first_and_stops_at_the_budget() -> None:
-    cheap, dear = points((10, 0), (5, 1)), points((10, 0), (5, 4))
-    assert [p.index for p in allocate([cheap, dear], 20).chosen] == [0, 0]
-    assert [p.index for p in allocate([cheap, dear], 15).chosen] == [1, 0]
-    result = allocate([dear, cheap], 14)
-    assert [p.index for p in result.chosen] == [1, 1]
-    assert result.last == (0, dear[0])
+def test_what_costs_and_loses_no_less_is_dropped() -> None:
+    frontier = Frontier.of(*unit((10, 0), (8, 5), (5, 2), (5, 3), (2, 9), (5, 2), (12, 0)))
+    assert frontier.indices.tolist() == [4, 2, 0]
+    assert frontier.costs.tolist() == [2, 5, 10] and frontier.losses.tolist() == [9, 2, 0]
 
 
-def test_returns_the_cheapest_where_the_budget_cannot_be_met() -> None:
-    assert allocate([points((10, 0), (5, 1))], 1).cost == 5
+def test_a_choice_inside_the_hull_is_taken_where_it_fits() -> None:
+    units = [unit((10, 0), (8, 4), (2, 6)), unit((10, 0))]
+    assert Allocator(units).within(18) == [1, 0]
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_is_optimal_wherever_it_meets_a_budget_exactly(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    units = [
-        points((10, 0), *zip(rng.uniform(1, 9, 4).tolist(), rng.uniform(0, 5, 4).tolist(), strict=True))
-        for _ in range(3)
-    ]
-    result = allocate(units, rng.uniform(8, 25))
-    loss = sum(point.loss for point in result.chosen)
-    rivals = [choice for choice in product(*units) if sum(p.cost for p in choice) <= result.cost]
-    assert loss <= min(sum(p.loss for p in choice) for choice in rivals) + 1e-9
+def test_budgets_at_the_ends() -> None:
+    allocator = Allocator([unit((10, 0), (5, 1)), unit((10, 0), (5, 4), (4, 9))])
+    assert (allocator.least, allocator.most) == (9, 20)
+    assert allocator.within(20) == allocator.within(1e9) == allocator.start == [0, 0]
+    assert allocator.within(9) == allocator.cheapest == [1, 2]
+    assert allocator.within(8.999) is None
+    assert Allocator([]).within(0) == [] and Allocator([unit((3, 1))]).within(3) == [0]
+
+
+amounts = strategies.floats(0, 10, width=32)
+
+
+@given(
+    units=strategies.lists(strategies.lists(strategies.tuples(amounts, amounts), min_size=1, max_size=5), max_size=4),
+    share=strategies.floats(0, 1),
+)
+def test_no_other_choice_that_costs_a_little_less_loses_less(units: list[list[tuple[float, float]]], share) -> None:
+    made = [unit(*pairs) for pairs in units]
+    allocator = Allocator(made)
+    budget = allocator.least + share * (allocator.most - allocator.least)
+    chosen = allocator.within(budget)
+    assert chosen is not None
+    cost, loss = sums(made, chosen)
+    assert cost <= budget * (1 + 1e-12)
+    slack = (len(made) + 1) * (allocator.most - allocator.least) / BUCKETS
+    every = (sums(made, list(rival)) for rival in product(*(range(len(pairs)) for pairs in units)))
+    assert loss <= min((rival for cost, rival in every if cost <= budget - slack), default=np.inf) + 1e-9
+
+
+@pytest.mark.parametrize("count", [1, 60])
+def test_a_larger_budget_loses_no_more(count: int) -> None:
+    rng = np.random.default_rng(count)
+    made = [(rng.uniform(1, 9, 40), rng.uniform(0, 5, 40)) for _ in range(count)]
+    allocator = Allocator(made)
+    budgets = np.linspace(allocator.least, allocator.most, 30)
+    losses = [sums(made, chosen)[1] for budget in budgets if (chosen := allocator.within(budget))]
+    assert len(losses) == 30 and losses == sorted(losses, reverse=True)

@@ -6,7 +6,7 @@ EXTRAS := train,report,search,ray,bench,dev
 SOURCES := src tests benchmarks
 CHECKPOINTS := benchmarks/checkpoints
 
-.PHONY: setup setup-targets demo demo-quick demo-web test test-whole test-targets check bench clean
+.PHONY: setup setup-targets demo demo-quick demo-web test test-whole test-targets check lint types sanitizers bench clean
 
 setup: $(VENV)/.installed
 
@@ -35,10 +35,16 @@ demo-web: setup
 test: setup
 	$(BIN)/python -m pytest -n auto --ignore tests/kernels/test_sanitizers.py
 
-check: setup
+check: lint types sanitizers
+
+lint: setup
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+
+types: setup
 	$(BIN)/mypy
+
+sanitizers: setup
 	$(BIN)/python -m pytest -q -n auto tests/kernels/test_sanitizers.py
 
 # What takes minutes, too: every network of the zoo, every kernel and shape for other machines.

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := train,report,search,ray,bench,dev
-SOURCES := src tests benchmarks
+SOURCES := src tests benchmarks .ci
 CHECKPOINTS := benchmarks/checkpoints
 
 .PHONY: setup setup-targets demo demo-quick demo-web test test-whole test-targets check lint types sanitizers bench clean

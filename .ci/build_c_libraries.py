@@ -16,4 +16,4 @@ with TemporaryDirectory() as folder:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), Path(folder, "tiny.onnx"))
     for form, target in EXPORTS:
         command = ["export", "tiny.onnx", "--format", form, "--target", target, "--no-tune", "-o", target]
-        subprocess.run([sys.executable, "-m", "prunemap", *command], cwd=folder, check=False)
+        subprocess.run([sys.executable, "-m", "prunemap", *command], cwd=folder, check=True)

@@ -56,7 +56,10 @@ RUNNABLE = [name for name, target in TARGETS.items() if not why_not_here(target)
 def test_kernels_are_clean_under_sanitizers(
     make: Callable[[], tuple[Graph, dict[str, AnyArray]]], target: str, threads: int, sanitizers: str, tmp_path: Path
 ) -> None:
-    """The arena starts full of NaN: what is read before it is written shows in the result."""
+    """The arena starts full of NaN: what is read before it is written shows in the result.
+
+    Not optimised: that halves the time, and nothing that is wrong is optimised away before it is checked.
+    """
     graph, inputs = make()
     machine = TARGETS[target]
     lowered = lower(graph, machine, tiles=spread_tiles(graph, machine, shift=threads))

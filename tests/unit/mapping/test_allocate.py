@@ -62,10 +62,12 @@ def test_no_other_choice_that_costs_a_little_less_loses_less(units: list[list[tu
 
 
 @pytest.mark.parametrize("count", [1, 60])
-def test_a_larger_budget_loses_no_more(count: int) -> None:
+def test_budgets_are_met_and_a_larger_one_loses_no_more(count: int) -> None:
     rng = np.random.default_rng(count)
     made = [(rng.uniform(1, 9, 40), rng.uniform(0, 5, 40)) for _ in range(count)]
     allocator = Allocator(made)
     budgets = np.linspace(allocator.least, allocator.most, 30)
-    losses = [sums(made, chosen)[1] for budget in budgets if (chosen := allocator.within(budget))]
-    assert len(losses) == 30 and losses == sorted(losses, reverse=True)
+    found = [sums(made, chosen) for budget in budgets if (chosen := allocator.within(budget))]
+    costs, losses = map(list, zip(*found, strict=True))
+    assert all(cost <= budget for cost, budget in zip(costs, budgets, strict=True))
+    assert losses == sorted(losses, reverse=True)

@@ -6,7 +6,10 @@ the plan of the rules for half of the dense latency, measured beside that budget
 Weights are random, as in networks.py. Predicted and measured are both divided by what the anchor, a fixed layer, took
 in the same minute. Rows that the result file has are not measured again.
 
-    .venv/bin/python benchmarks/predict.py [--quick] [--only REGEX] [--table LATENCY.json]
+With --grid the table is that of `profile --grid`: it has none of the networks, their layers are estimated, and what
+lies between them is missing from the predictions.
+
+    .venv/bin/python benchmarks/predict.py [--quick] [--only REGEX] [--table LATENCY.json] [--grid]
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from rich.console import Console
 from rows import Result, Row, Run, measure_rows, measured_table, options_parser, table_file
 from zoo import LARGE, dense_model
 
-from prunemap.benchmarking import PLANS, check_network
+from prunemap.benchmarking import PLANS, Predicted, check_network
 from prunemap.core.latency_table import LatencyTable
 from prunemap.core.value import now, read_json
 from prunemap.latency import LocalTimer
@@ -34,7 +37,8 @@ LEAST_OF_BUDGET, MOST_OF_BUDGET = -0.10, 0.05
 """Of measured / asked for − 1, for a plan with a latency budget."""
 PROFILE_BAR_S = 30 * 60
 HELD_OUT = 120
-TABLE = "table"
+TABLE, GRID = "table", "grid"
+"""The rows of how the table was made; the bars are for one that has the networks."""
 
 
 class PredictionRow(Row):
@@ -63,12 +67,12 @@ class PredictionRow(Row):
     notes: tuple[str, ...] = ()
 
 
-def make_table(path: Path, names: Sequence[str], run: Run) -> PredictionRow:
-    """Measure what the table lacks."""
+def make_table(path: Path, names: Sequence[str], grid: bool, run: Run) -> PredictionRow:
+    """Measure what the table lacks, of some networks or of the grid."""
     start = time.perf_counter()
-    table = measured_table(path, [dense_model(name) for name in names], run)
+    table = measured_table(path, [dense_model(name) for name in names], run, grid=grid)
     return PredictionRow(
-        name=TABLE,
+        name=GRID if grid else TABLE,
         points=len(table.points),
         unstable=sum(point.unstable for point in table.points),
         profile_s=time.perf_counter() - start,
@@ -79,12 +83,10 @@ def make_table(path: Path, names: Sequence[str], run: Run) -> PredictionRow:
     )
 
 
-def measure_network(name: str, plan: str, path: Path, run: Run) -> PredictionRow:
+def measure_network(name: str, plan: str, path: Path, grid: bool, run: Run) -> PredictionRow:
     """Predict a network by a plan, prune it, and time it."""
-    table = read_json(path, LatencyTable, "--table")
-    found = check_network(
-        dense_model(name), table, LocalTimer(run.threads), plan, effort=run.effort, tune=not run.quick
-    )
+    network = Predicted(dense_model(name), read_json(path, LatencyTable, "--table"), estimate=grid)
+    found = check_network(network, LocalTimer(run.threads), plan, effort=run.effort, tune=not run.quick)
     return PredictionRow(
         name=f"{name} {plan}",
         error=found.error,
@@ -127,6 +129,7 @@ def points_row(name: str, checks: Sequence[PointCheck], run: Run) -> PredictionR
 def print_result(result: Result[PredictionRow], console: Console) -> None:
     """Print the networks, then all errors beside their bars."""
     networks = [row for row in result.rows if row.error is not None]
+    by_grid = any(row.name == GRID for row in result.rows)
     table = new_table(
         "predicted and measured", "network and plan", "predicted, ms", "measured, ms", "slots", "anchors", "error"
     )
@@ -142,12 +145,13 @@ def print_result(result: Result[PredictionRow], console: Console) -> None:
     if errors:
         mean, worst = float(np.mean(errors)), max(errors)
         cells = (str(len(errors)), *map(percent, (float(np.median(errors)), mean, worst)))
-        bars.add_row("whole networks", *cells, "mean 6 %, worst 15 %", verdict(mean <= MEAN_BAR and worst <= WORST_BAR))
+        of_bar = ("", "") if by_grid else ("mean 6 %, worst 15 %", verdict(mean <= MEAN_BAR and worst <= WORST_BAR))
+        bars.add_row("whole networks", *cells, *of_bar)
     budgets = [row.over_budget for row in networks if row.over_budget is not None]
     if budgets:
         met = all(LEAST_OF_BUDGET <= each <= MOST_OF_BUDGET for each in budgets)
         spread = f"latency budgets: {min(budgets) * 100:+.1f} to {max(budgets) * 100:+.1f} %"
-        bars.add_row(spread, str(len(budgets)), "", "", "", "-10 to +5 %", verdict(met))
+        bars.add_row(spread, str(len(budgets)), "", "", "", *(("", "") if by_grid else ("-10 to +5 %", verdict(met))))
     for row in result.rows:
         if row.median is not None and row.mean is not None and row.worst is not None:
             of_densities = row.name == "densities"
@@ -156,7 +160,8 @@ def print_result(result: Result[PredictionRow], console: Console) -> None:
             bars.add_row(f"{row.name}, held out", *cells, bar, passed)
         if row.profile_s:
             took = f"{row.points} points in {row.profile_s / 60:.1f} min, {row.unstable} unstable"
-            bars.add_row(f"table: {took}", "", "", "", "", "30 min", verdict(row.profile_s <= PROFILE_BAR_S))
+            of_bar = ("", "") if by_grid else ("30 min", verdict(row.profile_s <= PROFILE_BAR_S))
+            bars.add_row(f"{row.name}: {took}", "", "", "", "", *of_bar)
     console.print(bars)
 
 
@@ -168,12 +173,15 @@ def main() -> None:
     parser = options_parser(__doc__, "resnet50")
     parser.add_argument("--table", type=Path, help="latency table; default: in runs/benchmarks")
     parser.add_argument("--networks", nargs="+", choices=LARGE, default=LARGE)
+    parser.add_argument("--grid", action="store_true", help="by the table of usual layers, without those of networks")
     options = parser.parse_args()
-    run = Run.of(options, "predict")
-    path = options.table or table_file(run)
-    measurements = {TABLE: partial(make_table, path, options.networks)}
+    run, grid = Run.of(options, "predict-grid" if options.grid else "predict"), options.grid
+    path = options.table or table_file(run, grid=grid)
+    measurements = {GRID if grid else TABLE: partial(make_table, path, () if grid else options.networks, grid)}
     measurements |= {
-        f"{name} {plan}": partial(measure_network, name, plan, path) for name in options.networks for plan in PLANS
+        f"{name} {plan}": partial(measure_network, name, plan, path, grid)
+        for name in options.networks
+        for plan in PLANS
     }
     measurements |= {"densities": partial(measure_densities, path), "settings": partial(estimate_settings, path)}
     measure_rows(run, Result[PredictionRow], measurements, print_result)

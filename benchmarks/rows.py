@@ -128,13 +128,13 @@ def measure_rows(
                 write_json(path, result.model_copy(update={"rows": rows}))
 
 
-def table_file(run: Run) -> Path:
-    """Return where the latency table of a run's threads is, or would be."""
-    return WORK / f"latency-{run.threads}{'-quick' if run.quick else ''}.json"
+def table_file(run: Run, *, grid: bool = False) -> Path:
+    """Return where the latency table of a run's threads is, or would be; ``grid``: that of usual layers."""
+    return WORK / f"latency-{run.threads}{'-grid' if grid else ''}{'-quick' if run.quick else ''}.json"
 
 
-def measured_table(path: Path, models: Sequence[Path], run: Run) -> LatencyTable:
-    """Return a latency table, with what it lacked of the models measured."""
+def measured_table(path: Path, models: Sequence[Path], run: Run, *, grid: bool = False) -> LatencyTable:
+    """Return a latency table, with what it lacked of the models measured, or of usual layers."""
     return profile_models(
         models,
         path,
@@ -142,6 +142,7 @@ def measured_table(path: Path, models: Sequence[Path], run: Run) -> LatencyTable
         densities=DEFAULT_DENSITIES,
         timer=LocalTimer(run.threads),
         command=run.command,
+        grid=grid,
     )
 
 

@@ -190,6 +190,10 @@ CASES = {
         "profile {f}/good.onnx --check -o {f}/latency.json",
         "check it where it was measured",
     ),
+    "estimates where nothing is checked": (
+        "profile {f}/good.onnx --estimate -o {o}/l.json",
+        "--estimate: it says how a table is checked; allowed is it with --check",
+    ),
     "check with options of measuring": (
         "profile {f}/good.onnx --check -o {f}/latency.json --schemes filter --densities 0.3 --grid --force "
         "--device local",

@@ -9,10 +9,11 @@ from prunemap.benchmarking.benchmark import (
     open_subject,
     opened_subject,
 )
+from prunemap.benchmarking.checked_plans import PLANS, Predicted
 from prunemap.benchmarking.compare import QUICK, Effort
 from prunemap.benchmarking.engines import ENGINES, Subject
 from prunemap.benchmarking.layers import LayerResult
-from prunemap.benchmarking.table_check import PLANS, NetworkCheck, TableCheck, check_network, check_table
+from prunemap.benchmarking.table_check import NetworkCheck, TableCheck, check_network, check_table
 from prunemap.benchmarking.verify import TOLERANCE, OutputError, VerifyResult, verify
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "LayerResult",
     "NetworkCheck",
     "OutputError",
+    "Predicted",
     "Subject",
     "TableCheck",
     "VerifyResult",

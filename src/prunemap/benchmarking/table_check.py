@@ -9,44 +9,37 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prunemap.benchmarking.checked_plans import PLANS, Predicted
 from prunemap.benchmarking.compare import Effort, interleave, ratio
 from prunemap.benchmarking.engines import Batch, LoadedEngine
-from prunemap.compiler import Tuning, compile_model, identify, read_specs
+from prunemap.compiler import Tuning, compile_model
 from prunemap.compiler.cost import NodeCost, costs_of, read_costs
 from prunemap.compiler.graph.node_names import onnx_name
 from prunemap.compiler.onnx.file import read_onnx
 from prunemap.compiler.onnx.importer import import_graph
 from prunemap.compiler.onnx.prune import write_pruned
 from prunemap.core.latency_table import LatencyTable, Machine
-from prunemap.core.layer import GATES, LayerSpec
-from prunemap.core.plan import Plan, PlanLayer
-from prunemap.core.scheme_spec import DENSE, SchemeSpec
-from prunemap.core.table import by_name, look_up
+from prunemap.core.scheme_spec import DENSE
+from prunemap.core.table import look_up
 from prunemap.core.value import Value, now, read_json
 from prunemap.devices import float_mode_kept, pinned
 from prunemap.errors import UserError
-from prunemap.latency import LocalTimer, PlanLatency, Predictor, compile_anchor
+from prunemap.latency import LocalTimer, compile_anchor
 from prunemap.latency.check import PointCheck, check_densities, check_settings
-from prunemap.mapping import Budget, map_model
 from prunemap.runtime import Engine, Program, random_inputs
-from prunemap.schemes import why_illegal
 
 log = logging.getLogger(__name__)
 Shapes = Mapping[str, tuple[int, ...]] | None
-DENSITY = 0.2
-"""Of what is pruned in the plans of PLANS."""
 HELD_OUT = 40
 """Points that are measured."""
-PUNCHED, PATTERN, UNSTRUCTURED = map(SchemeSpec.parse, ("punched:8x4", "pattern", "unstructured"))
 SUBJECT, SLOTS, ANCHOR_ENGINE = "network", "slots", "anchor"
 
 
@@ -103,6 +96,7 @@ def check_table(
     effort: Effort | None = None,
     seed: int = 0,
     tune: bool = True,
+    estimate: bool = False,
 ) -> TableCheck:
     """Compare predictions of a table with new measurements: held-out points, and the models by every plan of PLANS.
 
@@ -111,6 +105,7 @@ def check_table(
     Args:
         held_out: how many densities that the table does not have are measured.
         tune: whether the networks run with the tiles that are fastest in them, as ``compile`` has it.
+        estimate: whether layers of the models that the table lacks are estimated from others of their kind.
 
     Raises:
         UserError: the table is damaged, of another machine, or lacks layers of a model.
@@ -126,8 +121,9 @@ def check_table(
         )
 
     def check(model: str | Path, plan: str) -> NetworkCheck | None:
+        network = Predicted(Path(model), table, shapes, estimate)
         try:
-            return check_network(model, table, timer, plan, shapes=shapes, effort=effort, seed=seed, tune=tune)
+            return check_network(network, timer, plan, effort=effort, seed=seed, tune=tune)
         except UserError as error:
             if plan == DENSE.name:  # then the model or its layers are the problem
                 raise
@@ -145,12 +141,10 @@ def check_table(
 
 
 def check_network(
-    model: str | Path,
-    table: LatencyTable,
+    network: Predicted,
     timer: LocalTimer,
     plan: str,
     *,
-    shapes: Shapes = None,
     effort: Effort | None = None,
     seed: int = 0,
     tune: bool = True,
@@ -160,28 +154,25 @@ def check_network(
     Raises:
         UserError: the plan is unknown, the model cannot be used, or the table lacks layers of it.
     """
-    specs, graph_sha256 = read_specs(model, shapes), identify(model, shapes).sha256
-    how = look_up(PLANS, plan, "plan")
-    chosen = how.make(Path(model), specs, table, shapes)
+    how, model, shapes = look_up(PLANS, plan, "plan"), network.model, network.shapes
+    chosen = how.make(network)
     with TemporaryDirectory(prefix="prunemap-") as folder:
         pruned = Path(folder) / "pruned.onnx"
         write_pruned(model, chosen, pruned, shapes)
-        predicted_us = 1e3 * PlanLatency(table, specs, chosen, graph_sha256=graph_sha256)(
-            shares=shares_run(pruned, shapes)
-        )
+        predicted_us = 1e3 * network.plan_latency(chosen)(shares=shares_run(pruned, shapes))
         tuning = Tuning(timer.threads) if tune else None
         program = compile_model(pruned, target=timer.target, shapes=shapes, cc=timer.cc, tune=tuning)
-    network, slots, anchor, rounds = _time_beside_anchor(program, timer, effort or Effort(), seed)
+    measured, slots, anchor, rounds = _time_beside_anchor(program, timer, effort or Effort(), seed)
     return NetworkCheck(
-        network=Path(model).stem,
+        network=model.stem,
         plan=plan,
         predicted_us=predicted_us,
-        measured_us=network * 1e6,
+        measured_us=measured * 1e6,
         slots_us=slots * 1e6,
-        table_anchor_us=table.anchor_us,
+        table_anchor_us=network.table.anchor_us,
         anchor_us=anchor * 1e6,
         rounds=rounds,
-        asked_us=how.asked_us(specs, table),
+        asked_us=how.asked_us(network) if how.asked_us else None,
     )
 
 
@@ -201,86 +192,6 @@ def _macs_by_layer(costs: Mapping[str, NodeCost]) -> Counter[str]:
     for slot, cost in costs.items():
         macs[onnx_name(slot)] += cost.macs
     return macs
-
-
-MakePlan = Callable[[Path, Sequence[LayerSpec], LatencyTable, Shapes], Plan]
-
-
-def _dense_plan(specs: Sequence[LayerSpec]) -> Plan:
-    return Plan(layers=tuple(PlanLayer.of(spec, DENSE, 1.0) for spec in specs))
-
-
-def _dense(_: Path, specs: Sequence[LayerSpec], __: LatencyTable, ___: Shapes) -> Plan:
-    return _dense_plan(specs)
-
-
-def _everywhere(*schemes: SchemeSpec) -> MakePlan:
-    """Return the plan of a first scheme that a layer can have, in every layer that is usually pruned.
-
-    A layer that was not measured with it has another block size of the same scheme: very large layers have few.
-    """
-
-    def make(_: Path, specs: Sequence[LayerSpec], table: LatencyTable, __: Shapes) -> Plan:
-        predictor, kept = Predictor(table, [spec.setting for spec in specs]), _kept(specs)
-
-        def entry(spec: LayerSpec) -> PlanLayer:
-            legal = [scheme for scheme in schemes if why_illegal(scheme, spec.weight_shape, DENSITY) is None]
-            if spec in kept or not legal:
-                return PlanLayer.of(spec, DENSE, 1.0)
-            measured = predictor.schemes(spec.setting) if spec.setting else ()
-            alike = [scheme for scheme in measured if scheme.name == legal[0].name]
-            return PlanLayer.of(spec, legal[0] if legal[0] in measured or not alike else alike[0], DENSITY)
-
-        return Plan(layers=tuple(map(entry, specs)))
-
-    return make
-
-
-def _kept(specs: Sequence[LayerSpec]) -> list[LayerSpec]:
-    """Return the layers that stay dense: depthwise ones, the first convolution, the last layer."""
-    first = next((spec for spec in specs if spec.kind == "conv"), None)
-    last = [spec for spec in specs[-1:] if spec.kind not in GATES]
-    return [spec for spec in specs if spec.kind == "depthwise" or spec is first or spec in last]
-
-
-def _rule(model: Path, _: Sequence[LayerSpec], table: LatencyTable, shapes: Shapes) -> Plan:
-    return map_model(model, table, Budget(density=DENSITY), shapes=shapes).plan
-
-
-def _in_time(model: Path, specs: Sequence[LayerSpec], table: LatencyTable, shapes: Shapes) -> Plan:
-    return map_model(model, table, Budget(latency_ms=_half_us(specs, table) / 1e3), shapes=shapes).plan
-
-
-def _half_us(specs: Sequence[LayerSpec], table: LatencyTable) -> float:
-    """Return half of what the dense network is predicted to take."""
-    return 1e3 * PlanLatency(table, specs, _dense_plan(specs))() / 2
-
-
-def _not_asked(_: Sequence[LayerSpec], __: LatencyTable) -> None:
-    return None
-
-
-@dataclass(frozen=True)
-class CheckedPlan:
-    """A way to prune a network that predictions are checked on."""
-
-    name: str
-    make: MakePlan
-    asked_us: Callable[[Sequence[LayerSpec], LatencyTable], float | None] = _not_asked
-    """The latency budget, in microseconds."""
-
-
-PLANS: dict[str, CheckedPlan] = by_name(
-    (
-        CheckedPlan("dense", _dense),
-        CheckedPlan("punched", _everywhere(PUNCHED)),
-        CheckedPlan("pattern", _everywhere(PATTERN, UNSTRUCTURED)),
-        CheckedPlan("rules", _rule),
-        CheckedPlan("budget", _in_time, _half_us),
-    )
-)
-"""``punched``: 8x4 everywhere; ``pattern``: on 3x3, unstructured elsewhere; ``rules``: what ``map --density`` says;
-``budget``: what ``map --latency-ms`` says, for half of the dense latency."""
 
 
 class _Timed(LoadedEngine):

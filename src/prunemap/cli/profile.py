@@ -26,7 +26,7 @@ from prunemap.cli.options import (
 )
 from prunemap.cli.there import timer_there
 from prunemap.core.scheme_spec import SchemeSpec
-from prunemap.errors import Problems
+from prunemap.errors import Problems, UserError
 
 Schemes = Annotated[
     str,
@@ -56,6 +56,9 @@ def profile(
         bool,
         typer.Option("--check", help="Add nothing: compare what the table predicts with new measurements."),
     ] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="With --check: estimate layers that the table lacks, as `map` does.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Add to a table of another machine or compiler.")] = False,
     device: DeviceName = None,
     target: TargetName = "native",
@@ -76,10 +79,12 @@ def profile(
 
     if check:
         _check_options(context)
+    elif estimate:
+        raise UserError("--estimate: it says how a table is checked; allowed is it with --check")
     paths = [onnx_file(model) for model in models or ()]
     if check:
         timer = LocalTimer(threads, target, cc, seed)
-        checked = check_table(paths, output, timer, shapes=parse_shapes(shape), seed=seed)
+        checked = check_table(paths, output, timer, shapes=parse_shapes(shape), seed=seed, estimate=estimate)
         show(checked, *check_tables(checked), as_json=json)
         return
     table = profile_models(

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from math import prod
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
 from prunemap.devices import allowed_cpus
@@ -41,6 +42,8 @@ PROGRESS = (
     TaskProgressColumn(),
     TimeRemainingColumn(elapsed_when_finished=True),
 )
+SPEED_OF_S = 300.0
+"""Over so many seconds the time left is estimated: two large batches take longer than the half minute of rich."""
 log = logging.getLogger(__name__)
 
 
@@ -149,7 +152,7 @@ def _measure_all(
     workers = min(MOST_COMPILERS, len(allowed_cpus()))
     with (
         ThreadPoolExecutor(workers) as pool,
-        Progress(*PROGRESS, console=Console(stderr=True)) as progress,
+        Progress(*PROGRESS, console=Console(stderr=True), speed_estimate_period=SPEED_OF_S) as progress,
     ):
         task = progress.add_task(what, total=len(batches))
         for group in _side_by_side(batches, workers):
@@ -157,7 +160,17 @@ def _measure_all(
             left = [rest for batch in group if (rest := [probe for probe in batch if probe not in known])]
             for batch, timed in zip(left, list(pool.map(timer.prepare, left)), strict=True):
                 file.merge(_steadiest(batch, timed))
-            progress.advance(task, len(group))
+            _advance(progress, task, len(group))
+
+
+def _advance(progress: Progress, task: TaskID, batches: int) -> None:
+    """Move the bar; where there is no terminal to show it, say every tenth of the way in a line."""
+    before = progress.tasks[task].percentage
+    progress.advance(task, batches)
+    now = progress.tasks[task]
+    if not progress.console.is_terminal and now.percentage // 10 > before // 10 and not now.finished:
+        left = "" if now.time_remaining is None else f", {timedelta(seconds=round(now.time_remaining))} left"
+        progress.console.print(f"{now.description}: {now.percentage:.0f} %{left}", highlight=False)
 
 
 def split_batches(probes: Sequence[Probe]) -> Iterator[list[Probe]]:

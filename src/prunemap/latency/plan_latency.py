@@ -25,17 +25,20 @@ class PlanLatency:
         plan: Plan,
         wiring: Wiring | None = None,
         graph_sha256: str = "",
+        *,
+        estimate: bool = False,
     ) -> None:
         """Take the network's layers, in graph order.
 
         Args:
             wiring: says which layers read fewer channels where the plan prunes filters; None = none does.
             graph_sha256: of the network; "" = any in the table with such layers may be it.
+            estimate: whether layers that the table lacks are estimated from others of their kind.
 
         Raises:
             UserError: the table lacks layers of it, or a scheme of the plan, or the plan does not fit the layers.
         """
-        predictor = Predictor(table, [layer.setting for layer in layers], graph_sha256=graph_sha256)
+        predictor = Predictor(table, [layer.setting for layer in layers], graph_sha256=graph_sha256, estimate=estimate)
         predictor.require(layer.setting for layer in layers if layer.setting is not None)
         self._network = NetworkLatency(predictor, layers, wiring or Wiring())
         pairs = zip(layers, plan.resolve(layers), strict=True)

@@ -5,28 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import mean
 
-import numpy as np
-from numpy.typing import NDArray
-
 from prunemap.core.latency_table import LatencyTable, NetworkTimes
 from prunemap.core.layer import LayerSetting
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import Problems, UserError
+from prunemap.latency.curves import Curve, Curves, latency_at, make_curve
 from prunemap.latency.estimate import Estimator
 from prunemap.schemes import why_illegal
 
-Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Densities, rising, and the latency in microseconds at each."""
 MOST_CONTEXT = 1.5
 """How many times longer (or shorter) a pruned layer is taken to run in its network than alone."""
 
 
 class Predictor:
-    """Piecewise-linear interpolation of a latency table, exact at the measured points.
+    """Piecewise-linear interpolation of a latency table, exact at the measured points; see :func:`latency_at`.
 
-    Below the lowest measured density the latency stays what it is there (nothing says that it falls on); above the
-    highest it goes on with the last slope, from a single point towards the dense layer, and never falls. Where the
-    table has anchors, all times are brought to the speed of the machine at which their median was taken.
+    Where the table has anchors, all times are brought to the speed of the machine at which their median was taken.
 
     Args:
         network: settings of a network's layers, in graph order. If the table has it, latencies are those inside it:
@@ -50,12 +44,12 @@ class Predictor:
             of_setting = points.setdefault(point.setting, {}).setdefault(point.scheme, {})
             of_setting[point.density] = point.at_anchor(anchor_us)
         self._curves: dict[LayerSetting, dict[SchemeSpec, Curve]] = {
-            setting: {scheme: _curve(by_density) for scheme, by_density in schemes.items()}
+            setting: {scheme: make_curve(by_density) for scheme, by_density in schemes.items()}
             for setting, schemes in points.items()
         }
-        measured = {s: {scheme: curve[0] for scheme, curve in curves.items()} for s, curves in self._curves.items()}
-        self.estimator = Estimator(measured, self._measured_us)
+        self.estimator = Estimator(self._curves)
         self._estimate = estimate
+        self._estimated: dict[LayerSetting, dict[SchemeSpec, Curve]] = {}
         found = table.network(network, graph_sha256)
         scale = anchor_us / found.anchor_us if found and anchor_us and found.anchor_us else 1.0
         self._in_network = {} if found is None else self._context(found, scale)
@@ -65,21 +59,11 @@ class Predictor:
 
     def schemes(self, setting: LayerSetting) -> tuple[SchemeSpec, ...]:
         """Return the schemes measured for a setting, or that can be estimated where that is allowed; dense apart."""
-        found: Iterable[SchemeSpec] = self._curves.get(setting, {})
-        if self._estimates(setting):
-            found = self.estimator.schemes(setting)
-        return tuple(
-            scheme
-            for scheme in found
-            if scheme != DENSE and (setting in self._curves or why_illegal(scheme, setting.weight_shape) is None)
-        )
+        return tuple(scheme for scheme in self._curves_of(setting) if scheme != DENSE)
 
     def lowest_density(self, setting: LayerSetting, scheme: SchemeSpec) -> float:
         """Return the lowest density at which the scheme was measured, with the nearest settings if not with this."""
-        if self._estimates(setting):
-            near = self.estimator.neighbours(setting, scheme)
-            return max((float(self._curves[each][scheme][0][0]) for each in near), default=1.0)
-        return float(self._curve_of(setting, scheme)[0][0])
+        return float(self._curves_of(setting)[scheme][0][0])
 
     def dense_us(self, setting: LayerSetting) -> float:
         """Return the latency of the dense layer in microseconds."""
@@ -96,23 +80,24 @@ class Predictor:
             context = min(max(context, 1 / MOST_CONTEXT), MOST_CONTEXT)
         return context * self._alone_us(setting, scheme, density)
 
-    def _alone_us(self, setting: LayerSetting, scheme: SchemeSpec, density: float) -> float:
-        if self._estimates(setting):
-            estimated = self.estimator.latency_us(setting, scheme, density)
-            if estimated is not None:
-                return estimated
-        return self._measured_us(setting, scheme, density)
-
     def describe_estimates(self, settings: Iterable[LayerSetting | None]) -> list[str]:
-        """Return a line for every setting that is estimated, with the largest error that a scheme's estimates have."""
-        lines = []
+        """Return which settings are estimated: a line per error that they have, dense and as the scheme that is worst.
+
+        A last line says which of them lie far beyond what was measured, where that error says little.
+        """
+        by_error: dict[str, list[str]] = {}
+        beyond = []
         for setting in dict.fromkeys(settings):
-            if setting is not None and self._estimates(setting):
-                errors = {scheme: self.estimator.error(setting, scheme) for scheme in (DENSE, *self.schemes(setting))}
-                worst = max(errors, key=errors.__getitem__)
-                how = f"±{errors[DENSE]:.0%} dense, ±{errors[worst]:.0%} as {worst}, the worst"
-                lines.append(f"{setting}: not measured, estimated from others to about {how}")
-        return lines
+            if setting is None or not self._estimates(setting):
+                continue
+            errors = {scheme: self.estimator.error(setting, scheme) for scheme in (DENSE, *self.schemes(setting))}
+            worst = max(errors, key=errors.__getitem__)
+            how = f"±{errors[DENSE]:.0%} dense, ±{errors[worst]:.0%} as {worst}, the worst"
+            by_error.setdefault(how, []).append(str(setting))
+            if where := self.estimator.beyond(setting):
+                beyond.append(f"{setting} ({where})")
+        lines = [f"not measured, estimated from others to about {how}: {'; '.join(of)}" for how, of in by_error.items()]
+        return [*lines, f"less sure, beyond what was measured: {'; '.join(beyond)}"] if beyond else lines
 
     def require(self, settings: Iterable[LayerSetting]) -> None:
         """Check that every setting was measured dense, or can be estimated where that is allowed.
@@ -120,8 +105,9 @@ class Predictor:
         Raises:
             UserError: some were not; lists them and the command that adds them.
         """
+        rather = "there are too few of their kind for an estimate" if self._estimate else "or estimate them: --estimate"
         problems = Problems(
-            f"latency table: it lacks layers of this model; add them with `{self.table.profile_command()}`"
+            f"latency table: it lacks layers of this model; add them with `{self.table.profile_command()}`; {rather}"
         )
         for setting in dict.fromkeys(settings):
             known = DENSE in self._curves.get(setting, {})
@@ -141,29 +127,26 @@ class Predictor:
     def _estimates(self, setting: LayerSetting) -> bool:
         return self._estimate and DENSE not in self._curves.get(setting, {})
 
-    def _measured_us(self, setting: LayerSetting, scheme: SchemeSpec, density: float) -> float:
-        densities, latencies = self._curve_of(setting, scheme)
-        inside = float(np.interp(density, densities, latencies))
-        if density <= densities[-1]:
-            return inside
-        if len(densities) > 1:
-            rise, run = latencies[-1] - latencies[-2], densities[-1] - densities[-2]
-        else:
-            dense = self._curves[setting].get(DENSE, (densities, latencies))
-            rise, run = dense[1][-1] - latencies[-1], 1 - densities[-1]
-        return inside + max(0.0, float(rise / run)) * (density - float(densities[-1]))
+    def _curves_of(self, setting: LayerSetting) -> Curves:
+        """Return what was measured of a setting and, where that is allowed, estimates of what its kind can have."""
+        measured = self._curves.get(setting, {})
+        if not self._estimates(setting):
+            return measured
+        if setting not in self._estimated:
+            schemes = (each for each in self.estimator.schemes(setting) if _may_have(setting, each))
+            self._estimated[setting] = {each: self.estimator.curve(setting, each) for each in schemes} | measured
+        return self._estimated[setting]
 
-    def _curve_of(self, setting: LayerSetting, scheme: SchemeSpec) -> Curve:
-        curve = self._curves.get(setting, {}).get(scheme)
-        if curve is None:
+    def _alone_us(self, setting: LayerSetting, scheme: SchemeSpec, density: float) -> float:
+        curves = self._curves_of(setting)
+        if scheme not in curves:
             self.require([setting])
             raise UserError(
                 f"latency table: {setting} was not measured as {scheme}; add it with "
                 f"`{self.table.profile_command(schemes=str(scheme))}`"
             )
-        return curve
+        return latency_at(curves, scheme, density)
 
 
-def _curve(by_density: dict[float, float]) -> Curve:
-    densities = sorted(by_density)
-    return np.array(densities), np.array([by_density[density] for density in densities])
+def _may_have(setting: LayerSetting, scheme: SchemeSpec) -> bool:
+    return scheme == DENSE or why_illegal(scheme, setting.weight_shape) is None

@@ -50,5 +50,5 @@ def profile_models(
     check_writable(output)
     settings = [spec.setting for model in models for spec in read_specs(model, shapes)]
     probes = make_probes(probe_settings([*settings, *(GRID if grid else ())]), schemes, densities)
-    measure(probes, output, timer, command, force=force)
-    return measure_networks(models, output, timer, shapes=shapes, command=command, force=force)
+    table = measure(probes, output, timer, command, force=force)
+    return measure_networks(models, output, timer, shapes=shapes, command=command, force=force) if models else table

@@ -17,11 +17,15 @@ MAX_DENSITIES = 3
 
 
 def latency_table(table: LatencyTable) -> Table:
-    """Return, per layer setting, the dense latency and the fastest scheme at a few of the densities measured."""
+    """Return, per layer setting, the dense latency and the fastest scheme at a few of the densities measured.
+
+    All at one speed of the machine, as `map` takes them: dense and pruned may have been measured at different ones.
+    """
     densities = _shown_densities(table)
     by_setting: dict[LayerSetting, list[LatencyPoint]] = {}
     for point in table.points:
         by_setting.setdefault(point.setting, []).append(point)
+    anchor_us = table.anchor_us
     lines = [
         "per density the fastest scheme: µs, times faster than dense",
         f"{point_count(table)}; {thread_count(table.threads)}, {machine_name(table.machine)}",
@@ -31,8 +35,8 @@ def latency_table(table: LatencyTable) -> Table:
     headers = (f"density {density:g}" for density in densities)
     shown = new_table("latency of layers", "layer", "dense, µs", *headers, caption=caption)
     for setting, points in by_setting.items():
-        dense_us = next((point.median_us for point in points if point.scheme == DENSE), None)
-        cells = [_fastest(points, density, dense_us) for density in densities]
+        dense_us = next((point.at_anchor(anchor_us) for point in points if point.scheme == DENSE), None)
+        cells = [_fastest(points, density, dense_us, anchor_us) for density in densities]
         shown.add_row(str(setting), "" if dense_us is None else f"{dense_us:.1f}", *cells)
     return shown
 
@@ -56,13 +60,14 @@ def _shown_densities(table: LatencyTable) -> list[float]:
     return [common[0], common[len(common) // 2], common[-1]]
 
 
-def _fastest(points: list[LatencyPoint], density: float, dense_us: float | None) -> str:
+def _fastest(points: list[LatencyPoint], density: float, dense_us: float | None, anchor_us: float | None) -> str:
     candidates = [point for point in points if point.density == density and point.scheme != DENSE]
     if not candidates:
         return ""
-    best = min(candidates, key=lambda point: point.median_us)
-    gain = "" if dense_us is None else f", {dense_us / best.median_us:.1f}x"
-    return f"{best.median_us:.1f}{gain}\n{best.scheme}"
+    best = min(candidates, key=lambda point: point.at_anchor(anchor_us))
+    best_us = best.at_anchor(anchor_us)
+    gain = "" if dense_us is None else f", {dense_us / best_us:.1f}x"
+    return f"{best_us:.1f}{gain}\n{best.scheme}"
 
 
 def machine_name(machine: Machine) -> str:

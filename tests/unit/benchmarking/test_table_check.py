@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prunemap.benchmarking import PLANS, Effort, NetworkCheck, check_network, check_table, table_check
+from prunemap.benchmarking import PLANS, Effort, NetworkCheck, Predicted, check_network, check_table, table_check
 from prunemap.benchmarking.compare import Samples
 from prunemap.benchmarking.table_check import ANCHOR_ENGINE, SLOTS, SUBJECT, shares_run
 from prunemap.compiler import read_specs
@@ -62,13 +62,13 @@ def test_a_block_size_that_a_layer_was_not_measured_with_gives_way_to_one_that_w
     model: Path, table: LatencyTable
 ) -> None:
     specs, wanted, other = read_specs(model), SchemeSpec.parse("punched:8x4"), SchemeSpec.parse("punched:2x1")
-    pruned = [entry for entry in PLANS["punched"].make(model, specs, table, None).layers if entry.scheme != DENSE]
+    pruned = [entry for entry in PLANS["punched"].make(Predicted(model, table)).layers if entry.scheme != DENSE]
     assert pruned and {entry.scheme for entry in pruned} == {wanted}
     first = next(spec.setting for spec in specs if spec.name == pruned[0].name)
     less = table.model_copy(
         update={"points": tuple(p for p in table.points if (p.setting, p.scheme) != (first, wanted))}
     )
-    found = {entry.name: entry.scheme for entry in PLANS["punched"].make(model, specs, less, None).layers}
+    found = {entry.name: entry.scheme for entry in PLANS["punched"].make(Predicted(model, less)).layers}
     assert found[pruned[0].name] == other
 
 
@@ -85,7 +85,7 @@ def test_a_network_is_compared_with_the_anchor_round_by_round(
         return {name: Samples(each, len(each)) for name, each in seconds.items()}
 
     monkeypatch.setattr(table_check, "interleave", rounds)
-    found = check_network(model, table, LocalTimer(), "dense", tune=False)
+    found = check_network(Predicted(model, table), LocalTimer(), "dense", tune=False)
     assert found.measured_us / found.anchor_us == pytest.approx(3)
 
 
@@ -102,7 +102,7 @@ def test_what_the_compiler_drops_is_known_from_the_zeros(model: Path, tmp_path: 
 @pytest.mark.parametrize("plan", PLANS)
 def test_every_plan_prunes_what_it_may(model: Path, table: LatencyTable, plan: str) -> None:
     specs = read_specs(model)
-    made = PLANS[plan].make(model, specs, table, None)
+    made = PLANS[plan].make(Predicted(model, table))
     resolved = [entry for entry in made.resolve(specs) if entry is not None]
     assert len(resolved) == len(specs)
     assert resolved[0].scheme == DENSE
@@ -112,13 +112,40 @@ def test_every_plan_prunes_what_it_may(model: Path, table: LatencyTable, plan: s
 def test_a_budget_is_half_of_the_dense_latency_and_the_plan_is_predicted_to_meet_it(
     model: Path, table: LatencyTable
 ) -> None:
-    specs, budget = read_specs(model), PLANS["budget"]
-    asked_us = budget.asked_us(specs, table)
-    dense_us = sum(spec.macs for spec in specs) / 1e3 + 7
+    network, budget = Predicted(model, table), PLANS["budget"]
+    assert budget.asked_us is not None
+    asked_us = budget.asked_us(network)
+    dense_us = sum(spec.macs for spec in network.specs) / 1e3 + 7
     assert asked_us == pytest.approx(dense_us / 2)
-    predicted_us = 1e3 * PlanLatency(table, specs, budget.make(model, specs, table, None))()
+    predicted_us = 1e3 * PlanLatency(table, network.specs, budget.make(network))()
     assert 0.9 * asked_us < predicted_us <= asked_us * (1 + 1e-6)
-    assert all(each.asked_us(specs, table) is None for name, each in PLANS.items() if name != "budget")
+    assert all(each.asked_us is None for name, each in PLANS.items() if name != "budget")
+
+
+def test_a_network_that_the_table_lacks_is_checked_by_estimates_where_that_is_allowed(
+    model: Path, table: LatencyTable, tmp_path: Path
+) -> None:
+    """The table has layers with other channels, which take as long for their multiply-accumulates."""
+    others = {
+        spec.setting: [
+            spec.setting.model_copy(update={"in_channels": wide * spec.setting.in_channels}) for wide in (2, 3, 4)
+        ]
+        for spec in read_specs(model)
+        if spec.setting is not None
+    }
+    points = tuple(
+        point.model_copy(update={"setting": other, "median_us": other.macs * point.density / 1e3})
+        for point in table.points
+        for other in others[point.setting]
+    )
+    grid = table.model_copy(update={"points": points, "networks": ()})
+    by_estimates = Predicted(model, grid, estimate=True)
+    for plan in PLANS.values():
+        chosen = plan.make(by_estimates)
+        kept_us = 1e3 * Predicted(model, table).plan_latency(chosen)() - 7
+        assert 1e3 * by_estimates.plan_latency(chosen)() == pytest.approx(kept_us), plan.name
+    with pytest.raises(UserError, match="it lacks layers of this model"):
+        PLANS["rules"].make(Predicted(model, grid))
 
 
 def test_networks_are_measured_beside_the_anchor(model: Path, table: LatencyTable, tmp_path: Path) -> None:

@@ -85,8 +85,9 @@ def test_measured_settings_are_not_estimated() -> None:
     predictor = Predictor(table_of(with_overheads), estimate=True)
     assert predictor.latency_us(MEASURED[4], PUNCHED, 0.1) == with_overheads(MEASURED[4], 0.1)
     assert predictor.describe_estimates([MEASURED[4], None]) == []
-    (line,) = predictor.describe_estimates([NEW, NEW])
-    assert line.startswith(f"{NEW}: not measured, estimated from others to about ±")
+    other = conv(48, 64, 14)
+    (line,) = predictor.describe_estimates([NEW, NEW, other])
+    assert line.startswith("not measured, estimated from others to about ±") and line.endswith(f": {NEW}; {other}")
     errors = [predictor.estimator.error(NEW, scheme) for scheme in (DENSE, PUNCHED)]
     assert f"±{errors[0]:.0%} dense" in line and f"±{max(errors):.0%} as" in line
 
@@ -94,10 +95,39 @@ def test_measured_settings_are_not_estimated() -> None:
 def test_nothing_is_estimated_unless_asked() -> None:
     predictor = Predictor(table_of(by_macs))
     assert predictor.schemes(NEW) == ()
-    with pytest.raises(UserError, match="it lacks layers of this model"):
+    with pytest.raises(UserError, match=r"it lacks layers of this model.*or estimate them: --estimate"):
         predictor.require([NEW])
     with pytest.raises(UserError, match="it lacks layers of this model"):
         predictor.latency_us(NEW, DENSE, 1.0)
+
+
+def test_what_was_measured_of_a_layer_counts_before_estimates() -> None:
+    """Only its punched form was measured, twice as slow as that of the others."""
+    table = table_of(by_macs)
+    own = [
+        each.model_copy(update={"median_us": 2 * by_macs(NEW, each.density)})
+        for each in table_of(by_macs, [NEW]).points
+        if each.scheme == PUNCHED
+    ]
+    predictor = Predictor(table.model_copy(update={"points": (*table.points, *own)}), estimate=True)
+    assert predictor.latency_us(NEW, PUNCHED, 0.3) == pytest.approx(2 * by_macs(NEW, 0.3))
+    assert predictor.dense_us(NEW) == pytest.approx(by_macs(NEW, 1.0))
+
+
+def test_an_estimate_goes_down_to_where_all_neighbours_were_measured() -> None:
+    table = table_of(by_macs)
+    deeper = [each.model_copy(update={"density": 0.02}) for each in table.points[1::3]][:4]
+    predictor = Predictor(table.model_copy(update={"points": (*table.points, *deeper)}), estimate=True)
+    assert predictor.lowest_density(MEASURED[0], PUNCHED) == 0.02
+    assert predictor.lowest_density(NEW, PUNCHED) == 0.1
+
+
+def test_a_layer_far_beyond_the_measured_ones_is_said_to_be() -> None:
+    predictor = Predictor(table_of(by_macs), estimate=True)
+    near, far = conv(256, 128, 14), conv(300, 128, 3)  # twice the most inputs, and more
+    _, line = predictor.describe_estimates([near, far])
+    where = "inputs 300, not 32 to 128, pixels or vectors 9, not 49 to 784"
+    assert line == f"less sure, beyond what was measured: {far} ({where})"
 
 
 def test_a_scheme_that_the_layer_cannot_have_is_not_estimated_whatever_the_table_holds() -> None:
@@ -142,7 +172,7 @@ def test_the_nearer_a_neighbour_the_more_it_counts() -> None:
 )
 def test_what_cannot_be_estimated_is_said(measured: list[LayerSetting], wanted: LayerSetting) -> None:
     predictor = Predictor(table_of(by_macs, measured), estimate=True)
-    with pytest.raises(UserError, match="it lacks layers of this model"):
+    with pytest.raises(UserError, match=r"it lacks layers of this model.*too few of their kind for an estimate"):
         predictor.require([wanted])
 
 
@@ -152,4 +182,4 @@ def test_every_setting_of_the_grid_can_be_estimated_from_the_others() -> None:
     predictor = Predictor(table_of(by_macs, list(GRID)))
     for setting in GRID:
         assert len(predictor.estimator.neighbours(setting, DENSE)) >= 3, setting
-    assert len({family_of(setting) for setting in GRID}) == 7
+    assert len({family_of(setting) for setting in GRID}) == 13

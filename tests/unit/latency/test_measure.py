@@ -55,6 +55,18 @@ def test_an_interrupt_keeps_what_was_done_and_the_next_call_goes_on(tmp_path: Pa
     assert not set(first.batches[0]) & {probe for batch in second.batches for probe in batch}
 
 
+def test_where_no_terminal_shows_a_bar_lines_say_how_far_it_is_and_what_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure(make_probes(SETTINGS), tmp_path / "latency.json", FakeTimer())
+    *lines, _bar = capsys.readouterr().err.splitlines()
+    found = [re.fullmatch(r"measuring layers: (\d+) %(?:, \d:\d\d:\d\d left)?", line) for line in lines]
+    tenths = [int(each[1]) // 10 for each in found if each]
+    assert len(tenths) == len(lines) >= 4
+    assert tenths == sorted(set(tenths))
+    assert "left" in lines[-1]
+
+
 def test_nothing_is_measured_twice_and_other_layers_are_added(tmp_path: Path) -> None:
     path = tmp_path / "latency.json"
     before = measure(make_probes(SETTINGS[:2]), path, FakeTimer())

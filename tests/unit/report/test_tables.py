@@ -154,6 +154,21 @@ def test_latency_table_shows_the_fastest_scheme_at_each_density() -> None:
     assert "8 points; 1 thread, AMD EPYC" in words(text)
 
 
+def test_a_latency_table_is_shown_at_one_speed_of_the_machine() -> None:
+    """Dense and unstructured were measured while it was half as fast: they are not slower than the pattern."""
+    setting = LayerSetting(kind="conv", in_channels=8, out_channels=8, kernel=(3, 3), size=(14, 14))
+    rows = [
+        (DENSE, 1.0, 800.0, 200.0), (SchemeSpec("unstructured"), 0.2, 200.0, 200.0),
+        (SchemeSpec("pattern"), 0.2, 160.0, 100.0), (SchemeSpec("filter"), 0.2, 400.0, 100.0),
+    ]  # fmt: skip
+    points = tuple(
+        LatencyPoint(setting=setting, scheme=s, density=d, median_us=us, p10_us=us, p90_us=us, runs=15, anchor_us=a)
+        for s, d, us, a in rows
+    )
+    text = words(render(latency_table(LatencyTable(machine=MACHINE, threads=1, points=points))))
+    assert "600.0 150.0, 4.0x unstructured" in text  # the median anchor takes 150 µs
+
+
 def test_a_latency_table_says_what_is_unsteady_in_it() -> None:
     setting = LayerSetting(kind="linear", in_channels=8, out_channels=8)
     wild = LatencyPoint(

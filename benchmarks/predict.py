@@ -7,9 +7,10 @@ Weights are random, as in networks.py. Predicted and measured are both divided b
 in the same minute. Rows that the result file has are not measured again.
 
 With --grid the table is that of `profile --grid`: it has none of the networks, their layers are estimated, and what
-lies between them is missing from the predictions.
+lies between them is missing from the predictions. With --grid --networks-only the networks are timed dense, as wholes,
+but still not their layers.
 
-    .venv/bin/python benchmarks/predict.py [--quick] [--only REGEX] [--table LATENCY.json] [--grid]
+    .venv/bin/python benchmarks/predict.py [--quick] [--only REGEX] [--table LATENCY.json] [--grid [--networks-only]]
 """
 
 from __future__ import annotations
@@ -174,10 +175,16 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="latency table; default: in runs/benchmarks")
     parser.add_argument("--networks", nargs="+", choices=LARGE, default=LARGE)
     parser.add_argument("--grid", action="store_true", help="by the table of usual layers, without those of networks")
+    parser.add_argument("--networks-only", action="store_true", help="with --grid: the networks as wholes, not layers")
     options = parser.parse_args()
-    run, grid = Run.of(options, "predict-grid" if options.grid else "predict"), options.grid
-    path = options.table or table_file(run, grid=grid)
-    measurements = {GRID if grid else TABLE: partial(make_table, path, () if grid else options.networks, grid)}
+    if options.networks_only and not options.grid:
+        parser.error("--networks-only: without --grid nothing says what layers take")
+    grid = options.grid
+    of = ("grid-networks" if options.networks_only else "grid") if grid else ""
+    run = Run.of(options, f"predict-{of}".rstrip("-"))
+    path = options.table or table_file(run, of)
+    timed = options.networks if options.networks_only or not grid else ()
+    measurements = {GRID if grid else TABLE: partial(make_table, path, timed, grid)}
     measurements |= {
         f"{name} {plan}": partial(measure_network, name, plan, path, grid)
         for name in options.networks

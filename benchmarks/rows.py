@@ -128,13 +128,14 @@ def measure_rows(
                 write_json(path, result.model_copy(update={"rows": rows}))
 
 
-def table_file(run: Run, *, grid: bool = False) -> Path:
-    """Return where the latency table of a run's threads is, or would be; ``grid``: that of usual layers."""
-    return WORK / f"latency-{run.threads}{'-grid' if grid else ''}{'-quick' if run.quick else ''}.json"
+def table_file(run: Run, of: str = "") -> Path:
+    """Return where the latency table of a run's threads is, or would be; ``of``: what, if not the networks' layers."""
+    parts = ("latency", str(run.threads), of, "quick" if run.quick else "")
+    return WORK / f"{'-'.join(filter(None, parts))}.json"
 
 
 def measured_table(path: Path, models: Sequence[Path], run: Run, *, grid: bool = False) -> LatencyTable:
-    """Return a latency table, with what it lacked of the models measured, or of usual layers."""
+    """Return a latency table, with what it lacked measured: of the models, or of usual layers and models as wholes."""
     return profile_models(
         models,
         path,
@@ -143,6 +144,7 @@ def measured_table(path: Path, models: Sequence[Path], run: Run, *, grid: bool =
         timer=LocalTimer(run.threads),
         command=run.command,
         grid=grid,
+        networks_only=grid,
     )
 
 

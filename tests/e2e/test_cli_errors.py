@@ -196,8 +196,8 @@ CASES = {
     ),
     "check with options of measuring": (
         "profile {f}/good.onnx --check -o {f}/latency.json --schemes filter --densities 0.3 --grid --force "
-        "--device local",
-        "not allowed with it is|- --schemes|- --densities|- --grid|- --force|- --device",
+        "--networks-only --device local",
+        "not allowed with it is|- --schemes|- --densities|- --grid|- --force|- --networks-only|- --device",
     ),
     "options of a search without one": (
         "map {f}/good.onnx --latency {f}/even.json --density 0.2 -o {o}/p.json --evaluations 9 --resume --threads 2",

@@ -53,3 +53,16 @@ def test_latencies_without_what_lies_between_the_layers_are_said_to_be_so(whole:
     assert (MISSING in said) == (not whole)
     adding = f"adds it: prunemap profile {tmp_path}/m.onnx --threads 1 -o {tmp_path}/l.json"
     assert (adding in said) == (not whole)
+
+
+def test_with_estimates_it_is_said_what_they_are_good_for_and_what_makes_them_better(tmp_path: Path) -> None:
+    specs = read_specs(save(residual_network(scheme="dense"), tmp_path / "m.onnx"))
+    others = [
+        spec.setting.model_copy(update={"in_channels": wide * spec.setting.in_channels})
+        for spec in specs
+        if spec.setting is not None
+        for wide in (2, 3, 4)
+    ]
+    said = mapped(tmp_path, made_up_table(others), "--density", 0.9, "--estimate")
+    assert f"{tmp_path}/l.json, or in a minute, without its layers, with --networks-only" in said
+    assert "not measured, estimated from others to about ±" in said and str(specs[1].setting) in said

@@ -141,6 +141,8 @@ def _say_notes(request: MapRequest, model: Path, latency: Path) -> None:
     for note in table.notes:
         _say(f"the latency table says: {note}")
     adding = f"what adds it: {table.profile_command(str(model), str(latency))}"
+    if request.estimate:
+        adding += ", or in a minute, without its layers, with --networks-only"
     if not predictor.has_network:
         _say(
             "the latency table does not have this network as a whole: its latencies are those of the layers alone, "

@@ -38,7 +38,7 @@ Schemes = Annotated[
     ),
 ]
 Densities = Annotated[str, typer.Option("--densities", help="With commas; default: 0.05,0.2,0.5.", show_default=False)]
-NOT_WITH_CHECK = ("schemes", "densities", "grid", "force", "device")
+NOT_WITH_CHECK = ("schemes", "densities", "grid", "networks_only", "force", "device")
 
 
 def profile(
@@ -51,6 +51,13 @@ def profile(
     densities: Densities = "",
     grid: Annotated[
         bool, typer.Option("--grid", help="Measure usual layers too, for networks that are not there yet.")
+    ] = False,
+    networks_only: Annotated[
+        bool,
+        typer.Option(
+            "--networks-only",
+            help="Time the models as wholes, not their layers: `map --estimate` takes these from others.",
+        ),
     ] = False,
     check: Annotated[
         bool,
@@ -96,6 +103,7 @@ def profile(
         timer=timer_there(device, threads, target, cc, seed) if device else LocalTimer(threads, target, cc, seed),
         command=shlex.join(["prunemap", *sys.argv[1:]]),
         grid=grid,
+        networks_only=networks_only,
         force=force,
     )
     show(table, latency_table(table), as_json=json)

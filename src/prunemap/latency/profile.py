@@ -27,6 +27,7 @@ def profile_models(
     timer: ProbeTimer | None = None,
     command: str = "",
     grid: bool = False,
+    networks_only: bool = False,
     force: bool = False,
 ) -> LatencyTable:
     """Measure every distinct layer setting of the ONNX files × scheme × density into the table at ``output``.
@@ -38,6 +39,7 @@ def profile_models(
         timer: compiles and times; None = this machine, one thread.
         command: what the user typed, for the record.
         grid: measure usual settings too, for networks that are not there yet.
+        networks_only: time the models as they are but not their layers, which are then estimated from others.
         force: add to a table of another machine.
 
     Raises:
@@ -48,7 +50,7 @@ def profile_models(
         raise UserError("models: got none; name ONNX files, or measure usual layers with --grid")
     timer = timer or LocalTimer()
     check_writable(output)
-    settings = [spec.setting for model in models for spec in read_specs(model, shapes)]
+    settings = [] if networks_only else [spec.setting for model in models for spec in read_specs(model, shapes)]
     probes = make_probes(probe_settings([*settings, *(GRID if grid else ())]), schemes, densities)
     table = measure(probes, output, timer, command, force=force)
     return measure_networks(models, output, timer, shapes=shapes, command=command, force=force) if models else table

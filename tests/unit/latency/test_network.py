@@ -12,7 +12,7 @@ from prunemap.core.latency_table import LatencyPoint, LatencyTable, LayerTime, N
 from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
 from prunemap.errors import UserError
-from prunemap.latency import NetworkSeconds, Predictor, measure_networks, network_times
+from prunemap.latency import NetworkSeconds, Predictor, measure_networks, network_times, profile_models
 from prunemap.latency.predict import MOST_CONTEXT
 from prunemap.latency.table_file import merge_networks
 from tests.networks import residual_network, save
@@ -144,6 +144,32 @@ def test_networks_are_timed_once_and_kept(tmp_path: Path) -> None:
     assert network.name == "net" and network.glue == (SlotTime(name="pool", median_us=network.glue[0].median_us),)
     timer.network = None  # asking it again would fail
     assert measure_networks([model, model], path, timer) == table
+
+
+def test_networks_can_be_timed_without_their_layers(tmp_path: Path) -> None:
+    model = save(residual_network(scheme="dense"), tmp_path / "net.onnx")
+    timer = FakeTimer(network=NetworkSeconds(("pool",), np.full((3, 1), 7e-6), np.full(3, 1e-4)))
+    table = profile_models([model], tmp_path / "latency.json", timer=timer, networks_only=True)
+    assert [each.name for each in table.networks] == ["net"] and table.points == () and timer.batches == []
+    timer.network = None  # it has been timed: only its layers are missing
+    table = profile_models([model], tmp_path / "latency.json", timer=timer)
+    assert len(table.networks) == 1 and table.points
+
+
+def test_a_layer_that_is_only_known_from_its_network_takes_dense_what_it_took_there() -> None:
+    """Alone it would take 40 µs dense and 20 µs pruned, as the others do for their work; in the network it took 44."""
+    table = table_of(network_of(44.0, 40.0, 40.0))
+    points = [
+        each.model_copy(update={"setting": other, "median_us": each.median_us * other.macs / FIRST.macs})
+        for other in SETTINGS[1:5]
+        for each in table.points[:2]
+    ]
+    grid = table.model_copy(update={"points": tuple(points)})
+    assert Predictor(grid, estimate=True).dense_us(FIRST) == pytest.approx(40)
+    predictor = Predictor(grid, (FIRST, SECOND, SECOND), estimate=True)
+    assert predictor.dense_us(FIRST) == pytest.approx(44)
+    assert predictor.latency_us(FIRST, FILTER, 0.5) == pytest.approx(22)
+    assert predictor.glue_us == 5
 
 
 def test_a_network_that_cannot_be_compiled_is_left_out(

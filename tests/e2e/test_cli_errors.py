@@ -199,6 +199,10 @@ CASES = {
         "--networks-only --device local",
         "not allowed with it is|- --schemes|- --densities|- --grid|- --force|- --networks-only|- --device",
     ),
+    "options of layers where none is measured": (
+        "profile {f}/good.onnx --networks-only --densities 0.3 -o {o}/l.json",
+        "--networks-only: it measures no layers; not allowed with it is|- --densities",
+    ),
     "options of a search without one": (
         "map {f}/good.onnx --latency {f}/even.json --density 0.2 -o {o}/p.json --evaluations 9 --resume --threads 2",
         "--method rules: it trains nothing; only --method search takes|- --evaluations|- --resume|- --threads",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +39,8 @@ Schemes = Annotated[
     ),
 ]
 Densities = Annotated[str, typer.Option("--densities", help="With commas; default: 0.05,0.2,0.5.", show_default=False)]
-NOT_WITH_CHECK = ("schemes", "densities", "grid", "networks_only", "force", "device")
+OF_LAYERS = ("schemes", "densities")
+NOT_WITH_CHECK = (*OF_LAYERS, "grid", "networks_only", "force", "device")
 
 
 def profile(
@@ -85,9 +87,11 @@ def profile(
     from prunemap.sources import onnx_file
 
     if check:
-        _check_options(context)
+        _check_options(context, "--check", "it adds nothing to the table and measures on this machine", NOT_WITH_CHECK)
     elif estimate:
         raise UserError("--estimate: it says how a table is checked; allowed is it with --check")
+    elif networks_only and not grid:
+        _check_options(context, "--networks-only", "it measures no layers", OF_LAYERS)
     paths = [onnx_file(model) for model in models or ()]
     if check:
         timer = LocalTimer(threads, target, cc, seed)
@@ -109,12 +113,12 @@ def profile(
     show(table, latency_table(table), as_json=json)
 
 
-def _check_options(context: typer.Context) -> None:
-    """Check that nothing was asked for that ``--check`` does not do.
+def _check_options(context: typer.Context, option: str, does: str, refused: Sequence[str]) -> None:
+    """Check that nothing was asked for that is not done with an option.
 
     Raises:
         UserError: it was; all such options are listed.
     """
-    problems = Problems("--check: it adds nothing to the table and measures on this machine; not allowed with it is")
-    problems.extend(typed for name, typed in typed_options(context).items() if name in NOT_WITH_CHECK)
+    problems = Problems(f"{option}: {does}; not allowed with it is")
+    problems.extend(typed for name, typed in typed_options(context).items() if name in refused)
     problems.raise_if_any()

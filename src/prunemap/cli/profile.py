@@ -83,7 +83,7 @@ def profile(
     """
     from prunemap.benchmarking import check_table
     from prunemap.latency import DEFAULT_DENSITIES, DEFAULT_SCHEMES, LocalTimer, profile_models
-    from prunemap.report import check_tables, latency_table
+    from prunemap.report import check_tables, latency_tables
     from prunemap.sources import onnx_file
 
     if check:
@@ -110,7 +110,7 @@ def profile(
         networks_only=networks_only,
         force=force,
     )
-    show(table, latency_table(table), as_json=json)
+    show(table, *latency_tables(table), as_json=json)
 
 
 def _check_options(context: typer.Context, option: str, does: str, refused: Sequence[str]) -> None:

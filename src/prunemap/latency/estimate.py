@@ -97,8 +97,8 @@ class Estimator:
     def beyond(self, setting: LayerSetting) -> str:
         """Return in what a setting lies far outside of its family's measured range; "" if in nothing."""
         family = family_of(setting)
-        known = np.exp(np.stack([features(each) for each in self.measured if family_of(each) == family]))
-        ranges = zip(FEATURES, np.exp(features(setting)), known.min(0), known.max(0), strict=True)
+        known = np.exp(np.stack([features(each) for each in self.measured if family_of(each) == family])).round()
+        ranges = zip(FEATURES, np.exp(features(setting)).round(), known.min(0), known.max(0), strict=True)
         return ", ".join(
             f"{name} {own:.0f}, not {low:.0f} to {high:.0f}"
             for name, own, low, high in ranges

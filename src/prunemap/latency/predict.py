@@ -121,7 +121,7 @@ class Predictor:
         for layer in network.layers:
             if layer.setting is not None and layer.median_us > 0:
                 times.setdefault(layer.setting, []).append(scale * layer.median_us)
-        known = {setting for setting in times if DENSE in self._curves.get(setting, {}) or self._estimates(setting)}
+        known = [setting for setting in times if DENSE in self._curves_of(setting)]
         return {setting: mean(times[setting]) / self._alone_us(setting, DENSE, 1.0) for setting in known}
 
     def _estimates(self, setting: LayerSetting) -> bool:

@@ -15,7 +15,7 @@ from prunemap.report.search import search_tables
 from prunemap.report.sensitivity import sensitivity_tables
 from prunemap.report.sensitivity_plot import check_plot, write_sensitivity_plot
 from prunemap.report.table_check import check_tables
-from prunemap.report.timings import bench_table, bench_tables, latency_table, verify_table
+from prunemap.report.timings import bench_table, bench_tables, latency_tables, verify_table
 
 __all__ = [
     "DemoSummary",
@@ -29,7 +29,7 @@ __all__ = [
     "device_check_tables",
     "device_list_table",
     "inspection_tables",
-    "latency_table",
+    "latency_tables",
     "onnx_pruning_table",
     "plan_tables",
     "recipe_tables",

@@ -17,7 +17,7 @@ from prunemap.report.pruning import rates_table, recipe_tables, training_tables
 from prunemap.report.search import search_tables
 from prunemap.report.sensitivity import sensitivity_tables
 from prunemap.report.table_check import check_tables
-from prunemap.report.timings import bench_tables, latency_table, verify_table
+from prunemap.report.timings import bench_tables, latency_tables, verify_table
 
 TABLES: Mapping[str, Callable[[Any], Table | Iterable[Table]]] = {
     "BenchResult": bench_tables,
@@ -28,7 +28,7 @@ TABLES: Mapping[str, Callable[[Any], Table | Iterable[Table]]] = {
     "DeviceCheck": device_check_tables,
     "DeviceList": device_list_table,
     "Inspection": inspection_tables,
-    "LatencyTable": latency_table,
+    "LatencyTable": latency_tables,
     "MapResult": plan_tables,
     "OnnxPruning": lambda result: onnx_pruning_table(result, "pruned layers"),
     "Plan": plan_table,

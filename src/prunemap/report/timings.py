@@ -41,6 +41,26 @@ def latency_table(table: LatencyTable) -> Table:
     return shown
 
 
+def latency_tables(table: LatencyTable) -> list[Table]:
+    """Return the layers and the networks of a latency table, without what it has none of."""
+    return [
+        *([latency_table(table)] if table.points or not table.networks else []),
+        *([networks_table(table)] if table.networks else []),
+    ]
+
+
+def networks_table(table: LatencyTable) -> Table:
+    """Return what the dense networks took as wholes, at the speed of the machine that the layers are shown at."""
+    shown = new_table("dense networks as wholes", "network", "latency, ms", "between its layers, ms")
+    anchor_us = table.anchor_us
+    for network in table.networks:
+        scale = anchor_us / network.anchor_us if anchor_us and network.anchor_us else 1.0
+        glue_us = sum(slot.median_us for slot in network.glue)
+        whole_us = glue_us + sum(layer.median_us for layer in network.layers)
+        shown.add_row(network.name, *(milliseconds(scale * us / 1e3) for us in (whole_us, glue_us)))
+    return shown
+
+
 def point_count(table: LatencyTable) -> str:
     """Return how many points there are, and how many of them are unstable."""
     unstable = sum(point.unstable for point in table.points)

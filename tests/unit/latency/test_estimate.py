@@ -124,7 +124,7 @@ def test_an_estimate_goes_down_to_where_all_neighbours_were_measured() -> None:
 
 def test_a_layer_far_beyond_the_measured_ones_is_said_to_be() -> None:
     predictor = Predictor(table_of(by_macs), estimate=True)
-    near, far = conv(256, 128, 14), conv(300, 128, 3)  # twice the most inputs, and more
+    near, far = conv(256, 512, 14), conv(300, 128, 3)  # twice the most inputs and outputs, and more
     _, line = predictor.describe_estimates([near, far])
     where = "inputs 300, not 32 to 128, pixels or vectors 9, not 49 to 784"
     assert line == f"less sure, beyond what was measured: {far} ({where})"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prunemap.compiler import read_specs
 from prunemap.core.latency_table import LatencyPoint, LatencyTable, LayerTime, NetworkTimes, SlotTime
 from prunemap.core.layer import LayerSetting, LayerSpec
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
@@ -148,9 +149,16 @@ def test_networks_are_timed_once_and_kept(tmp_path: Path) -> None:
 
 def test_networks_can_be_timed_without_their_layers(tmp_path: Path) -> None:
     model = save(residual_network(scheme="dense"), tmp_path / "net.onnx")
-    timer = FakeTimer(network=NetworkSeconds(("pool",), np.full((3, 1), 7e-6), np.full(3, 1e-4)))
+    specs = read_specs(model)
+    slots = (*(spec.name for spec in specs), "pool")
+    timer = FakeTimer(network=NetworkSeconds(slots, np.full((3, len(slots)), 7e-6), np.full(3, 1e-4)))
     table = profile_models([model], tmp_path / "latency.json", timer=timer, networks_only=True)
     assert [each.name for each in table.networks] == ["net"] and table.points == () and timer.batches == []
+    settings = [spec.setting for spec in specs]
+    lacking = Predictor(table, settings, estimate=True)
+    with pytest.raises(UserError) as said:
+        lacking.require(each for each in settings if each is not None)
+    assert all(str(each) in str(said.value) for each in settings)
     timer.network = None  # it has been timed: only its layers are missing
     table = profile_models([model], tmp_path / "latency.json", timer=timer)
     assert len(table.networks) == 1 and table.points

@@ -21,7 +21,7 @@ from prunemap.benchmarking import (
 from prunemap.compiler.fake_sparsity import FakedLayer
 from prunemap.core.artifact import KernelChoice, Manifest
 from prunemap.core.inspection import InspectedLayer, Inspection, UnsupportedNode
-from prunemap.core.latency_table import LatencyPoint, LatencyTable, Machine
+from prunemap.core.latency_table import LatencyPoint, LatencyTable, LayerTime, Machine, NetworkTimes, SlotTime
 from prunemap.core.layer import LayerSetting
 from prunemap.core.plan import Plan, PlanLayer
 from prunemap.core.scheme_spec import DENSE, SchemeSpec
@@ -36,7 +36,7 @@ from prunemap.report import (
     compiled_tables,
     demo_tables,
     inspection_tables,
-    latency_table,
+    latency_tables,
     plan_tables,
     recipe_tables,
     training_table,
@@ -147,7 +147,7 @@ def test_latency_table_shows_the_fastest_scheme_at_each_density() -> None:
         LatencyPoint(setting=setting, scheme=s, density=d, median_us=us, p10_us=us, p90_us=us, runs=15)
         for s, d, us in rows
     )
-    text = render(latency_table(LatencyTable(machine=MACHINE, threads=1, points=points)))
+    text = render(*latency_tables(LatencyTable(machine=MACHINE, threads=1, points=points)))
     for part in ("4100.0", "250.0, 16.4x", "800.0, 5.1x", "2000.0, 2.0x", "punched:16x4", "pattern", "filter"):
         assert part in text
     assert "density 0.4444" not in text
@@ -165,7 +165,7 @@ def test_a_latency_table_is_shown_at_one_speed_of_the_machine() -> None:
         LatencyPoint(setting=setting, scheme=s, density=d, median_us=us, p10_us=us, p90_us=us, runs=15, anchor_us=a)
         for s, d, us, a in rows
     )
-    text = words(render(latency_table(LatencyTable(machine=MACHINE, threads=1, points=points))))
+    text = words(render(*latency_tables(LatencyTable(machine=MACHINE, threads=1, points=points))))
     assert "600.0 150.0, 4.0x unstructured" in text  # the median anchor takes 150 µs
 
 
@@ -175,12 +175,27 @@ def test_a_latency_table_says_what_is_unsteady_in_it() -> None:
         setting=setting, scheme=DENSE, density=1.0, median_us=2, p10_us=1, p90_us=4, runs=15, unstable=True
     )
     table = LatencyTable(machine=MACHINE, threads=1, points=(wild,), notes=("the machine's speed moved",))
-    text = words(render(latency_table(table)))
+    text = words(render(*latency_tables(table)))
     assert "1 points, 1 of them unstable; 1 thread" in text and "the machine's speed moved" in text
 
 
+def test_networks_that_were_timed_as_wholes_are_shown_at_the_speed_of_the_layers() -> None:
+    setting = LayerSetting(kind="linear", in_channels=8, out_channels=8)
+    layer = LayerTime(name="fc", setting=setting, median_us=7000)
+    network = NetworkTimes(name="net", layers=(layer,), glue=(SlotTime(name="pool", median_us=1000),), runs=3)
+    table = LatencyTable(machine=MACHINE, threads=1, networks=(network,))
+    (alone,) = latency_tables(table)
+    assert "net 8.00 1.00" in words(render(alone))
+    point = LatencyPoint(
+        setting=setting, scheme=DENSE, density=1.0, median_us=2, p10_us=2, p90_us=2, runs=15, anchor_us=100
+    )
+    slower = network.model_copy(update={"anchor_us": 200.0})
+    _, beside = latency_tables(table.model_copy(update={"points": (point,), "networks": (slower,)}))
+    assert "net 4.00 0.500" in words(render(beside))
+
+
 def test_an_empty_latency_table_renders() -> None:
-    assert "0 points" in render(latency_table(LatencyTable(machine=MACHINE, threads=1)))
+    assert "0 points" in render(*latency_tables(LatencyTable(machine=MACHINE, threads=1)))
 
 
 def test_verify_says_whether_it_passed() -> None:

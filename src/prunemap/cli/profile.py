@@ -39,6 +39,24 @@ Schemes = Annotated[
     ),
 ]
 Densities = Annotated[str, typer.Option("--densities", help="With commas; default: 0.05,0.2,0.5.", show_default=False)]
+Models = Annotated[
+    list[Path] | None, typer.Argument(help="ONNX files, or .pt2.", metavar="MODEL.onnx|.pt2…", show_default=False)
+]
+Grid = Annotated[bool, typer.Option("--grid", help="Measure usual layers too, for networks that are not there yet.")]
+NetworksOnly = Annotated[
+    bool,
+    typer.Option(
+        "--networks-only",
+        help="Time the models as wholes, not their layers: `map --estimate` takes these from others.",
+    ),
+]
+Check = Annotated[
+    bool, typer.Option("--check", help="Add nothing: compare what the table predicts with new measurements.")
+]
+Estimate = Annotated[
+    bool, typer.Option("--estimate", help="With --check: estimate layers that the table lacks, as `map` does.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Add to a table of another machine or compiler.")]
 OF_LAYERS = ("schemes", "densities")
 NOT_WITH_CHECK = (*OF_LAYERS, "grid", "networks_only", "force", "device")
 
@@ -46,29 +64,14 @@ NOT_WITH_CHECK = (*OF_LAYERS, "grid", "networks_only", "force", "device")
 def profile(
     context: typer.Context,
     output: Output,
-    models: Annotated[
-        list[Path] | None, typer.Argument(help="ONNX files, or .pt2.", metavar="MODEL.onnx|.pt2…", show_default=False)
-    ] = None,
+    models: Models = None,
     schemes: Schemes = "",
     densities: Densities = "",
-    grid: Annotated[
-        bool, typer.Option("--grid", help="Measure usual layers too, for networks that are not there yet.")
-    ] = False,
-    networks_only: Annotated[
-        bool,
-        typer.Option(
-            "--networks-only",
-            help="Time the models as wholes, not their layers: `map --estimate` takes these from others.",
-        ),
-    ] = False,
-    check: Annotated[
-        bool,
-        typer.Option("--check", help="Add nothing: compare what the table predicts with new measurements."),
-    ] = False,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="With --check: estimate layers that the table lacks, as `map` does.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Add to a table of another machine or compiler.")] = False,
+    grid: Grid = False,
+    networks_only: NetworksOnly = False,
+    check: Check = False,
+    estimate: Estimate = False,
+    force: Force = False,
     device: DeviceName = None,
     target: TargetName = "native",
     shape: Shapes = None,

@@ -90,7 +90,8 @@ class Predictor:
         for setting in dict.fromkeys(settings):
             if setting is None or not self._estimates(setting):
                 continue
-            errors = {scheme: self.estimator.error(setting, scheme) for scheme in (DENSE, *self.schemes(setting))}
+            estimated = self._curves_of(setting).keys() - self._curves.get(setting, {}).keys()
+            errors = {scheme: self.estimator.error(setting, scheme) for scheme in sorted(estimated, key=str)}
             worst = max(errors, key=errors.__getitem__)
             how = f"±{errors[DENSE]:.0%} dense, ±{errors[worst]:.0%} as {worst}, the worst"
             by_error.setdefault(how, []).append(str(setting))

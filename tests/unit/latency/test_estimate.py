@@ -105,13 +105,16 @@ def test_what_was_measured_of_a_layer_counts_before_estimates() -> None:
     """Only its punched form was measured, twice as slow as that of the others."""
     table = table_of(by_macs)
     own = [
-        each.model_copy(update={"median_us": 2 * by_macs(NEW, each.density)})
+        each.model_copy(update={"median_us": 2 * by_macs(NEW, each.density), "scheme": scheme})
         for each in table_of(by_macs, [NEW]).points
         if each.scheme == PUNCHED
+        for scheme in (PUNCHED, SchemeSpec("filter"))
     ]
     predictor = Predictor(table.model_copy(update={"points": (*table.points, *own)}), estimate=True)
     assert predictor.latency_us(NEW, PUNCHED, 0.3) == pytest.approx(2 * by_macs(NEW, 0.3))
     assert predictor.dense_us(NEW) == pytest.approx(by_macs(NEW, 1.0))
+    (line,) = predictor.describe_estimates([NEW])
+    assert "±0% dense, ±0% as dense, the worst" in line, "nothing but the dense layer is estimated"
 
 
 def test_an_estimate_goes_down_to_where_all_neighbours_were_measured() -> None:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from prunemap.cli.app import EXIT_FAILED_CHECK
-from prunemap.cli.options import Seed, show, typed_options
+from prunemap.cli.options import Seed, refuse_options, show
 from prunemap.cli.training import (
     Data,
     DataFolder,
@@ -129,10 +129,8 @@ def check_no_search_options(context: typer.Context, method: str) -> None:
     Raises:
         UserError: it was; all such options are listed.
     """
-    own = get_type_hints(SearchOptions)
-    problems = Problems(f"--method {method}: it trains nothing; only --method search takes")
-    problems.extend(typed for name, typed in typed_options(context).items() if name in own)
-    problems.raise_if_any()
+    why = f"--method {method}: it trains nothing; only --method search takes"
+    refuse_options(context, why, [field.name for field in fields(SearchOptions)])
 
 
 def search_by_options(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -118,6 +119,21 @@ def typed_options(context: typer.Context) -> dict[str, str]:
             is_option = any(each.startswith("-") for each in parameter.opts)
             typed[name] = max(parameter.opts, key=len) if is_option else str(context.params[name])
     return typed
+
+
+def refuse_options(context: typer.Context, why: str, names: Collection[str]) -> None:
+    """Check that none of some parameters was given on the command line.
+
+    Args:
+        why: what the message begins with.
+        names: of the parameters.
+
+    Raises:
+        UserError: some were; all of them are listed.
+    """
+    problems = Problems(why)
+    problems.extend(typed for name, typed in typed_options(context).items() if name in names)
+    problems.raise_if_any()
 
 
 class Result(Protocol):

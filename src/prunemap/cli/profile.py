@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,12 +21,12 @@ from prunemap.cli.options import (
     numbers,
     parse_shapes,
     parts,
+    refuse_options,
     show,
-    typed_options,
 )
 from prunemap.cli.there import timer_there
 from prunemap.core.scheme_spec import SchemeSpec
-from prunemap.errors import Problems, UserError
+from prunemap.errors import UserError
 
 Schemes = Annotated[
     str,
@@ -90,11 +89,12 @@ def profile(
     from prunemap.sources import onnx_file
 
     if check:
-        _check_options(context, "--check", "it adds nothing to the table and measures on this machine", NOT_WITH_CHECK)
+        why = "--check: it adds nothing to the table and measures on this machine; not allowed with it is"
+        refuse_options(context, why, NOT_WITH_CHECK)
     elif estimate:
         raise UserError("--estimate: it says how a table is checked; allowed is it with --check")
     elif networks_only and not grid:
-        _check_options(context, "--networks-only", "it measures no layers", OF_LAYERS)
+        refuse_options(context, "--networks-only: it measures no layers; not allowed with it is", OF_LAYERS)
     paths = [onnx_file(model) for model in models or ()]
     if check:
         timer = LocalTimer(threads, target, cc, seed)
@@ -114,14 +114,3 @@ def profile(
         force=force,
     )
     show(table, *latency_tables(table), as_json=json)
-
-
-def _check_options(context: typer.Context, option: str, does: str, refused: Sequence[str]) -> None:
-    """Check that nothing was asked for that is not done with an option.
-
-    Raises:
-        UserError: it was; all such options are listed.
-    """
-    problems = Problems(f"{option}: {does}; not allowed with it is")
-    problems.extend(typed for name, typed in typed_options(context).items() if name in refused)
-    problems.raise_if_any()

@@ -20,35 +20,31 @@ VECTORS = (1, 32, 128)
 """Of linear layers; in transformers every token is one."""
 
 
+def _conv(kernel: int, stride: int, inputs: int, outputs: int, size: int) -> LayerSetting:
+    """Return a convolution of a square map; patches, whose stride is their size, have no padding."""
+    pad = kernel // 2 if stride < kernel else 0
+    return LayerSetting(
+        kind="conv",
+        in_channels=inputs,
+        out_channels=outputs,
+        kernel=(kernel, kernel),
+        stride=(stride, stride),
+        pads=4 * (pad,),
+        size=(size, size),
+    )
+
+
 def _convolutions(kernel: int, stride: int, channels: tuple[tuple[int, int], ...]) -> Iterator[LayerSetting]:
-    pad = kernel // 2
     for size, (inputs, outputs) in product((56, 28, 14, 7), channels):
-        setting = LayerSetting(
-            kind="conv",
-            in_channels=inputs,
-            out_channels=outputs,
-            kernel=(kernel, kernel),
-            stride=(stride, stride),
-            pads=(pad, pad, pad, pad),
-            size=(size * stride, size * stride),
-        )
+        setting = _conv(kernel, stride, inputs, outputs, size * stride)
         if LEAST_MACS <= setting.macs <= MOST_MACS:
             yield setting
 
 
 def _stems(kernel: int, stride: int, sizes: tuple[int, ...], channels: tuple[int, ...]) -> Iterator[LayerSetting]:
     """Yield first layers: they read the three colours of an image of some size."""
-    pad = kernel // 2 if stride < kernel else 0  # patches lie side by side
     for size, outputs in product(sizes, channels):
-        yield LayerSetting(
-            kind="conv",
-            in_channels=3,
-            out_channels=outputs,
-            kernel=(kernel, kernel),
-            stride=(stride, stride),
-            pads=(pad, pad, pad, pad),
-            size=(size, size),
-        )
+        yield _conv(kernel, stride, 3, outputs, size)
 
 
 def _depthwise(kernel: int, stride: int) -> Iterator[LayerSetting]:
